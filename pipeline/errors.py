@@ -1,0 +1,41 @@
+"""Everything that can go wrong for a user, as one family.
+
+Each error is one line that names the thing: which file or key, what was expected, what came, what to do. A stage
+prints that line and exits with the error's code; any other exception is a bug of ours and shows its traceback.
+"""
+
+
+class AsoSeError(Exception):
+    """The root: something that the user can put right (exit code 1)."""
+
+    exit_code = 1
+
+
+class ParamsError(AsoSeError):
+    """`params.yaml` is missing, unreadable or says something that cannot be; one line per mistake."""
+
+
+class DataError(AsoSeError):
+    """A data set, an image folder or a prepared split cannot be used."""
+
+
+class GenotypeError(AsoSeError):
+    """A genotype is malformed or does not fit its blueprint."""
+
+
+class CheckpointError(AsoSeError):
+    """A checkpoint is missing, damaged, of another format or of another network."""
+
+
+class CodeChangedError(AsoSeError):
+    """Code or params were edited while a stage ran, so its result belongs to neither version."""
+
+
+class ParityError(AsoSeError):
+    """The exported model does not compute what the trained one does."""
+
+
+class TrainingFailedError(AsoSeError):
+    """Training met numbers that are not finite (exit code 3)."""
+
+    exit_code = 3
