@@ -1,6 +1,7 @@
 """Counter-based randomness: a draw depends on what it is for, never on what was drawn before it.
 
-Resuming therefore needs no generator state, and the ranks of a parallel run draw the same path without talking.
+Resuming therefore needs no generator state, and the ranks of a parallel run draw the same path
+without talking.
 """
 
 import hashlib
@@ -8,7 +9,12 @@ import hashlib
 import torch
 
 
-def generator(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a fresh generator for one purpose, e.g. `generator(seed, "search", "path", epoch, step)`."""
+def generator(
+    seed: int, *purpose: str | int, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """Return a fresh generator for one purpose, e.g.
+
+    `generator(seed, "search", "path", epoch, step)`.
+    """
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -1,0 +1,38 @@
+# Two commands do everything, on a machine with git, make and Python >= 3.11: `make run` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# DVC runs `python -m stages...`: let it find the environment's python.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: run test install lint types lock clean
+
+run: install  ## install, then search, grow, train and export (only what changed runs)
+	dvc repro
+
+test: install  ## install, then run the tests
+	pytest -n auto
+
+install: .venv/installed
+
+# Installed again when a dependency changes; otherwise this takes no time.
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; name it: make run PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv --constraint constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dvc,dev]'
+	touch $@
+
+lint: install
+	ruff check .
+	ruff format --check .
+
+types: install
+	mypy
+
+lock: install  ## does dvc.lock belong to the tree?
+	./.ci/lock
+
+clean:
+	rm -rf .venv

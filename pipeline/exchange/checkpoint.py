@@ -1,0 +1,121 @@
+"""Checkpoints: a network, its logits and what the next stage needs, in one safetensors file.
+
+The file has one metadata key: JSON with all that is no tensor and a sha256 over the whole file. No
+pickle: reading a checkpoint runs nothing of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pipeline.errors import CheckpointError, GenotypeError
+from pipeline.exchange.files import write_atomically
+from pipeline.space import blueprint as blueprints
+from pipeline.space import genotype as genotypes
+from pipeline.space.network import Network, build
+
+FORMAT = 1
+KEY = "aso-se"
+PREFIX = "network."
+BLANK = "sha256-of-this-file-with-this-text-in-the-place-of-the-digest".ljust(64, "-")
+"""Stands where the digest will, while the digest is computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What crosses a stage boundary.
+
+    network: a supernet, or a discrete network if it has a genotype; on the CPU.
+    logits: (A, E, O), or None once the architecture is fixed.
+    facts: the rest, as JSON: epoch, temperature, accuracies.
+    """
+
+    network: Network
+    logits: Tensor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write atomically; the same checkpoint gives the same bytes."""
+    network = checkpoint.network
+    tensors = {PREFIX + name: tensor for name, tensor in network.state_dict().items()}
+    if checkpoint.logits is not None:
+        tensors["logits"] = checkpoint.logits.detach()
+    facts = {
+        "blueprint": network.blueprint.to_dict(),
+        "genotype": network.genotype.to_dict() if network.genotype else None,
+        "facts": checkpoint.facts,
+    }
+    write_atomically(path, encode(tensors, facts))
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read and rebuild the network from its own blueprint, on `device`; the logits stay on the CPU.
+
+    Raises:
+        CheckpointError: missing, damaged, of another format or another network.
+    """
+    tensors, facts = decode(path)
+    try:
+        blueprint = blueprints.from_dict(facts["blueprint"])
+        genotype = genotypes.from_dict(facts["genotype"]) if facts["genotype"] else None
+        network = build(blueprint, genotype, generator=torch.Generator())
+        network.load_state_dict({name: tensors[PREFIX + name] for name in network.state_dict()})
+        rest = facts["facts"]
+    except (KeyError, TypeError, ValueError, RuntimeError, GenotypeError) as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this version; 'dvc repro' writes it again: {error!r}"
+        ) from None
+    return Checkpoint(network=network.to(device), logits=tensors.get("logits"), facts=rest)
+
+
+def encode(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+    """Return a safetensors file with the facts and its own digest in it."""
+    document = {"format": FORMAT, "sha256": BLANK, **facts}
+    content: bytes = safetensors.torch.save(
+        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+        {KEY: json.dumps(document, ensure_ascii=True)},
+    )
+    digest = hashlib.sha256(content).hexdigest()
+    return content.replace(BLANK.encode(), digest.encode(), 1)
+
+
+def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the facts of a file that `encode` made.
+
+    Raises:
+        CheckpointError: missing, unreadable, of another format, or a single bit differs.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        length = int.from_bytes(content[:8], "little")
+        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][KEY])
+        found, digest = facts["format"], facts.pop("sha256").encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CheckpointError(
+            f"{path}: not a checkpoint, or damaged; run 'dvc repro' to write it again"
+        ) from None
+    blanked = content.replace(digest, BLANK.encode(), 1)
+    if len(digest) != len(BLANK) or hashlib.sha256(blanked).hexdigest().encode() != digest:
+        raise CheckpointError(
+            f"{path}: damaged (its checksum differs); run 'dvc repro' to write it again"
+        )
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{path}: format {found}, this version reads {FORMAT}; 'dvc repro' writes it again"
+        )
+    try:
+        return safetensors.torch.load(content), facts
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a checkpoint: {error}") from None

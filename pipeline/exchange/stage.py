@@ -1,0 +1,69 @@
+"""How a stage starts and ends.
+
+Paths and params in, one line and an exit code out, no result from edited code.
+
+DVC records the hashes of code and params after a stage has run. If either was edited meanwhile,
+the new hash would be recorded with the old code's result; such a stage refuses to finish.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.errors import AsoSeError, CodeChangedError
+from pipeline.exchange.params import PARAMS_FILE, read_params
+from pipeline.section import Section
+
+ROOT = Path(__file__).resolve().parents[2]
+P = TypeVar("P", bound=Section)
+
+
+def _digests() -> dict[Path, str]:
+    sources = [
+        path for folder in ("pipeline", "stages") for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources}
+
+
+# Taken when this module is imported, before torch is: the code that runs is the code that was
+# hashed.
+_AT_START = _digests()
+
+
+def run_stage(model: type[P], main: Callable[..., None]) -> None:
+    """Run `main(params, *paths)` with the sections of `model` and the paths of the command line.
+
+    An error that a user can put right becomes one line and its exit code; a wrong command line
+    exits with 2.
+    """
+    names = list(main.__annotations__)[1:-1]
+    arguments = sys.argv[1:]
+    if len(arguments) != len(names):
+        usage = " ".join(name.upper() for name in names)
+        sys.stderr.write(f"usage: python -m stages.{Path(sys.argv[0]).stem} {usage}\n")
+        sys.exit(2)
+    try:
+        params = read_params(model)
+        main(params, *map(Path, arguments))
+        _require_unchanged(model, params)
+    except AsoSeError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+
+
+def _require_unchanged(model: type[P], params: P) -> None:
+    loaded = {
+        Path(file)
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None))
+    }
+    now = _digests()
+    for path, digest in _AT_START.items():
+        if path in loaded and now.get(path) != digest:
+            raise CodeChangedError(
+                f"{path.relative_to(ROOT)}: edited while the stage ran; run it again"
+            )
+    if read_params(model) != params:
+        raise CodeChangedError(f"{PARAMS_FILE}: edited while the stage ran; run it again")

@@ -1,0 +1,54 @@
+"""Growth as data: the blueprint after one more cell, or with wider cells."""
+
+from dataclasses import replace
+from math import ceil
+
+from pipeline.space.blueprint import Blueprint, CellPlan
+
+
+def position(blueprint: Blueprint) -> int:
+    """Return the index of the next new cell.
+
+    The end of the resolution that has the fewest cells, the later of equals.
+
+    A resolution is what lies between two reduction cells; the reduction cell begins it.
+    """
+    starts = [0] + [
+        i for i, cell in enumerate(blueprint.cells) if cell.kind == "reduction" and i > 0
+    ]
+    ends = [*starts[1:], len(blueprint.cells)]
+    fewest = min(end - start for start, end in zip(starts, ends, strict=True))
+    return max(end for start, end in zip(starts, ends, strict=True) if end - start == fewest)
+
+
+def deepen(blueprint: Blueprint) -> Blueprint:
+    """Return the blueprint with one more normal cell, which enters as s1 + gate * cell(s0, s1).
+
+    It shares the architecture of the other normal cells where these share one; otherwise it has
+    its own, the last.
+    """
+    index = position(blueprint)
+    normal = {cell.architecture for cell in blueprint.cells if cell.kind == "normal"}
+    architecture = normal.pop() if _shared(blueprint) and normal else blueprint.architectures
+    cell = CellPlan(
+        kind="normal",
+        architecture=architecture,
+        channels=blueprint.cells[index - 1].channels,
+        grown=True,
+    )
+    return replace(blueprint, cells=(*blueprint.cells[:index], cell, *blueprint.cells[index:]))
+
+
+def widen(blueprint: Blueprint, factor: float) -> Blueprint:
+    """Return the blueprint with about `factor` times the channels in every cell, even numbers.
+
+    The stem stays.
+    """
+    cells = tuple(
+        replace(cell, channels=2 * ceil(cell.channels * factor / 2)) for cell in blueprint.cells
+    )
+    return replace(blueprint, cells=cells)
+
+
+def _shared(blueprint: Blueprint) -> bool:
+    return blueprint.architectures < len(blueprint.cells)

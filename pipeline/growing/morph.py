@@ -1,0 +1,158 @@
+"""Growth in weights: a bigger network that computes what the smaller one did.
+
+**Deepen**: the new cell's gate is 0, so it adds nothing yet. **Widen**: old channels never read
+new ones, because the weights on the way from new to old are 0; the new ones have random weights,
+so their outgoing weights get a gradient from the first step on. (After Net2Net, Chen et al. 2016;
+gates as in ReZero, Bachlechner et al. 2020.)
+
+A widened node keeps its first half of channels in the first half and its second in the second,
+because a factorized reduction makes one half on each of its paths. `Channels` maps say where the
+old channels lie among the new ones.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Generator, Tensor
+from torch.optim import SGD, Adam
+
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.network import Network, build
+from pipeline.training.params import TrainingParams
+from pipeline.training.steps import sgd
+
+Channels = Tensor
+"""(old channels,) int64: the position of each old channel among the new ones."""
+
+
+def grow(
+    network: Network, blueprint: Blueprint, *, added: int | None, generator: Generator
+) -> Network:
+    """Return a network of the grown blueprint with the old weights in place.
+
+    added: index of the cell that is new in `blueprint`, None when it was widened.
+    """
+    grown = build(blueprint, generator=generator, device=network.head.weight.device)
+    state = grown.state_dict()
+    old = network.state_dict()
+    for name, source, outputs, inputs in _places(network.blueprint, blueprint, state, added):
+        state[name].copy_(place(old[source], state[name], outputs, inputs))
+    grown.train(network.training)
+    return grown
+
+
+def grow_momentum(
+    optimizer: SGD, network: Network, grown: Network, params: TrainingParams, *, added: int | None
+) -> SGD:
+    """Return an optimiser of the grown network with the momentum of the old weights.
+
+    New weights have none.
+    """
+    following = sgd(grown.parameters(), params)
+    old = dict(network.named_parameters())
+    new = dict(grown.named_parameters())
+    for name, source, outputs, inputs in _places(network.blueprint, grown.blueprint, new, added):
+        momentum = following.state[new[name]]["momentum_buffer"]
+        past = optimizer.state[old[source]]["momentum_buffer"]
+        momentum.copy_(place(past, momentum, outputs, inputs))
+    return following
+
+
+def grow_logits(logits: Tensor, optimizer: Adam, fresh: Tensor) -> tuple[Tensor, Adam]:
+    """Return logits with a block for the new cell, and Adam with the old moments.
+
+    logits: (A, E, O). fresh: (A', E, O), its last A' - A blocks are the new cells' initial logits.
+    """
+    grown = torch.cat([logits.detach(), fresh[len(logits) :]]).requires_grad_()
+    following = Adam([grown], **{key: optimizer.defaults[key] for key in ("lr", "betas")})
+    past = optimizer.state.get(logits)
+    if past:
+        moments = {
+            key: torch.cat([past[key], torch.zeros_like(fresh[len(logits) :])])
+            for key in ("exp_avg", "exp_avg_sq")
+        }
+        following.state[grown] = {"step": past["step"].clone(), **moments}
+    return grown, following
+
+
+def place(old: Tensor, new: Tensor, outputs: Channels | None, inputs: Channels | None) -> Tensor:
+    """Return `new` with `old` in its place, and 0 from new inputs to old outputs.
+
+    outputs, inputs: maps for dimensions 0 and 1; None where a dimension did not grow.
+    """
+    if old.dim() == 0:
+        return old
+    result = new.clone()
+    rows = torch.arange(len(old)) if outputs is None else outputs
+    rows = rows.to(old.device)
+    if old.dim() == 1 or inputs is None:
+        result[rows] = old
+        return result
+    columns = inputs.to(old.device)
+    result[rows] = 0
+    result[rows[:, None], columns] = old
+    return result
+
+
+def spread(old: int, new: int) -> Channels:
+    """Return where a node's old channels lie.
+
+    Each half of the old at the start of a half of the new.
+    """
+    half = old // 2
+    return torch.cat([torch.arange(half), new // 2 + torch.arange(old - half)])
+
+
+def _places(
+    before: Blueprint, after: Blueprint, state: Mapping[str, Tensor], added: int | None
+) -> Iterator[tuple[str, str, Channels | None, Channels | None]]:
+    """For each old tensor.
+
+    Its name now, its name before, the maps of its output and input channels.
+    """
+    maps = _Maps(before, after, added)
+    for name, tensor in state.items():
+        part, *rest = name.split(".")
+        if part != "cells":
+            yield name, name, None, maps.head if name == "head.weight" else None
+            continue
+        index, section = int(rest[0]), rest[1]
+        if index == added:
+            continue
+        source = ".".join(["cells", str(maps.old_index(index)), *rest[1:]])
+        outputs = maps.nodes[index]
+        inputs = {"input_0": maps.inputs[index][0], "input_1": maps.inputs[index][1]}.get(
+            section, outputs
+        )
+        halved = rest[-2] in ("even", "odd")
+        depthwise = tensor.dim() > 1 and tensor.shape[1] == 1
+        yield (
+            name,
+            source,
+            torch.arange(len(outputs) // 2) if halved else outputs,
+            None if depthwise else inputs,
+        )
+
+
+class _Maps:
+    """Channel maps of every cell, in the order of the grown blueprint."""
+
+    def __init__(self, before: Blueprint, after: Blueprint, added: int | None) -> None:
+        self.added = added
+        stem = torch.arange(after.stem_channels)
+        sources = (stem, stem)
+        self.nodes: list[Channels] = []
+        self.inputs: list[tuple[Channels, Channels]] = []
+        for index, plan in enumerate(after.cells):
+            self.inputs.append(sources)
+            old = plan if index == added else before.cells[self.old_index(index)]
+            nodes = spread(old.channels, plan.channels)
+            self.nodes.append(nodes)
+            if not plan.grown:
+                output = torch.cat([node * plan.channels + nodes for node in range(after.nodes)])
+                sources = (sources[1], output)
+        self.head = sources[1]
+
+    def old_index(self, index: int) -> int:
+        """Return where a cell was before the new one came."""
+        return index - (self.added is not None and index > self.added)

@@ -1,0 +1,84 @@
+"""When to grow and how: pure functions of the history and the budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.growing.blueprints import deepen, widen
+from pipeline.growing.params import GrowthParams, Kind
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.cost import cost
+from pipeline.space.genotype import Genotype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What a network's size is for growth: a kind that hurt is not tried again at the same size."""
+
+    cells: int
+    channels: int
+
+
+def size(blueprint: Blueprint) -> Size:
+    """Return the number of cells and the channels of the first one's nodes."""
+    return Size(cells=len(blueprint.cells), channels=blueprint.cells[0].channels)
+
+
+def stagnates(accuracies: Sequence[float], *, patience: int, min_improvement: float) -> bool:
+    """Whether the best of the last `patience` epochs hardly beats the best before them.
+
+    accuracies: one per epoch since the network last changed; up to `patience` decide nothing.
+    min_improvement: what would be enough.
+    """
+    if len(accuracies) <= patience:
+        return False
+    return max(accuracies[-patience:]) - max(accuracies[:-patience]) < min_improvement
+
+
+def hurts(before: Sequence[float], after: Sequence[float], *, tolerance: float) -> bool:
+    """Whether mean accuracy after a growth is more than `tolerance` below that before it."""
+    return sum(before) / len(before) - sum(after) / len(after) > tolerance
+
+
+def choose(
+    blueprint: Blueprint,
+    genotype: Genotype,
+    image_size: tuple[int, int],
+    params: GrowthParams,
+    *,
+    last: Kind | None,
+    refused: frozenset[tuple[Kind, Size]],
+) -> tuple[Kind, Blueprint] | None:
+    """Return the next growth and the blueprint it leads to, or None if the budget allows none.
+
+    The kinds take turns: the search starts after `last`. refused: what was rolled back, with the
+    size it was tried at.
+    """
+    start = params.kinds.index(last) + 1 if last in params.kinds else 0
+    for kind in params.kinds[start:] + params.kinds[:start]:
+        if (kind, size(blueprint)) in refused:
+            continue
+        grown = deepen(blueprint) if kind == "deepen" else widen(blueprint, params.widen_factor)
+        if _within_budget(grown, genotype, image_size, params):
+            return kind, grown
+    return None
+
+
+def _within_budget(
+    blueprint: Blueprint, genotype: Genotype, image_size: tuple[int, int], params: GrowthParams
+) -> bool:
+    reached = size(blueprint)
+    if reached.cells > params.max_cells or reached.channels > params.max_channels:
+        return False
+    found = cost(blueprint, extend(genotype, blueprint), image_size)
+    return found.parameters <= params.max_params and (
+        params.max_mflops is None or found.mflops <= params.max_mflops
+    )
+
+
+def extend(genotype: Genotype, blueprint: Blueprint) -> Genotype:
+    """Return the genotype with, for a new cell's own architecture, that of the last one.
+
+    Enough to count costs.
+    """
+    missing = blueprint.architectures - len(genotype.architectures)
+    return Genotype(architectures=genotype.architectures + genotype.architectures[-1:] * missing)

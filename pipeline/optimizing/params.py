@@ -1,0 +1,30 @@
+"""The `optimize` section."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.section import Fraction, Section
+from pipeline.training.params import Rate
+
+
+class OptimizeParams(Section):
+    """Training the discrete network to the end."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of training")
+    learning_rate: Rate = Field(description="per step, at the start (cosine)")
+    learning_rate_end: Rate = Field(description="per step, at the end")
+    label_smoothing: Fraction = Field(description="share of the target spread over all classes")
+    drop_path: Fraction = Field(
+        description="probability, reached at the end, that an edge is dropped"
+    )
+    auxiliary_weight: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="weight of the loss of a second head after the last reduction; 0: no such head"
+    )
+    ema_decay: Fraction = Field(
+        description="decay per step of the averaged weights, the result; 0: the weights themselves"
+    )
+    from_scratch: bool = Field(
+        description="fresh weights (the DARTS protocol), not those of the supernet"
+    )
+    use_validation: bool = Field(description="train on the validation images too")

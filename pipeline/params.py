@@ -1,0 +1,49 @@
+"""`params.yaml` as a whole: every section, and what no section can check alone."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from pipeline.data.params import AugmentationParams, DataParams
+from pipeline.exporting.params import ExportParams
+from pipeline.growing.params import GrowthParams
+from pipeline.optimizing.params import OptimizeParams
+from pipeline.searching.params import SearchParams
+from pipeline.section import Section, Seed
+from pipeline.space.params import NetworkParams
+from pipeline.training.params import TrainingParams
+from pipeline.warming.params import WarmupParams
+
+
+class Params(Section):
+    """All that changes a result; facts about machines are not here."""
+
+    seed: Seed
+    data: DataParams
+    augmentation: AugmentationParams
+    network: NetworkParams
+    training: TrainingParams
+    warmup: WarmupParams
+    search: SearchParams
+    growth: GrowthParams
+    optimize: OptimizeParams
+    export: ExportParams
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.growth.max_cells < self.network.cells:
+            raise ValueError(
+                f"growth.max_cells: {self.growth.max_cells} is below"
+                f" network.cells {self.network.cells}"
+            )
+        if self.growth.max_channels < self.network.channels:
+            raise ValueError(
+                f"growth.max_channels: {self.growth.max_channels} is below"
+                f" network.channels {self.network.channels}"
+            )
+        if self.augmentation.crop_padding >= self.data.image_size:
+            raise ValueError(
+                f"augmentation.crop_padding: {self.augmentation.crop_padding} pixels of padding"
+                f" on images of {self.data.image_size}"
+            )
+        return self

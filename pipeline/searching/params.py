@@ -1,0 +1,55 @@
+"""The `search` section."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.section import Section
+from pipeline.training.params import Rate
+
+
+class SearchParams(Section):
+    """Weights and architecture alternate, the temperature falls."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of search")
+    arch_update_freq: Annotated[int, Field(ge=2, le=1000)] = Field(
+        description="every n-th step fits the architecture on validation images, the others weights"
+    )
+    sampling: Literal["hard", "soft"] = Field(
+        description="hard: one sampled operation per edge; soft: the mixture (slower)"
+    )
+    learning_rate: Rate = Field(description="of the weights, per step, at the start (cosine)")
+    learning_rate_end: Rate = Field(description="of the weights, per step, at the end")
+    arch_learning_rate: Rate | Literal["auto"] = Field(
+        description="of the logits, per architecture step; auto: arch_reach / number of such steps"
+    )
+    arch_reach: Annotated[float, Field(gt=0)] = Field(
+        description="for auto: how far a logit moves in search if all steps go the same way"
+    )
+    temperature: Annotated[float, Field(gt=0, le=100)] = Field(
+        description="of Gumbel-softmax at the start"
+    )
+    temperature_end: Annotated[float, Field(gt=0, le=100)] = Field(
+        description="the lowest temperature"
+    )
+    temperature_floor: Annotated[float, Field(ge=0, le=100)] = Field(
+        description="search samples at no less than this, while the temperature falls on; 0: off"
+    )
+    anneal_rate: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
+        description="factor per architecture step; auto: reach temperature_end at the end of search"
+    )
+    transition_noise: Annotated[float, Field(ge=0)] = Field(
+        description="standard deviation of the noise on the logits when search begins"
+    )
+    sharpen: Annotated[float, Field(ge=0)] = Field(
+        description="added once, when search begins, to the three strongest operations but none"
+        " of an edge whose largest weight is below 0.4; 0: off"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.temperature_end > self.temperature:
+            raise ValueError(
+                f"temperature_end: {self.temperature_end} is above temperature {self.temperature}"
+            )
+        return self

@@ -1,0 +1,96 @@
+"""Blueprint: plain data from which a network, searched or grown, is built."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pipeline.space.params import NetworkParams
+
+Kind = Literal["normal", "reduction"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellPlan:
+    """One cell.
+
+    kind: a reduction cell halves the resolution.
+    architecture: the block of architecture parameters that decides this cell.
+    channels: of each node; the cell's output has nodes * channels.
+    grown: entered later, as s1 + gate * cell(s0, s1) with the gate at 0 when it came.
+    """
+
+    kind: Kind
+    architecture: int
+    channels: int
+    grown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """What a network is built from: cells, channels, classes, input, candidates."""
+
+    image_channels: int
+    classes: int
+    nodes: int
+    operations: tuple[str, ...]
+    edges_per_node: int
+    stem_channels: int
+    cells: tuple[CellPlan, ...]
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """(source, node) of every edge, node by node; sources 0 and 1 are the cell's inputs."""
+        return tuple((source, node) for node in range(self.nodes) for source in range(node + 2))
+
+    @property
+    def architectures(self) -> int:
+        """Number of blocks of architecture parameters."""
+        return 1 + max(cell.architecture for cell in self.cells)
+
+    @property
+    def none(self) -> int:
+        """Index of the operation that cuts its edge."""
+        return self.operations.index("none")
+
+    @property
+    def skip(self) -> int:
+        """Index of the skip connection."""
+        return self.operations.index("skip_connect")
+
+    def architecture_name(self, architecture: int) -> str:
+        """Return 'normal', 'reduction', or 'cell 3 (normal)' where cells do not share."""
+        users = [i for i, cell in enumerate(self.cells) if cell.architecture == architecture]
+        kind = self.cells[users[0]].kind
+        same_kind = {cell.architecture for cell in self.cells if cell.kind == kind}
+        return kind if len(same_kind) == 1 else f"cell {users[0]} ({kind})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` reads."""
+        return asdict(self)
+
+
+def from_dict(document: dict[str, Any]) -> Blueprint:
+    """Read what `Blueprint.to_dict` wrote; raises KeyError or TypeError on anything else."""
+    fields = dict(document)
+    cells = tuple(CellPlan(**cell) for cell in fields.pop("cells"))
+    return Blueprint(operations=tuple(fields.pop("operations")), cells=cells, **fields)
+
+
+def plan(params: NetworkParams, *, image_channels: int, classes: int) -> Blueprint:
+    """Return the blueprint that search starts from: reductions at 1/3 and 2/3 (Liu et al. 2019)."""
+    reductions = {params.cells // 3, 2 * params.cells // 3}
+    cells = []
+    channels = params.channels
+    for index in range(params.cells):
+        kind: Kind = "reduction" if index in reductions else "normal"
+        channels = channels * 2 if kind == "reduction" else channels
+        architecture = int(kind == "reduction") if params.share_logits else index
+        cells.append(CellPlan(kind=kind, architecture=architecture, channels=channels))
+    return Blueprint(
+        image_channels=image_channels,
+        classes=classes,
+        nodes=params.nodes,
+        operations=params.operations,
+        edges_per_node=params.edges_per_node,
+        stem_channels=params.stem_multiplier * params.channels,
+        cells=tuple(cells),
+    )

@@ -1,0 +1,182 @@
+"""Network: a stem, cells and a linear head, built from a blueprint.
+
+The same class is the supernet (all candidates on every edge) and the discrete network (a
+genotype's only). The phase of the method is not stored in it: what runs is decided by the edge
+weights that are passed in.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pipeline.errors import GenotypeError
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.cell import Cell, DropPath
+from pipeline.space.genotype import Genotype
+from pipeline.space.operations import BatchNorm, convolution
+from pipeline.space.relaxation import EdgeWeights
+
+
+class Network(nn.Module):
+    """(N, C, H, W) float32 normalised images -> (N, classes) logits."""
+
+    def __init__(self, blueprint: Blueprint, genotype: Genotype | None = None) -> None:
+        """Lay the modules out; `build` also gives them their initial weights."""
+        super().__init__()
+        self.blueprint = blueprint
+        self.genotype = genotype
+        stem = blueprint.stem_channels
+        self.stem = nn.Sequential(convolution(blueprint.image_channels, stem, 3), BatchNorm(stem))
+        self.cells = nn.ModuleList()
+        inputs, halve_first = (stem, stem), False
+        for plan in blueprint.cells:
+            architecture = None if genotype is None else genotype.architectures[plan.architecture]
+            cell = Cell(
+                plan,
+                nodes=blueprint.nodes,
+                operations=blueprint.operations,
+                inputs=inputs,
+                halve_first=halve_first,
+                architecture=architecture,
+            )
+            self.cells.append(cell)
+            if not plan.grown:
+                inputs, halve_first = (
+                    (inputs[1], blueprint.nodes * plan.channels),
+                    plan.kind == "reduction",
+                )
+        self.head = nn.Linear(inputs[1], blueprint.classes)
+
+    def trunk(
+        self,
+        images: Tensor,
+        edge_weights: EdgeWeights | None = None,
+        drop_path: DropPath | None = None,
+    ) -> list[Tensor]:
+        """Return the output of every cell."""
+        s0 = s1 = self.stem(images)
+        outputs = []
+        for plan, cell in zip(self.blueprint.cells, self.cells, strict=True):
+            activity = gates = None
+            if edge_weights is not None:
+                activity = edge_weights.active[plan.architecture]
+                gates = (
+                    None if edge_weights.gates is None else edge_weights.gates[plan.architecture]
+                )
+            output = cell(s0, s1, activity, gates, drop_path)
+            # A grown cell refines s1 where it stands, so what follows still sees the same s0.
+            s0, s1 = (s0, output) if plan.grown else (s1, output)
+            outputs.append(output)
+        return outputs
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) output of the last cell -> (N, classes) logits."""
+        logits: Tensor = self.head(features.mean((2, 3)))
+        return logits
+
+    def forward(
+        self,
+        images: Tensor,
+        edge_weights: EdgeWeights | None = None,
+        drop_path: DropPath | None = None,
+    ) -> Tensor:
+        """Return logits.
+
+        `edge_weights` decides what a supernet runs, a discrete network takes None.
+        """
+        return self.classify(self.trunk(images, edge_weights, drop_path)[-1])
+
+
+def build(
+    blueprint: Blueprint,
+    genotype: Genotype | None = None,
+    *,
+    generator: Generator,
+    device: torch.device | str = "cpu",
+) -> Network:
+    """Return a network with fresh weights, channels last.
+
+    Args:
+        blueprint: what to build.
+        genotype: build only its operations; None builds all candidates.
+        generator: source of the weights, on the CPU, so that every device starts alike.
+        device: where the network shall live.
+
+    Raises:
+        GenotypeError: the genotype is of another blueprint.
+    """
+    if genotype is not None:
+        check_fit(genotype, blueprint)
+    with torch.device("meta"):
+        network = Network(blueprint, genotype)
+    network.to_empty(device="cpu")
+    initialize(network, generator)
+    return network.to(memory_format=torch.channels_last).to(device)
+
+
+def initialize(network: nn.Module, generator: Generator) -> None:
+    """Give every layer fresh weights: Kaiming normal (He et al. 2015); gates start at 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01, generator=generator)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, BatchNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+            module.running_mean.zero_()
+            module.running_var.fill_(1)
+        elif isinstance(module, Cell) and module.gate is not None:
+            nn.init.zeros_(module.gate)
+
+
+def check_fit(genotype: Genotype, blueprint: Blueprint) -> None:
+    """Raise GenotypeError, naming what differs, unless the genotype fits the blueprint."""
+    if len(genotype.architectures) != blueprint.architectures:
+        raise GenotypeError(
+            f"genotype: {len(genotype.architectures)} architectures,"
+            f" the blueprint has {blueprint.architectures}"
+        )
+    for architecture in genotype.architectures:
+        if len(architecture.nodes) != blueprint.nodes:
+            raise GenotypeError(
+                f"genotype: {architecture.name} has {len(architecture.nodes)} nodes,"
+                f" the blueprint {blueprint.nodes}"
+            )
+        for genes in architecture.nodes:
+            for gene in genes:
+                if gene.operation not in blueprint.operations or gene.operation == "none":
+                    raise GenotypeError(
+                        f"genotype: {architecture.name} has {gene.operation}, no candidate here"
+                    )
+
+
+@contextmanager
+def untracked_statistics(network: nn.Module) -> Iterator[None]:
+    """Use batch statistics and leave the running ones alone: they belong to the weights."""
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    for norm in norms:
+        norm.track = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track = True
+
+
+def discretize(network: Network, genotype: Genotype) -> Network:
+    """Return the discrete network of a genotype, with copies of the supernet's weights.
+
+    Raises:
+        GenotypeError: the genotype is of another blueprint.
+    """
+    device = network.head.weight.device
+    discrete = build(network.blueprint, genotype, generator=Generator(), device=device)
+    weights = network.state_dict()
+    discrete.load_state_dict({name: weights[name] for name in discrete.state_dict()})
+    return discrete

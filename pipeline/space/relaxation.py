@@ -1,0 +1,196 @@
+"""Relaxation: what the architecture logits become in one forward pass.
+
+A architectures, E edges of a cell, O candidate operations. Logits are an (A, E, O) float32 tensor
+on the CPU: sampling needs their values on the host, and they are a few hundred numbers.
+
+One truth: the rows made here sum to 1 (or are empty, for an edge that is cut), and nothing
+downstream normalises again.
+"""
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Generator, Tensor
+
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.genotype import Architecture, Gene, Genotype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeWeights:
+    """What each edge does in one forward pass.
+
+    active: (A, E) tuples with the indices of the operations that run. On the host, so that a step
+    needs no sync. gates: (A, E, O) factors on the network's device, through which gradients reach
+    the logits; None where every active operation counts fully and nobody asks for a gradient.
+    """
+
+    active: tuple[tuple[tuple[int, ...], ...], ...]
+    gates: Tensor | None = None
+
+
+def initial_logits(
+    blueprint: Blueprint, *, none: float, skip: float, noise: float, generator: Generator
+) -> Tensor:
+    """(A, E, O) logits.
+
+    Normal noise, then `none` and `skip` added, so that no edge starts by cutting the gradient.
+    """
+    shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    logits = noise * torch.randn(shape, generator=generator)
+    logits[..., blueprint.none] += none
+    logits[..., blueprint.skip] += skip
+    return logits
+
+
+def skip_only(blueprint: Blueprint) -> EdgeWeights:
+    """Every edge is its skip connection."""
+    edges = ((blueprint.skip,),) * len(blueprint.edges)
+    return EdgeWeights(active=(edges,) * blueprint.architectures)
+
+
+def explore(blueprint: Blueprint, *, probability: float, generator: Generator) -> EdgeWeights:
+    """Skip, but with `probability` an edge takes any operation except `none`, uniformly."""
+    shape = (blueprint.architectures, len(blueprint.edges))
+    candidates = [index for index in range(len(blueprint.operations)) if index != blueprint.none]
+    explores = torch.rand(shape, generator=generator) < probability
+    drawn = torch.tensor(candidates)[torch.randint(len(candidates), shape, generator=generator)]
+    return from_choices(torch.where(explores, drawn, blueprint.skip))
+
+
+def from_choices(choices: Tensor) -> EdgeWeights:
+    """(A, E) operation indices -> one operation per edge, no gradient."""
+    return EdgeWeights(active=tuple(tuple((index,) for index in row) for row in choices.tolist()))
+
+
+def sample(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor:
+    """Draw one operation per edge, differentiably (straight-through Gumbel-softmax; Jang et al.
+
+    2017).
+
+    Args:
+        logits: (A, E, O) architecture logits.
+        temperature: > 0. The draw itself does not depend on it (the largest of logits + noise
+            stays the largest); the gradient does: it grows as 1/temperature near a tie and
+            vanishes far from one.
+        generator: source of the Gumbel noise.
+
+    Returns:
+        (A, E, O) rows that are exactly one-hot in value; the gradient is that of the soft sample.
+
+    Raises:
+        ValueError: `temperature` is not positive.
+    """
+    soft = relax(logits, temperature=temperature, generator=generator)
+    hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+    return hard + (soft - soft.detach())
+
+
+def relax(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor:
+    """Draw the soft sample.
+
+    Softmax((logits + Gumbel noise) / temperature), (A, E, O) rows that sum to 1.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    exponential = torch.empty_like(logits).exponential_(generator=generator)
+    noise = -exponential.clamp_min(torch.finfo(logits.dtype).tiny).log()
+    return torch.softmax((logits + noise) / temperature, dim=-1)
+
+
+def hard_weights(rows: Tensor, device: torch.device | None = None) -> EdgeWeights:
+    """One-hot rows (A, E, O) from `sample` -> the one operation of each edge.
+
+    device: where the gates shall be, for a step that differentiates the logits; None leaves gates
+    out.
+    """
+    choices = from_choices(rows.detach().argmax(-1))
+    return choices if device is None else EdgeWeights(active=choices.active, gates=rows.to(device))
+
+
+def soft_weights(
+    rows: Tensor, *, device: torch.device, dominance: float = 0.7, minor: float = 0.05
+) -> EdgeWeights:
+    """Rows (A, E, O) that sum to 1 -> the mixture, with the dominance shortcut.
+
+    Where one weight exceeds `dominance`, only it and those above `minor` run, rescaled to sum to
+    1. The scale is a constant to the gradient: a row left with one operation keeps its gradient,
+    which the earlier system lost.
+    """
+    values = rows.detach()
+    dominated = values.amax(-1, keepdim=True) > dominance
+    runs = ~dominated | (values > minor)
+    gates = torch.where(runs, rows, 0.0)
+    gates = gates / gates.detach().sum(-1, keepdim=True)
+    active = tuple(
+        tuple(tuple(index for index, run in enumerate(edge) if run) for edge in architecture)
+        for architecture in runs.tolist()
+    )
+    return EdgeWeights(active=active, gates=gates.to(device))
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """(A, E, O) logits -> (A, E) entropy of each edge's distribution, in nats; at most ln O."""
+    log_weights = logits.log_softmax(-1)
+    return -(log_weights.exp() * log_weights).sum(-1)
+
+
+def concentration(logits: Tensor, operations: tuple[str, ...]) -> dict[str, float]:
+    """How decided the architecture is.
+
+    Entropy (nats per edge, and as a fraction of ln O), mean largest weight, shares.
+    """
+    weights = logits.detach().double().softmax(-1)
+    nats = float(entropy(logits.detach().double()).mean())
+    shares = weights.mean((0, 1)).tolist()
+    return {
+        "entropy": nats,
+        "entropy_fraction": nats / log(len(operations)),
+        "max_weight": float(weights.amax(-1).mean()),
+        **{f"share_{name}": share for name, share in zip(operations, shares, strict=True)},
+    }
+
+
+def decide(logits: Tensor, blueprint: Blueprint) -> Genotype:
+    """Return the most likely genotype.
+
+    Per node the strongest edges, per edge its strongest operation but `none`.
+
+    Ties go to the lower index, so that equal logits give equal genotypes.
+    """
+    weights = logits.detach().softmax(-1).clone()
+    weights[..., blueprint.none] = -1
+    strengths, choices = weights.max(-1)
+    architectures = []
+    for architecture in range(blueprint.architectures):
+        nodes = []
+        for node in range(blueprint.nodes):
+            edges = [index for index, (_, target) in enumerate(blueprint.edges) if target == node]
+            row = strengths[architecture].tolist()
+            kept = sorted(sorted(edges, key=lambda index: -row[index])[: blueprint.edges_per_node])
+            nodes.append(
+                tuple(
+                    Gene(
+                        source=blueprint.edges[index][0],
+                        operation=blueprint.operations[int(choices[architecture, index])],
+                    )
+                    for index in kept
+                )
+            )
+        name = blueprint.architecture_name(architecture)
+        architectures.append(Architecture(name=name, nodes=tuple(nodes)))
+    return Genotype(architectures=tuple(architectures))
+
+
+def genotype_weights(genotype: Genotype, blueprint: Blueprint) -> EdgeWeights:
+    """A genotype -> its operation on each kept edge of a supernet, nothing on the others."""
+    active = []
+    for architecture in genotype.architectures:
+        chosen = {
+            (gene.source, node): (blueprint.operations.index(gene.operation),)
+            for node, genes in enumerate(architecture.nodes)
+            for gene in genes
+        }
+        active.append(tuple(chosen.get(edge, ()) for edge in blueprint.edges))
+    return EdgeWeights(active=tuple(active))

@@ -1,0 +1,80 @@
+"""How good a network is, without touching it.
+
+A supernet has two accuracies: that of sampled paths, which is what training sees, and that of its
+most likely genotype, whose BatchNorm statistics are first re-estimated for that path.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+
+import torch
+
+from pipeline.data.batches import Images, evaluation_batches
+from pipeline.space.genotype import Genotype
+from pipeline.space.network import Network, discretize, untracked_statistics
+from pipeline.space.operations import BatchNorm
+from pipeline.space.relaxation import EdgeWeights
+from pipeline.training.device import autocast
+from pipeline.training.params import TrainingParams
+from pipeline.training.steps import Tally
+
+
+@torch.no_grad()
+def evaluate(network: Network, images: Images, batch_size: int) -> tuple[float, float]:
+    """Return loss (nats) and accuracy of a discrete network in evaluation mode."""
+    training = network.training
+    network.eval()
+    tally = Tally()
+    with autocast(images.pixels.device):
+        for batch, labels in evaluation_batches(images, batch_size):
+            tally.add(network(batch), labels)
+    network.train(training)
+    return tally.read()
+
+
+@torch.no_grad()
+def evaluate_paths(
+    network: Network, images: Images, draw: Callable[[int], EdgeWeights], params: TrainingParams
+) -> tuple[float, float]:
+    """Return mean loss (nats) and accuracy over sampled paths, each normalised by its own batch.
+
+    draw: number of the draw -> edge weights.
+    """
+    tally = Tally()
+    with autocast(images.pixels.device), untracked_statistics(network):
+        for number, (batch, labels) in enumerate(
+            evaluation_batches(images, params.evaluation_batch_size)
+        ):
+            for path in range(params.sampled_paths):
+                tally.add(network(batch, draw(number * params.sampled_paths + path)), labels)
+    return tally.read()
+
+
+def evaluate_genotype(
+    network: Network,
+    genotype: Genotype,
+    training: Images,
+    validation: Images,
+    params: TrainingParams,
+) -> tuple[float, float]:
+    """Return loss (nats) and accuracy of one genotype of a supernet, on its inherited weights."""
+    discrete = discretize(network, genotype)
+    estimate_statistics(discrete, training, params)
+    return evaluate(discrete, validation, params.evaluation_batch_size)
+
+
+@torch.no_grad()
+def estimate_statistics(network: Network, images: Images, params: TrainingParams) -> None:
+    """Replace the running BatchNorm statistics by the mean over a few training batches."""
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
+    training = network.training
+    network.train()
+    batches = evaluation_batches(images, params.evaluation_batch_size)
+    with autocast(images.pixels.device):
+        for number, (batch, _) in enumerate(islice(batches, params.statistics_batches), 1):
+            for norm in norms:
+                norm.momentum = 1 / number
+            network(batch)
+    for norm in norms:
+        del norm.momentum
+    network.train(training)

@@ -1,0 +1,29 @@
+"""The `training` section: how weights are fitted, in every phase alike."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.section import Section
+
+Rate = Annotated[float, Field(gt=0, le=10)]
+
+
+class TrainingParams(Section):
+    """What warmup, search, growth and optimize share."""
+
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = Field(description="images per step")
+    evaluation_batch_size: Annotated[int, Field(ge=2, le=65536)] = Field(
+        description="images per evaluation step"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(description="of SGD")
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(description="of SGD")
+    gradient_clip: Annotated[float, Field(gt=0)] = Field(
+        description="largest norm of the gradient; a longer one is scaled down"
+    )
+    sampled_paths: Annotated[int, Field(ge=1, le=64)] = Field(
+        description="paths drawn per batch of validation images when a supernet is evaluated"
+    )
+    statistics_batches: Annotated[int, Field(ge=1, le=1024)] = Field(
+        description="batches of training images from which BatchNorm statistics are re-estimated"
+    )

@@ -1,0 +1,110 @@
+"""Supernet.
+
+A network with all candidates, its architecture parameters, and the state of what trains both.
+
+Everything that an epoch changes is here; randomness is counter-based, so nothing else has to be
+saved.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import SGD
+
+from pipeline.data.batches import Images
+from pipeline.exchange.records import Row
+from pipeline.space.network import Network
+from pipeline.space.relaxation import EdgeWeights, concentration, decide
+from pipeline.training.device import autocast
+from pipeline.training.evaluation import evaluate_genotype, evaluate_paths
+from pipeline.training.params import TrainingParams
+from pipeline.training.steps import Tally, descend
+
+METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "genotype_accuracy",
+    "temperature",
+    "entropy",
+    "entropy_fraction",
+    "max_weight",
+    "share_skip_connect",
+    "cells",
+    "channels",
+    "parameters",
+)
+"""Columns of the last epoch that become a stage's metrics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchImages:
+    """The two splits that a supernet sees: weights learn from one, decisions from the other."""
+
+    training: Images
+    validation: Images
+
+
+@dataclass(slots=True, kw_only=True)
+class Supernet:
+    """The complete state of warmup, search and growth.
+
+    logits: (A, E, O) on the CPU. epoch: epochs done since the start of warmup. temperature: of
+    Gumbel-softmax.
+    """
+
+    network: Network
+    optimizer: SGD
+    logits: Tensor
+    temperature: float
+    epoch: int = 0
+
+
+def weight_step(
+    supernet: Supernet,
+    batch: Tensor,
+    labels: Tensor,
+    *,
+    edge_weights: EdgeWeights,
+    learning_rate: float,
+    gradient_clip: float,
+    tally: Tally,
+) -> None:
+    """Fit the weights of the operations that `edge_weights` runs; the logits stay as they are."""
+    with autocast(batch.device):
+        outputs = supernet.network(batch, edge_weights)
+        loss = F.cross_entropy(outputs, labels)
+    descend(supernet.optimizer, loss, learning_rate=learning_rate, gradient_clip=gradient_clip)
+    tally.add(outputs, labels)
+
+
+def describe(
+    supernet: Supernet,
+    images: SearchImages,
+    draw: Callable[[int], EdgeWeights],
+    params: TrainingParams,
+) -> Row:
+    """Return what is watched at the end of every epoch.
+
+    draw: number of the draw -> edge weights as this epoch's training drew them.
+    """
+    network = supernet.network
+    blueprint = network.blueprint
+    validation_loss, validation_accuracy = evaluate_paths(network, images.validation, draw, params)
+    genotype = decide(supernet.logits, blueprint)
+    _, genotype_accuracy = evaluate_genotype(
+        network, genotype, images.training, images.validation, params
+    )
+    return {
+        "validation_loss": validation_loss,
+        "validation_accuracy": validation_accuracy,
+        "genotype_accuracy": genotype_accuracy,
+        "temperature": supernet.temperature,
+        **concentration(supernet.logits, blueprint.operations),
+        "cells": len(blueprint.cells),
+        "channels": blueprint.cells[0].channels,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }

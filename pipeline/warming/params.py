@@ -1,0 +1,28 @@
+"""The `warmup` section."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.section import Section
+from pipeline.training.params import Rate
+
+
+class WarmupParams(Section):
+    """Weights only: first along skip connections, then along more and more operations."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of warmup")
+    skip_epochs: Annotated[int, Field(ge=0)] = Field(
+        description="of these, with the skip connection fixed on every edge"
+    )
+    explore: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="probability, reached at the end, that an edge takes any operation"
+    )
+    learning_rate: Rate = Field(description="per step, at the start (cosine)")
+    learning_rate_end: Rate = Field(description="per step, at the end")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.skip_epochs > self.epochs:
+            raise ValueError(f"skip_epochs: {self.skip_epochs} of {self.epochs} epochs")
+        return self

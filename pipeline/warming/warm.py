@@ -1,0 +1,122 @@
+"""Warmup: weights learn before the architecture does.
+
+Skip connections alone give a gradient to about 1 % of the weights, and search would then sample
+untrained operations (that is how the earlier system fell from 39 % to 10 %). So the skip-only
+epochs are followed by some in which each edge takes a uniformly drawn operation with a probability
+that rises to `explore`.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from pipeline.data.batches import training_batches
+from pipeline.data.params import AugmentationParams
+from pipeline.exchange.records import Row
+from pipeline.randomness import generator
+from pipeline.space.blueprint import Blueprint, plan
+from pipeline.space.network import build
+from pipeline.space.params import NetworkParams
+from pipeline.space.relaxation import EdgeWeights, explore, initial_logits, skip_only
+from pipeline.training.params import TrainingParams
+from pipeline.training.steps import Tally, cosine, sgd
+from pipeline.training.supernet import SearchImages, Supernet, describe, weight_step
+from pipeline.warming.params import WarmupParams
+
+
+def start(
+    network_params: NetworkParams,
+    training: TrainingParams,
+    *,
+    image_channels: int,
+    classes: int,
+    seed: int,
+    device: torch.device,
+) -> Supernet:
+    """Return a fresh supernet with its initial logits."""
+    blueprint = plan(network_params, image_channels=image_channels, classes=classes)
+    network = build(blueprint, generator=generator(seed, "warmup", "weights"), device=device)
+    logits = initial_logits(
+        blueprint,
+        none=network_params.initial_none,
+        skip=network_params.initial_skip,
+        noise=network_params.initial_noise,
+        generator=generator(seed, "warmup", "logits"),
+    )
+    return Supernet(
+        network=network,
+        optimizer=sgd(network.parameters(), training),
+        logits=logits,
+        temperature=1.0,
+    )
+
+
+def exploration(params: WarmupParams, epoch: int) -> float:
+    """Return the probability that an edge explores in an epoch (counted from 1).
+
+    0, then rising evenly to `explore`.
+    """
+    exploring = params.epochs - params.skip_epochs
+    return params.explore * max(0, epoch - params.skip_epochs) / max(1, exploring)
+
+
+def epochs(
+    supernet: Supernet,
+    images: SearchImages,
+    *,
+    params: WarmupParams,
+    training: TrainingParams,
+    augmentation: AugmentationParams,
+    seed: int,
+) -> Iterator[Row]:
+    """Train the weights; yield a row after each epoch, when `supernet` is the whole state.
+
+    Logits are untouched.
+    """
+    blueprint = supernet.network.blueprint
+    while supernet.epoch < params.epochs:
+        epoch = supernet.epoch + 1
+        draw = partial(
+            _draw, blueprint, seed=seed, epoch=epoch, probability=exploration(params, epoch)
+        )
+        batches = training_batches(
+            images.training,
+            batch_size=training.batch_size,
+            augmentation=augmentation,
+            seed=seed,
+            purpose=("warmup", epoch),
+        )
+        tally = Tally()
+        learning_rate = params.learning_rate
+        for step, (batch, labels) in enumerate(batches):
+            done = (supernet.epoch + tally.images / len(images.training)) / params.epochs
+            learning_rate = cosine(params.learning_rate, params.learning_rate_end, done)
+            weight_step(
+                supernet,
+                batch,
+                labels,
+                edge_weights=draw("path", step),
+                learning_rate=learning_rate,
+                gradient_clip=training.gradient_clip,
+                tally=tally,
+            )
+        supernet.epoch = epoch
+        loss, accuracy = tally.read()
+        yield {
+            "epoch": epoch,
+            "phase": "skip" if epoch <= params.skip_epochs else "explore",
+            "train_loss": loss,
+            "train_accuracy": accuracy,
+            **describe(supernet, images, partial(draw, "evaluation"), training),
+            "learning_rate": learning_rate,
+        }
+
+
+def _draw(
+    blueprint: Blueprint, purpose: str, number: int, *, probability: float, seed: int, epoch: int
+) -> EdgeWeights:
+    if probability == 0:
+        return skip_only(blueprint)
+    source = generator(seed, "warmup", purpose, epoch, number)
+    return explore(blueprint, probability=probability, generator=source)

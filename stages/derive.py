@@ -1,0 +1,66 @@
+"""Derive: the plain network, tested once on images that nothing has seen.
+
+    python -m stages.derive artifacts/prepare artifacts/optimize artifacts/derive
+
+Writes the model, its genotype, the test metrics and one row per test image for the confusion
+matrix.
+"""
+
+from pathlib import Path
+
+from pipeline.exchange.dataset import read_facts, read_images
+
+from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.progress import say
+from pipeline.exchange.records import write_history, write_json
+from pipeline.exchange.stage import run_stage
+from pipeline.section import Section
+from pipeline.space.cost import cost
+from pipeline.training.device import choose_device
+from pipeline.training.params import TrainingParams
+from pipeline.training.testing import measure, predict
+
+
+class Params(Section):
+    """The sections that this stage depends on."""
+
+    training: TrainingParams
+
+
+def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
+    """Extract the network and test it."""
+    device = choose_device()
+    facts = read_facts(prepare)
+    network = read_checkpoint(optimize / "checkpoint.safetensors", device).network.eval()
+    genotype = network.genotype
+    assert genotype is not None
+    images = read_images(prepare, "test", device)
+
+    logits = predict(network, images, params.training.evaluation_batch_size)
+    metrics = measure(logits, images.labels, facts.classes)
+    size = cost(network.blueprint, genotype, (facts.height, facts.width))
+
+    write_checkpoint(out / "model.safetensors", Checkpoint(network=network))
+    write_json(out / "genotype.json", genotype.to_dict())
+    write_json(
+        out / "metrics.json",
+        {
+            **metrics,
+            "test_images": len(images),
+            "parameters": size.parameters,
+            "mflops": size.mflops,
+        },
+    )
+    rows = zip(images.labels.tolist(), logits.argmax(1).tolist(), strict=True)
+    write_history(
+        out / "confusion.tsv",
+        [
+            {"actual": facts.classes[actual], "predicted": facts.classes[predicted]}
+            for actual, predicted in rows
+        ],
+    )
+    say(f"derive: test accuracy {metrics['test_accuracy']:.2%} on {len(images)} images")
+
+
+if __name__ == "__main__":
+    run_stage(Params, main)

@@ -1,0 +1,69 @@
+"""Export: one ONNX file that takes raw pixels and returns probabilities.
+
+    python -m stages.export artifacts/prepare artifacts/derive artifacts/export
+
+Writes the model only if ONNX Runtime computes what torch does on the test images; beside it its
+facts as JSON, a model card and the parity that was measured.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.exchange.dataset import read_facts, read_images
+from pipeline.exporting.card import model_card, model_json
+from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.exporting.params import ExportParams
+from pipeline.exporting.parity import measure_parity, require_parity
+
+from pipeline.exchange.checkpoint import read_checkpoint
+from pipeline.exchange.files import write_atomically
+from pipeline.exchange.progress import say
+from pipeline.exchange.records import write_json
+from pipeline.exchange.stage import run_stage
+from pipeline.section import Section
+
+
+class Params(Section):
+    """The sections that this stage depends on."""
+
+    export: ExportParams
+
+
+def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
+    """Export, compare, and only then write."""
+    dataset = read_facts(prepare)
+    model = derive / "model.safetensors"
+    network = read_checkpoint(model).network.eval()
+    assert network.genotype is not None
+    facts = ModelFacts(
+        classes=dataset.classes,
+        height=dataset.height,
+        width=dataset.width,
+        channels=dataset.channels,
+        mean=dataset.mean,
+        std=dataset.std,
+        genotype=network.genotype.to_dict(),
+        digests={"model.safetensors": hashlib.sha256(model.read_bytes()).hexdigest()},
+    )
+
+    exported = export_onnx(network, facts)
+    images = read_images(prepare, "test", "cpu")
+    pixels = images.pixels.permute(0, 2, 3, 1)
+    parity = measure_parity(exported, network, pixels, dataset.mean, dataset.std)
+    require_parity(parity, params.export.max_difference)
+
+    metrics = json.loads((derive / "metrics.json").read_text())
+    write_atomically(out / "model.onnx", exported)
+    write_atomically(out / "model.json", model_json(facts).encode())
+    write_atomically(out / "model_card.md", model_card(facts, metrics, parity).encode())
+    write_json(out / "metrics.json", {**asdict(parity), "onnx_bytes": len(exported)})
+    say(
+        f"export: {out / 'model.onnx'}, {len(exported):,} bytes;"
+        f" its logits differ from torch's by {parity.max_difference:.1e}"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(Params, main)

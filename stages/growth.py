@@ -1,0 +1,79 @@
+"""Growth: search on, and let the network grow where that no longer helps.
+
+    python -m stages.growth artifacts/prepare artifacts/search artifacts/growth
+
+Writes a checkpoint of the grown supernet, its genotype, every growth with its verdict, the history
+and metrics.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.data.params import AugmentationParams
+from pipeline.exchange.dataset import read_images
+
+from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.progress import watch
+from pipeline.exchange.records import write_history, write_json
+from pipeline.exchange.stage import run_stage
+from pipeline.growing.grow import Recipe, epochs, start, summarize
+from pipeline.growing.params import GrowthParams
+from pipeline.searching.params import SearchParams
+from pipeline.section import Section, Seed
+from pipeline.space.params import NetworkParams
+from pipeline.space.relaxation import decide
+from pipeline.training.device import choose_device
+from pipeline.training.params import TrainingParams
+from pipeline.training.supernet import METRICS, SearchImages
+
+
+class Params(Section):
+    """The sections that this stage depends on."""
+
+    seed: Seed
+    augmentation: AugmentationParams
+    network: NetworkParams
+    training: TrainingParams
+    search: SearchParams
+    growth: GrowthParams
+
+
+def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
+    """Grow the network that search found."""
+    device = choose_device()
+    searched = read_checkpoint(search / "checkpoint.safetensors", device)
+    images = SearchImages(
+        training=read_images(prepare, "train", device),
+        validation=read_images(prepare, "validation", device),
+    )
+    recipe = Recipe(
+        network=params.network,
+        training=params.training,
+        augmentation=params.augmentation,
+        search=params.search,
+        growth=params.growth,
+    )
+
+    state = start(searched, recipe, images=len(images.training))
+    history = watch(
+        epochs(state, images, recipe, params.seed),
+        name="growth",
+        epochs=params.growth.epochs,
+        images=len(images.training),
+    )
+
+    end = {key: history[-1][key] for key in METRICS}
+    grown = state.search
+    write_checkpoint(
+        out / "checkpoint.safetensors",
+        Checkpoint(network=grown.network, logits=grown.logits, facts={"epoch": grown.epoch}),
+    )
+    genotype = decide(grown.logits, grown.network.blueprint)
+    write_json(out / "genotype.json", genotype.to_dict())
+    write_json(out / "growth.json", {"events": [asdict(event) for event in state.events]})
+    write_history(out / "history.tsv", history)
+    write_json(out / "metrics.json", {**end, **summarize(state.events)})
+
+
+if __name__ == "__main__":
+    run_stage(Params, main)

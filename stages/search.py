@@ -1,0 +1,79 @@
+"""Search: weights and architecture alternate, the temperature falls.
+
+    python -m stages.search artifacts/prepare artifacts/warmup artifacts/search
+
+Goes on from the warmed-up weights and logits; writes a checkpoint, the most likely genotype, the
+history and metrics.
+"""
+
+from pathlib import Path
+
+from pipeline.exchange.dataset import read_images
+
+from pipeline.data.params import AugmentationParams
+from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.progress import watch
+from pipeline.exchange.records import write_history, write_json
+from pipeline.exchange.stage import run_stage
+from pipeline.searching.params import SearchParams
+from pipeline.searching.search import drop_at_start, epochs, start
+from pipeline.section import Section, Seed
+from pipeline.space.relaxation import decide
+from pipeline.training.device import choose_device
+from pipeline.training.params import TrainingParams
+from pipeline.training.supernet import METRICS, SearchImages
+
+
+class Params(Section):
+    """The sections that this stage depends on."""
+
+    seed: Seed
+    augmentation: AugmentationParams
+    training: TrainingParams
+    search: SearchParams
+
+
+def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
+    """Search from a warmed-up supernet."""
+    device = choose_device()
+    warmed = read_checkpoint(warmup / "checkpoint.safetensors", device)
+    images = SearchImages(
+        training=read_images(prepare, "train", device),
+        validation=read_images(prepare, "validation", device),
+    )
+
+    state = start(
+        warmed, params.search, params.training, images=len(images.training), seed=params.seed
+    )
+    history = watch(
+        epochs(
+            state,
+            images,
+            params=params.search,
+            training=params.training,
+            augmentation=params.augmentation,
+            seed=params.seed,
+        ),
+        name="search",
+        epochs=params.search.epochs,
+        images=len(images.training),
+    )
+
+    end = {key: history[-1][key] for key in METRICS}
+    drop = drop_at_start(warmed.facts["validation_accuracy"], history)
+    write_checkpoint(
+        out / "checkpoint.safetensors",
+        Checkpoint(
+            network=state.network,
+            logits=state.logits,
+            facts={"epoch": state.epoch, "temperature": state.temperature},
+        ),
+    )
+    genotype = decide(state.logits, state.network.blueprint)
+    write_json(out / "genotype.json", genotype.to_dict())
+    write_history(out / "history.tsv", history)
+    write_json(out / "metrics.json", {**end, "drop_at_start": drop})
+
+
+if __name__ == "__main__":
+    run_stage(Params, main)

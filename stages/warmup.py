@@ -1,0 +1,82 @@
+"""Warmup: the weights learn, the architecture waits.
+
+    python -m stages.warmup artifacts/prepare artifacts/warmup
+
+Reads the training and validation splits; writes a checkpoint, the history of the epochs, and
+metrics.
+"""
+
+from pathlib import Path
+
+from pipeline.exchange.dataset import read_facts, read_images
+
+from pipeline.data.params import AugmentationParams
+from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.exchange.progress import watch
+from pipeline.exchange.records import write_history, write_json
+from pipeline.exchange.stage import run_stage
+from pipeline.section import Section, Seed
+from pipeline.space.params import NetworkParams
+from pipeline.training.device import choose_device
+from pipeline.training.params import TrainingParams
+from pipeline.training.supernet import METRICS, SearchImages
+from pipeline.warming.params import WarmupParams
+from pipeline.warming.warm import epochs, start
+
+
+class Params(Section):
+    """The sections that this stage depends on."""
+
+    seed: Seed
+    augmentation: AugmentationParams
+    network: NetworkParams
+    training: TrainingParams
+    warmup: WarmupParams
+
+
+def main(params: Params, prepare: Path, out: Path) -> None:
+    """Warm a fresh supernet up."""
+    device = choose_device()
+    facts = read_facts(prepare)
+    images = SearchImages(
+        training=read_images(prepare, "train", device),
+        validation=read_images(prepare, "validation", device),
+    )
+
+    supernet = start(
+        params.network,
+        params.training,
+        image_channels=facts.channels,
+        classes=len(facts.classes),
+        seed=params.seed,
+        device=device,
+    )
+    history = watch(
+        epochs(
+            supernet,
+            images,
+            params=params.warmup,
+            training=params.training,
+            augmentation=params.augmentation,
+            seed=params.seed,
+        ),
+        name="warmup",
+        epochs=params.warmup.epochs,
+        images=len(images.training),
+    )
+
+    end = {key: history[-1][key] for key in METRICS}
+    write_checkpoint(
+        out / "checkpoint.safetensors",
+        Checkpoint(
+            network=supernet.network,
+            logits=supernet.logits,
+            facts={"epoch": supernet.epoch, "validation_accuracy": end["validation_accuracy"]},
+        ),
+    )
+    write_history(out / "history.tsv", history)
+    write_json(out / "metrics.json", end)
+
+
+if __name__ == "__main__":
+    run_stage(Params, main)
