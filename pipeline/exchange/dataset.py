@@ -1,0 +1,103 @@
+"""The prepared data set, as every later stage reads it: facts, and splits on the device.
+
+`pipeline/exchange/packing.py` says what lies in the folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from pipeline.data.batches import Images
+from pipeline.errors import DataError
+from pipeline.exchange.packing import CHECKSUM, FACTS, FORMAT, checksum
+
+AGAIN = "run 'dvc repro --force prepare' to write it again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFacts:
+    """What is known of a data set without looking at an image.
+
+    classes: names, in the order of the labels. height, width: pixels.
+    mean, std: of each channel of the training images, as fractions of 255.
+    counts: split -> class -> number of images. digests: split -> sha256 of its file.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    counts: Mapping[str, Mapping[str, int]]
+    digests: Mapping[str, str]
+
+
+def read_facts(folder: Path) -> DatasetFacts:
+    """Read the facts of a prepared data set.
+
+    Raises:
+        DataError: missing, damaged or of another format.
+    """
+    path = folder / FACTS
+    try:
+        document = json.loads(_read(path))
+        found, digest = document["format"], document.pop(CHECKSUM, None)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DataError(f"{path}: not the facts of a data set; {AGAIN}") from None
+    if found != FORMAT:
+        raise DataError(f"{path}: format {found}, this version reads {FORMAT}; {AGAIN}")
+    if digest != checksum(document):
+        raise DataError(f"{path}: damaged or edited (its checksum differs); {AGAIN}")
+    height, width, channels = document["image_shape"]
+    return DatasetFacts(
+        name=document["name"],
+        classes=tuple(document["classes"]),
+        height=height,
+        width=width,
+        channels=channels,
+        mean=tuple(document["mean"]),
+        std=tuple(document["std"]),
+        counts=document["counts"],
+        digests=document["sha256"],
+    )
+
+
+def read_images(
+    folder: Path, split: Literal["train", "validation", "test"], device: torch.device | str
+) -> Images:
+    """Read one split onto a device.
+
+    Raises:
+        DataError: missing, or not the very bytes that `prepare` wrote.
+    """
+    facts = read_facts(folder)
+    path = folder / f"{split}.safetensors"
+    content = _read(path)
+    if hashlib.sha256(content).hexdigest() != facts.digests[split]:
+        raise DataError(f"{path}: damaged (its checksum differs from that in {FACTS}); {AGAIN}")
+    try:
+        tensors = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a split: {error}; {AGAIN}") from None
+    return Images(
+        pixels=tensors["images"].permute(0, 3, 1, 2).to(device),
+        labels=tensors["labels"].to(device),
+        mean=torch.tensor(facts.mean, device=device),
+        std=torch.tensor(facts.std, device=device),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None

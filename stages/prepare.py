@@ -1,0 +1,46 @@
+"""Prepare: the images of a data set, decoded, resized and split once, for every later stage.
+
+    python -m stages.prepare artifacts/prepare
+
+Writes one file of pixels and labels per split (train, validation, test), and `dataset.json`:
+classes, shape, counts, and the mean and standard deviation of the training split.
+"""
+
+from pathlib import Path
+
+from pipeline.data.params import DataParams
+from pipeline.data.sources import read_source
+from pipeline.data.splits import channel_statistics, split
+from pipeline.exchange.packing import write_dataset
+from pipeline.exchange.progress import say
+from pipeline.exchange.stage import run_stage
+from pipeline.section import Section, Seed
+
+
+class Params(Section):
+    """The sections that this stage depends on."""
+
+    seed: Seed
+    data: DataParams
+
+
+def main(params: Params, out: Path) -> None:
+    """Read, split, describe and write."""
+    source = read_source(params.data)
+    splits = split(
+        source,
+        validation_fraction=params.data.validation_fraction,
+        test_fraction=params.data.test_fraction,
+        seed=params.seed,
+    )
+    mean, std = channel_statistics(splits.train.images)
+
+    write_dataset(out, name=source.name, classes=source.classes, splits=splits, mean=mean, std=std)
+    say(
+        f"prepare: {source.name}, {len(source.classes)} classes: {len(splits.train)} training,"
+        f" {len(splits.validation)} validation, {len(splits.test)} test images"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(Params, main)
