@@ -1,7 +1,8 @@
 """Everything that can go wrong for a user, as one family.
 
-Each error is one line that names the thing: which file or key, what was expected, what came, what to do. A stage
-prints that line and exits with the error's code; any other exception is a bug of ours and shows its traceback.
+Each error is one line that names the thing: which file or key, what was expected, what came, what
+to do. A stage prints that line and exits with the error's code; any other exception is a bug of
+ours and shows its traceback.
 """
 
 
@@ -12,7 +13,10 @@ class AsoSeError(Exception):
 
 
 class ParamsError(AsoSeError):
-    """`params.yaml` is missing, unreadable or says something that cannot be; one line per mistake."""
+    """`params.yaml` is missing, unreadable or says something that cannot be.
+
+    One line per mistake.
+    """
 
 
 class DataError(AsoSeError):

@@ -7,8 +7,8 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` durably: a temporary file beside `path`, fsync, rename, fsync of the folder.
 
-    A reader sees the old file or the new one, never a part; on a full disk the old one survives. A new inode each
-    time, so that a hard link from DVC's cache is never written through.
+    A reader sees the old file or the new one, never a part; on a full disk the old one survives. A
+    new inode each time, so that a hard link from DVC's cache is never written through.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

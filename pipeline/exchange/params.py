@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
         self, node: yaml.MappingNode, *args: Any, **kwargs: Any
     ) -> dict[Any, Any]:
         """Build a mapping; raise where a key comes twice."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(
@@ -56,7 +56,7 @@ class _Loader(yaml.SafeLoader):
         return cast("dict[Any, Any]", super().construct_mapping(node, *args, **kwargs))
 
 
-_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+.0123456789"),

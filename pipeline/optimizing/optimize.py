@@ -140,7 +140,7 @@ def epochs(
                 gradient_clip=training.gradient_clip,
             )
             if state.averaged is not None:
-                state.averaged.update_parameters(state.network)  # type: ignore[no-untyped-call]
+                state.averaged.update_parameters(state.network)
         state.epoch = epoch
         train_loss, train_accuracy = tally.read()
         row: Row = {

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.data.batches import training_batches
+from pipeline.data.batches import batch_sizes, training_batches
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
@@ -52,8 +52,7 @@ def architecture_steps(images: int, batch_size: int, epochs: int, arch_update_fr
 
     One after each arch_update_freq - 1 weight steps.
     """
-    batches = len(range(0, images, batch_size)) - (images % batch_size == 1 and images > batch_size)
-    return epochs * batches // (arch_update_freq - 1)
+    return epochs * len(batch_sizes(images, batch_size)) // (arch_update_freq - 1)
 
 
 def start(

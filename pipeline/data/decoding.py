@@ -1,0 +1,68 @@
+"""One image file of any kind, as a square of RGB pixels."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.errors import DataError
+
+RESAMPLING = Image.Resampling.BICUBIC
+"""Antialiased in Pillow: the filter grows with the reduction."""
+
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What photographs come in. Not all that Pillow knows: an EPS file is a program for Ghostscript."""
+
+UNREADABLE = (
+    OSError,
+    SyntaxError,  # how Pillow reports a broken chunk of PNG
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises on a file that is damaged, foreign or hostile."""
+
+
+def read_image(path: Path, size: int) -> NDArray[np.uint8]:
+    """Decode one file: (size, size, 3), upright, on white where transparent, cropped at the centre.
+
+    Raises:
+        DataError: not an image of `FORMATS`, damaged, too large, or of pixels of unknown range.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            # JPEG decodes at 1/2, 1/4 or 1/8 for less; twice the size is what resampling needs.
+            file.draft(None, (2 * size, 2 * size))
+            upright = ImageOps.exif_transpose(file)
+        return np.asarray(ImageOps.fit(_rgb(upright), (size, size), RESAMPLING))
+    except UnidentifiedImageError:
+        reason = f"its format is none of {', '.join(FORMATS)}"
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())
+    raise DataError(f"{path}: not a readable image ({reason}); repair it or take it out")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bits(image)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is not known")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Scale grey of 0..65535 to 0..255; Pillow's own conversion cuts off what is above 255."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("32-bit pixels outside 0..65535, whose range is not known")
+    transparent = values == image.info.get("transparency", -1)
+    grey = np.where(transparent, 255, np.rint(values / 257)).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")

@@ -1,0 +1,56 @@
+"""The data sets of torchvision: used offline where their files are there, downloaded where not."""
+
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.labelled import Labelled, Source
+from pipeline.errors import DataError
+
+FILES = {
+    "cifar10": "cifar-10-python.tar.gz",
+    "cifar100": "cifar-100-python.tar.gz",
+    "fashion_mnist": "the four *-ubyte.gz files, in FashionMNIST/raw,",
+    "svhn": "train_32x32.mat and test_32x32.mat",
+}
+"""What a person without a network puts into the folder."""
+
+
+def read_download(name: str, folder: Path) -> Source:
+    """Read one of the sets in `FILES`; torchvision checks their checksums.
+
+    Raises:
+        DataError: the files are neither there nor to be had, or damaged.
+    """
+    try:
+        train, classes = _read(name, folder, train=True)
+        test, _ = _read(name, folder, train=False)
+    except (OSError, HTTPException, RuntimeError, ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{name}: neither found in {folder} nor downloaded to it ({reason});"
+            f" put {FILES[name]} there by hand"
+        ) from None
+    return Source(name=name, classes=classes, train=train, test=test)
+
+
+def _read(name: str, folder: Path, *, train: bool) -> tuple[Labelled, tuple[str, ...]]:
+    # Imported here: it costs 5 s, and `prepare` on any other data needs no torch.
+    from torchvision import datasets  # noqa: PLC0415
+
+    if name == "svhn":
+        svhn = datasets.SVHN(folder, split="train" if train else "test", download=True)
+        images = svhn.data.transpose(0, 2, 3, 1)
+        return Labelled(images=images, labels=svhn.labels), tuple("0123456789")
+    kinds = {
+        "cifar10": datasets.CIFAR10,
+        "cifar100": datasets.CIFAR100,
+        "fashion_mnist": datasets.FashionMNIST,
+    }
+    found = kinds[name](folder, train=train, download=True)
+    images = np.asarray(found.data)
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    labels = np.asarray(found.targets, dtype=np.int64)
+    return Labelled(images=images, labels=labels), tuple(found.classes)

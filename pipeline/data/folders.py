@@ -1,0 +1,128 @@
+"""A folder of the user's own images, one folder per class.
+
+Either `<class>/<image>`, of which a test split is cut off later, or `train/<class>/<image>` with or
+without `test/<class>/<image>`. All is sorted by name: the order is the same on every machine.
+"""
+
+import unicodedata
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.data.decoding import read_image
+from pipeline.data.labelled import Labelled, Source
+from pipeline.errors import DataError
+
+DOWNLOADS = "downloads"
+"""Beside the class folders of `data/` this one is torchvision's, and no class."""
+
+HIDDEN = {"Thumbs.db", "desktop.ini"}
+"""What Windows leaves in folders of pictures; elsewhere such files begin with a dot."""
+
+
+def read_image_folder(folder: Path, image_size: int) -> Source:
+    """Read every image under `folder` as (image_size, image_size, 3).
+
+    Raises:
+        DataError: a folder or an image is missing, misplaced or unreadable; it names the path.
+    """
+    train, test = _layout(folder)
+    classes = _classes(train)
+    if test is not None:
+        _require_same_classes(train, test, classes)
+    # All names are looked at before the first image is decoded: mistakes show at once.
+    train_images = [_images(train / name) for name in classes]
+    test_images = None if test is None else [_images(test / name) for name in classes]
+    return Source(
+        name="image_folder",
+        classes=classes,
+        train=_decode(train_images, image_size),
+        test=None if test_images is None else _decode(test_images, image_size),
+    )
+
+
+def _layout(folder: Path) -> tuple[Path, Path | None]:
+    """Return the folder of the training classes, and that of the test classes if there is one."""
+    train, test = folder / "train", folder / "test"
+    folders = _folders(folder)
+    if train not in folders or not (set(folders) <= {train, test} or _folders(train)):
+        return folder, None  # at most, a class happens to be called 'train'
+    for other in folders:
+        if other not in {train, test}:
+            raise DataError(
+                f"{other}: only train/ and test/ are read; validation images are taken from train/"
+            )
+    return train, test if test in folders else None
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    classes = tuple(path.name for path in _folders(folder))
+    if not classes:
+        raise DataError(f"{folder}: no class folders; expected {folder}/<class>/<image>")
+    if len(classes) == 1:
+        raise DataError(
+            f"{folder}: only one class, '{classes[0]}'; a classifier needs at least two"
+        )
+    for name in classes:
+        # Names go into JSON, tables and error lines: no control characters, no broken UTF-8.
+        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+            raise DataError(f"{folder}: the folder {name!a} has a name that is not plain text")
+    return classes
+
+
+def _require_same_classes(train: Path, test: Path, classes: tuple[str, ...]) -> None:
+    """A class without test images has no accuracy; one without training images is not learned."""
+    tested = {path.name for path in _folders(test)}
+    for name in sorted(tested - set(classes)):
+        raise DataError(f"{test / name}: no such class in {train}")
+    for name in classes:
+        if name not in tested:
+            raise DataError(f"{test}: no folder for class '{name}' of {train}")
+
+
+def _decode(paths_by_class: list[list[Path]], size: int) -> Labelled:
+    paths = list(chain.from_iterable(paths_by_class))
+    labels = np.repeat(np.arange(len(paths_by_class)), [len(found) for found in paths_by_class])
+    images = np.empty((len(paths), size, size, 3), np.uint8)
+
+    def read_into_place(index: int) -> None:
+        images[index] = read_image(paths[index], size)
+
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        # Above 90 million pixels a picture is refused; damaged EXIF leaves it whole: no word on it.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for _ in pool.map(read_into_place, range(len(paths))):
+            pass
+    return Labelled(images=images, labels=labels)
+
+
+def _images(folder: Path) -> list[Path]:
+    paths = _entries(folder)
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: not a file; images lie directly in the folder of their class")
+    if not paths:
+        raise DataError(f"{folder}: no images in this class; add some or remove the folder")
+    return paths
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_dir() and path.name != DOWNLOADS]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted by name, without what the system hides there."""
+    try:
+        paths = sorted(folder.iterdir(), key=lambda path: path.name)
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no such folder; expected {folder}/<class>/<image>") from None
+    except NotADirectoryError:
+        raise DataError(f"{folder}: not a folder; expected {folder}/<class>/<image>") from None
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from None
+    return [path for path in paths if not (path.name.startswith(".") or path.name in HIDDEN)]

@@ -1,0 +1,60 @@
+"""Where images come from: any data set that `data.name` names, in squares of `data.image_size`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from pipeline.data.decoding import RESAMPLING
+from pipeline.data.downloads import read_download
+from pipeline.data.folders import DOWNLOADS, read_image_folder
+from pipeline.data.labelled import Labelled, Source
+from pipeline.data.params import DataParams
+
+
+def read_source(params: DataParams) -> Source:
+    """Read a data set, downloading it if it is one of torchvision's and not there yet.
+
+    Raises:
+        DataError: it cannot be downloaded, or the image folder cannot be used.
+    """
+    folder = Path(params.path)
+    if params.name == "image_folder":
+        return read_image_folder(folder, params.image_size)
+    source = (
+        _digits() if params.name == "digits" else read_download(params.name, folder / DOWNLOADS)
+    )
+    return replace(
+        source,
+        train=_resize(source.train, params.image_size),
+        test=None if source.test is None else _resize(source.test, params.image_size),
+    )
+
+
+def _digits() -> Source:
+    """1,797 grey digits of 8x8 pixels, in 17 levels (Alpaydin & Kaynak 1998)."""
+    images, labels = load_digits(return_X_y=True)
+    grey = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    return Source(
+        name="digits",
+        classes=tuple("0123456789"),
+        train=Labelled(images=grey, labels=labels.astype(np.int64)),
+        test=None,
+    )
+
+
+def _resize(labelled: Labelled, size: int) -> Labelled:
+    if labelled.images.shape[1:3] == (size, size):
+        return labelled
+    resized = np.stack([_resize_image(image, size) for image in labelled.images])
+    return Labelled(images=resized, labels=labelled.labels)
+
+
+def _resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(H, W, C) -> (size, size, C), antialiased."""
+    channels = image.shape[-1]
+    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+    return np.asarray(picture.resize((size, size), RESAMPLING)).reshape(size, size, channels)

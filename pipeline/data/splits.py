@@ -1,0 +1,95 @@
+"""Training, validation and test: parts that share no image, and what the first looks like.
+
+N images, H x W pixels, C channels.
+"""
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from pipeline.data.labelled import Labelled, Source
+from pipeline.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splits:
+    """Weights learn from `train`, the architecture from `validation`; `test` is looked at once."""
+
+    train: Labelled
+    validation: Labelled
+    test: Labelled
+
+
+def split(source: Source, *, validation_fraction: float, test_fraction: float, seed: int) -> Splits:
+    """Split at random, each class by the same fraction.
+
+    Args:
+        source: its own test split is kept as it is.
+        validation_fraction: of the training images that remain.
+        test_fraction: of all images, where there is no test split.
+        seed: decides which image goes where; the order within a split that was cut is random too.
+
+    Raises:
+        DataError: a class has too few images to be in every split.
+    """
+    # One 32-bit state, all that scikit-learn takes, for each of the two cuts.
+    test_state, validation_state = map(int, np.random.SeedSequence(seed).generate_state(2))
+    training, test = source.train, source.test
+    if test is None:
+        _require_enough(training, source.classes, "data.test_fraction", test_fraction)
+        training, test = _cut(training, test_fraction, test_state)
+    _require_enough(training, source.classes, "data.validation_fraction", validation_fraction)
+    train, validation = _cut(training, validation_fraction, validation_state)
+    return Splits(train=train, validation=validation, test=test)
+
+
+def channel_statistics(
+    images: NDArray[np.uint8],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel of (N, H, W, C), as fractions of 255.
+
+    Sums are of whole numbers, so the result is exact and the order of the images does not matter.
+    The standard deviation is at least one grey level: a constant channel must not divide by zero.
+    """
+    levels = np.arange(256)
+    mean, std = [], []
+    for channel in range(images.shape[-1]):
+        histogram = np.zeros(256, np.int64)
+        for image in images:  # one at a time: bincount makes 8 bytes of every pixel
+            histogram += np.bincount(image[..., channel].ravel(), minlength=256)
+        count, total = int(histogram.sum()), int(histogram @ levels)
+        squares = int(histogram @ levels**2)
+        mean.append(total / count / 255)
+        std.append(max(1.0, sqrt(count * squares - total**2) / count) / 255)
+    return tuple(mean), tuple(std)
+
+
+def _require_enough(
+    labelled: Labelled, classes: tuple[str, ...], name: str, fraction: float
+) -> None:
+    """Refuse a class of which one image could not be cut off and two be left.
+
+    That many leave room for scikit-learn's rounding, which gives each class its share within one.
+    """
+    least = max(ceil(1 / fraction), ceil(2 / (1 - fraction)))
+    for label, count in enumerate(np.bincount(labelled.labels, minlength=len(classes))):
+        if count < least:
+            raise DataError(
+                f"class '{classes[label]}': {count} images are too few to split by"
+                f" {name} {fraction:g}; at least {least} of each class are needed there"
+            )
+
+
+def _cut(labelled: Labelled, fraction: float, state: int) -> tuple[Labelled, Labelled]:
+    """Return the rest, and the part that was cut off."""
+    rest, part = train_test_split(
+        np.arange(len(labelled)), test_size=fraction, stratify=labelled.labels, random_state=state
+    )
+    return _take(labelled, rest), _take(labelled, part)
+
+
+def _take(labelled: Labelled, indices: NDArray[np.int64]) -> Labelled:
+    return Labelled(images=labelled.images[indices], labels=labelled.labels[indices])

@@ -1,0 +1,171 @@
+"""The model card: what somebody needs who has only the exported files.
+
+The text is decided by its arguments alone: the same model gives the same card.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from pipeline.data.decoding import RESAMPLING
+from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, OPSET, PROBABILITIES, ModelFacts
+from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
+from pipeline.space.genotype import Gene, from_dict
+
+FRONT_MATTER = """\
+---
+library_name: onnx
+pipeline_tag: image-classification
+tags:
+  - image-classification
+  - neural-architecture-search
+  - onnx
+---"""
+"""What Hugging Face reads. The licence is not ours to choose."""
+
+LIMITS = """\
+- It knows only the classes above and always answers with one of them, even to a blank image.
+- The metrics hold for images like the test split's; measure on your own before you rely on it.
+- Probabilities are those of a softmax and have not been calibrated.
+- It takes one size of images; what is smaller or larger must be brought to it as in the example.
+- Parity was measured on a CPU; other execution providers of ONNX Runtime round differently.
+- The licence depends on the images that the model was trained on; whoever publishes it sets it."""
+
+
+def model_card(facts: ModelFacts, metrics: Mapping[str, object], parity: Parity) -> str:
+    """Return the text of `model_card.md`.
+
+    Args:
+        facts: of the exported model.
+        metrics: what derive wrote: name -> number, and `accuracy_by_class`: class -> fraction.
+            Those called `test_...` and the accuracies of the classes are of the test split.
+        parity: as measured on the test split.
+    """
+    sections = {
+        "Input and outputs": _contract(facts),
+        "Use": f"```python\n{_snippet(facts)}\n```",
+        "Metrics": _metrics(metrics),
+        "Classes": _classes(facts, metrics),
+        "Architecture": _architecture(facts),
+        "Agreement with PyTorch": _parity(parity),
+        "Origin": _table(("made from", "sha256"), sorted(facts.digests.items())),
+        "Limits": LIMITS,
+    }
+    introduction = (
+        f"# Image classifier with {len(facts.classes)} classes\n\n"
+        "A convolutional network whose architecture was found by differentiable architecture search"
+        " (ASO-SE).\n`model.onnx` takes raw pixels and returns the probability of each class."
+    )
+    body = [f"## {title}\n\n{text}" for title, text in sections.items()]
+    return "\n\n".join([FRONT_MATTER, introduction, *body]) + "\n"
+
+
+def model_json(facts: ModelFacts) -> str:
+    """Return the metadata of the ONNX file as JSON: ONNX Runtime in a browser does not show it."""
+    return json.dumps(facts.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _contract(facts: ModelFacts) -> str:
+    size = f"{facts.height}, {facts.width}, {facts.channels}"
+    scores = f"(N, {len(facts.classes)})"
+    order = "grey" if facts.channels == 1 else "red, green, blue"
+    table = _table(
+        ("", "name", "type", "shape", "meaning"),
+        [
+            ("input", f"`{INPUT}`", "uint8", f"(N, {size})", f"rows of pixels, 0 to 255, {order}"),
+            ("output", f"`{LOGITS}`", "float32", scores, "scores before the softmax"),
+            ("output", f"`{PROBABILITIES}`", "float32", scores, "sum to 1 for each image"),
+        ],
+    )
+    return f"""\
+{table}
+
+N is free. Normalisation is inside, so give it pixels as they come; it was trained on a mean of
+{_numbers(facts.mean)} and a standard deviation of {_numbers(facts.std)}, of pixels in 0 to 1.
+Opset {OPSET}, IR version {IR_VERSION}, no external data. Classes, normalisation and genotype are
+JSON in the file's metadata and, for browsers, in `model.json`."""
+
+
+def _snippet(facts: ModelFacts) -> str:
+    """Return a program that names the classes of an image file, resized as for training."""
+    mode = "L" if facts.channels == 1 else "RGB"
+    shape = f"1, {facts.height}, {facts.width}, {facts.channels}"
+    return f"""\
+import json, sys
+import numpy, onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+upright = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}")
+image = ImageOps.fit(upright, ({facts.width}, {facts.height}), Image.Resampling.{RESAMPLING.name})
+pixels = numpy.asarray(image).reshape({shape})
+[probabilities] = session.run(["{PROBABILITIES}"], {{"{INPUT}": pixels}})[0]
+for index in probabilities.argsort()[::-1][:3]:
+    print(f"{{probabilities[index]:.1%}} {{classes[index]}}")"""
+
+
+def _metrics(metrics: Mapping[str, object]) -> str:
+    rows = [
+        (name, _number(value), "the test split" if name.startswith("test_") else "the network")
+        for name, value in metrics.items()
+        if isinstance(value, int | float)
+    ]
+    return (
+        f"{_table(('metric', 'value', 'of'), rows)}\n\n"
+        "The test split was looked at once, when the model was finished: neither a weight nor a"
+        " decision depends on it."
+    )
+
+
+def _classes(facts: ModelFacts, metrics: Mapping[str, object]) -> str:
+    accuracies = metrics.get("accuracy_by_class")
+    if not isinstance(accuracies, Mapping):
+        return _table(("index", "class"), enumerate(facts.classes))
+    rows = [(i, name, _number(accuracies[name])) for i, name in enumerate(facts.classes)]
+    return _table(("index", "class", "accuracy on the test split"), rows)
+
+
+def _architecture(facts: ModelFacts) -> str:
+    rows = [
+        (architecture.name, node, ", ".join(map(_gene, genes)))
+        for architecture in from_dict(facts.genotype).architectures
+        for node, genes in enumerate(architecture.nodes)
+    ]
+    return (
+        f"{_table(('cell', 'node', 'is the sum of'), rows)}\n\n"
+        "A cell's output concatenates its nodes (Liu et al. 2019)."
+    )
+
+
+def _gene(gene: Gene) -> str:
+    inputs = ("the cell before the previous one", "the previous cell")
+    source = inputs[gene.source] if gene.source < 2 else f"node {gene.source - 2}"
+    return f"`{gene.operation}` of {source}"
+
+
+def _parity(parity: Parity) -> str:
+    *smaller, largest = BATCH_SIZES
+    # One digit: the last bits depend on the processor, and the card shall not.
+    return (
+        f"On all {parity.images:,} images of the test split, in batches of"
+        f" {', '.join(map(str, smaller))} and {largest} (single ones: at most {SINGLY}),\n"
+        f"ONNX Runtime's logits differ from PyTorch's by at most {parity.max_difference:.0e};"
+        f" the predicted class is the same for {parity.agreement:.2%}."
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).replace("|", r"\|").split())
+
+
+def _number(value: object) -> str:
+    return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)

@@ -1,0 +1,162 @@
+"""The exported model: one ONNX file that takes raw pixels and explains itself.
+
+Equal models give equal bytes, whatever the folder, the process and the date, and the file says
+nothing about the machine that wrote it.
+
+N images, H x W pixels, C channels, K classes.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.batches import normalise
+
+FORMAT = 1
+"""Version of the metadata and of the names, types and shapes of input and outputs."""
+
+OPSET = 18
+"""The lowest that torch writes; it gives 18 where a lower one is asked for."""
+
+IR_VERSION = 8
+"""torch writes 10 for metadata that is removed here; ONNX Runtime 1.15 and later load 8."""
+
+INPUT = "images"
+LOGITS, PROBABILITIES = "logits", "probabilities"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What somebody who has only the file must know.
+
+    classes: names, in the order of the outputs. height, width: pixels. mean, std: of each channel,
+    as fractions of 255. genotype: as `Genotype.to_dict` writes it. digests: name -> sha256 of what
+    the model was made from.
+    """
+
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    genotype: dict[str, object]
+    digests: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(
+                f"{self.channels} channels, {len(self.mean)} means, {len(self.std)} deviations"
+            )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the metadata of the ONNX file by key; each value can be written as JSON."""
+        scores = {"type": "float32", "shape": ["batch", len(self.classes)]}
+        return {
+            "format": FORMAT,
+            "input": {
+                "name": INPUT,
+                "type": "uint8",
+                "layout": "NHWC",
+                "height": self.height,
+                "width": self.width,
+                "channels": self.channels,
+            },
+            "outputs": {LOGITS: scores, PROBABILITIES: scores},
+            "normalisation": {"inside": True, "scale": 255, "mean": self.mean, "std": self.std},
+            "classes": self.classes,
+            "genotype": self.genotype,
+            "digests": self.digests,
+        }
+
+
+def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
+    """Return the bytes of an ONNX file: `images` in, `logits` and `probabilities` out.
+
+    Input: (N, H, W, C) uint8 for any N. Outputs: (N, K) float32. Normalisation is inside, BatchNorm
+    is folded into the convolution before it.
+
+    Args:
+        network: on the CPU, in evaluation mode; (N, C, H, W) float32 normalised -> (N, K) logits.
+        facts: stamped on the file as metadata, and where the normalisation comes from.
+
+    Raises:
+        ValueError: the network has not as many outputs as there are classes.
+    """
+    program = torch.onnx.export(
+        _FromPixels(network, facts).eval(),
+        # Two images, for torch takes a batch of one for a constant.
+        (torch.zeros(2, facts.height, facts.width, facts.channels, dtype=torch.uint8),),
+        dynamo=True,
+        # Folds BatchNorm and constants: 1,229 nodes become 276, 64 images of 32x32 take 0.17 s, not
+        # 0.49 s (8 cells, C = 16, 2 cores, best of 5); logits stay within 6e-6 of torch's.
+        optimize=True,
+        external_data=False,
+        verbose=False,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=[LOGITS, PROBABILITIES],
+        dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
+    )
+    assert program is not None
+    model = program.model_proto
+    _remove_traces(model)
+    _stamp(model, facts)
+    _check(model, facts)
+    serialised: bytes = model.SerializeToString(deterministic=True)
+    return serialised
+
+
+class _FromPixels(nn.Module):
+    """The network between raw pixels and probabilities, with training's own normalisation."""
+
+    def __init__(self, network: nn.Module, facts: ModelFacts) -> None:
+        super().__init__()
+        self.network = network
+        # Not `mean`: torch gives that name to the output of the head's mean as well.
+        self.pixel_mean: Tensor
+        self.pixel_std: Tensor
+        self.register_buffer("pixel_mean", torch.tensor(facts.mean))
+        self.register_buffer("pixel_std", torch.tensor(facts.std))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, H, W, C) uint8 -> (N, K) logits, (N, K) probabilities."""
+        pixels = images.permute(0, 3, 1, 2)
+        logits = self.network(normalise(pixels, self.pixel_mean, self.pixel_std))
+        return logits, logits.softmax(1)
+
+
+def _remove_traces(message: Any) -> None:
+    """Clear metadata and documentation at every depth: torch notes its source lines in them.
+
+    message: any of protobuf's.
+    """
+    for field, value in message.ListFields():
+        if field.name in {"metadata_props", "doc_string"}:
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in value if isinstance(value, Sequence) else [value]:
+                _remove_traces(part)
+
+
+def _stamp(model: onnx.ModelProto, facts: ModelFacts) -> None:
+    model.ir_version = IR_VERSION
+    model.producer_name = "aso-se"
+    model.ClearField("producer_version")
+    model.graph.name = "classifier"
+    for key, value in sorted(facts.to_dict().items()):
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+        model.metadata_props.add(key=key, value=text)
+
+
+def _check(model: onnx.ModelProto, facts: ModelFacts) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", OPSET)]
+    outputs = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+    if outputs != len(facts.classes):
+        raise ValueError(f"the network has {outputs} outputs for {len(facts.classes)} classes")

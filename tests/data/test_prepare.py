@@ -1,0 +1,75 @@
+"""The stage itself: one command, the same bytes every time, no torch for data that needs none."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.params import DataParams
+from pipeline.errors import DataError
+from stages.prepare import Params, main
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = """
+seed: 42
+data:
+  name: digits
+  path: images
+  image_size: 8
+  validation_fraction: 0.3
+  test_fraction: 0.2
+"""
+COMMAND = """
+import runpy, sys
+runpy.run_module("stages.prepare", run_name="__main__", alter_sys=True)
+assert not {"torch", "torchvision"} & set(sys.modules)
+"""
+
+
+def params(name: str) -> Params:
+    data = {
+        "name": name,
+        "path": "images",
+        "image_size": 8,
+        "validation_fraction": 0.3,
+        "test_fraction": 0.2,
+    }
+    return Params(seed=42, data=DataParams.model_validate(data))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_two_processes_write_the_same_bytes_and_need_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "artifacts/prepare"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = "prepare: digits, 10 classes: 1005 training, 432 validation, 360 test images\n"
+    assert (done.stderr, done.stdout, done.returncode) == ("", expected, 0)
+    written = contents(tmp_path / "artifacts/prepare")
+    assert set(written) == {
+        "dataset.json",
+        "test.safetensors",
+        "train.safetensors",
+        "validation.safetensors",
+    }
+    main(params("digits"), tmp_path / "again")
+    assert contents(tmp_path / "again") == written
+
+
+def test_nothing_is_written_where_the_images_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="images: no such folder"):
+        main(params("image_folder"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

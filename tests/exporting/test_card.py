@@ -1,0 +1,121 @@
+"""What stands in the model card, and that its example runs."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline.data.decoding import read_image
+from pipeline.exporting.card import model_card, model_json
+from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.exporting.parity import Parity
+
+pytestmark = pytest.mark.xdist_group("exporting")
+
+METRICS = {
+    "test_accuracy": 0.9725,
+    "test_loss": 0.10001,
+    "accuracy_by_class": {"ape": 1.0, "bee": 0.95, "cat": 0.9, "dog": 0.85, "a|b": 0.8125},
+    "test_images": 1234,
+    "parameters": 56789,
+}
+PARITY = Parity(images=1234, max_difference=1.234e-6, agreement=1.0)
+
+
+@pytest.fixture(scope="module")
+def card(facts: ModelFacts) -> str:
+    return model_card(facts, METRICS, PARITY)
+
+
+def test_it_begins_with_what_hugging_face_reads(card: str) -> None:
+    _, front_matter, _ = card.split("---\n", 2)
+    assert yaml.safe_load(front_matter)["pipeline_tag"] == "image-classification"
+
+
+def test_its_example_names_the_class_of_a_photograph(
+    card: str, exported: bytes, facts: ModelFacts, pixels: Tensor, tmp_path: Path
+) -> None:
+    """A phone's photograph: large, not square, and turned by a note in the file."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: to be turned by 90 degrees
+    picture = Image.fromarray(pixels[0].numpy()).resize((120, 90), Image.Resampling.NEAREST)
+    picture.save(tmp_path / "photograph.png", exif=exif)
+    (tmp_path / "model.onnx").write_bytes(exported)
+
+    lines = run_example(card, tmp_path, "photograph.png")
+
+    images = read_image(tmp_path / "photograph.png", 9)[None]
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    [probabilities] = session.run(["probabilities"], {"images": images})[0]
+    best = np.argsort(probabilities)[::-1][:3]
+    assert lines == [f"{probabilities[i]:.1%} {facts.classes[i]}" for i in best]
+
+
+def test_its_example_reads_grey_images_too(facts: ModelFacts, tmp_path: Path) -> None:
+    bright = nn.Linear(1, 2)
+    bright.load_state_dict({"weight": torch.tensor([[9.0], [-9.0]]), "bias": torch.zeros(2)})
+    grey = replace(facts, classes=("light", "dark"), channels=1, mean=(0.5,), std=(0.2,))
+    network = nn.Sequential(nn.Flatten(2), Mean(), bright).eval()
+    (tmp_path / "model.onnx").write_bytes(export_onnx(network, grey))
+    Image.new("RGB", (20, 30), "black").save(tmp_path / "night.png")
+    lines = run_example(model_card(grey, {}, PARITY), tmp_path, "night.png")
+    assert lines == ["100.0% dark", "0.0% light"]
+
+
+def test_it_states_the_contract_the_metrics_and_their_split(card: str) -> None:
+    assert "| input | `images` | uint8 | (N, 9, 9, 3) |" in card
+    assert "| output | `probabilities` | float32 | (N, 5) |" in card
+    assert "| test_accuracy | 0.9725 | the test split |" in card
+    assert "| parameters | 56,789 | the network |" in card
+    assert "| 1 | bee | 0.9500 |" in card
+    assert "at most 1e-06; the predicted class is the same for 100.00%." in card
+
+
+def test_it_shows_each_node_of_the_genotype(card: str) -> None:
+    assert (
+        "| normal | 0 | `max_pool_3x3` of the cell before the previous one,"
+        " `avg_pool_3x3` of the previous cell |"
+    ) in card
+    assert "| reduction | 2 | `conv_3x3` of node 0, `skip_connect` of node 1 |" in card
+
+
+def test_no_name_of_a_class_breaks_a_table(card: str) -> None:
+    assert r"| 4 | a\|b | 0.8125 |" in card
+
+
+def test_model_json_holds_the_metadata_of_the_file(facts: ModelFacts, exported: bytes) -> None:
+    model = onnx.load_from_string(exported)
+    metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert json.loads(model_json(facts)) == metadata
+
+
+class Mean(nn.Module):
+    """(N, C, pixels) -> (N, C)."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows.mean(2)
+
+
+def run_example(card: str, folder: Path, image: str) -> list[str]:
+    """Run the program that stands in the card, and return its lines."""
+    [program] = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    assert program.count("\n") <= 12
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, image],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return result.stdout.splitlines()

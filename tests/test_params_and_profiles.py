@@ -1,0 +1,174 @@
+"""`params.yaml` and every profile is valid; every kind of mistake in it is one line."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ParamsError
+from pipeline.exchange.params import read_params
+from pipeline.params import Params
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+GOOD = (ROOT / "profiles" / "digits.yaml").read_text()
+
+
+def edited(section: str, key: str, value: str) -> str:
+    """Return the digits profile with another value, or other text, for one key of a section."""
+    pattern = rf"(^{section}:\n(?:  .*\n)*?)  {key}:.*\n(?:    - .*\n)*"
+    text, count = re.subn(pattern, rf"\g<1>  {value}\n", GOOD, flags=re.MULTILINE)
+    assert count == 1
+    return text
+
+
+def without(section: str) -> str:
+    text, count = re.subn(rf"^{section}:\n(?:  .*\n|\n)*", "", GOOD, flags=re.MULTILINE)
+    assert count == 1
+    return text
+
+
+def aso_se(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("path", [ROOT / "params.yaml", *PROFILES], ids=lambda path: path.name)
+def test_params_and_every_profile_are_valid_as_a_whole(path: Path) -> None:
+    read_params(Params, path, whole=True)
+
+
+def test_params_are_the_digits_profile_byte_for_byte() -> None:
+    assert (ROOT / "params.yaml").read_bytes() == (ROOT / "profiles" / "digits.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "rest"),
+    [
+        (
+            edited("search", "arch_reach", "arch_reach: 10.0\n  arch_reech: 1"),
+            "search.arch_reech",
+            "unknown key; did you mean 'arch_reach'?",
+        ),
+        (
+            edited("search", "arch_reach", "arch_reech: 10.0"),
+            "search.arch_reech",
+            "unknown key; did you mean 'arch_reach'?",
+        ),
+        (
+            edited("export", "max_difference", "max_difference: 1e-4\n  quantise: true"),
+            "export.quantise",
+            "unknown key; known here: max_difference",
+        ),
+        (GOOD + "traning:\n  epochs: 3\n", "traning", "unknown key; did you mean 'training'?"),
+        (without("growth"), "growth", "missing; it has no default"),
+        (edited("training", "momentum", ""), "training.momentum", "missing; it has no default"),
+        (
+            edited("warmup", "epochs", "epochs: twelve"),
+            "warmup.epochs",
+            "expected a valid integer, got 'twelve'",
+        ),
+        (
+            edited("warmup", "epochs", "epochs: true"),
+            "warmup.epochs",
+            "expected a valid integer, got True",
+        ),
+        (
+            edited("training", "momentum", "momentum: 1.0"),
+            "training.momentum",
+            "expected less than 1, got 1.0",
+        ),
+        (edited("data", "name", "name: cifar11"), "data.name", "expected 'digits', 'cifar10', "),
+        (edited("network", "cells", "cells: .inf"), "network.cells", "got inf"),
+        (
+            edited("search", "anneal_rate", "anneal_rate: automatic"),
+            "search.anneal_rate",
+            "'auto', got 'automatic'",
+        ),
+        (
+            edited("search", "arch_learning_rate", "arch_learning_rate: -1"),
+            "search.arch_learning_rate",
+            "got -1",
+        ),
+        (
+            edited("growth", "kinds", "kinds: [deepen, shrink]"),
+            "growth.kinds.1",
+            "expected 'deepen' or 'widen', got 'shrink'",
+        ),
+        (
+            edited("growth", "kinds", "kinds: [deepen, deepen]"),
+            "growth.kinds",
+            "each may stand only once",
+        ),
+        (
+            edited("search", "temperature_end", "temperature_end: 5.0"),
+            "search.temperature_end",
+            "5.0 is above temperature 2.0",
+        ),
+        (edited("warmup", "skip_epochs", "skip_epochs: 99"), "warmup.skip_epochs", "99 of "),
+        (
+            edited("network", "operations", "operations: [none, conv_1x1]"),
+            "network.operations",
+            "skip_connect must be there",
+        ),
+        (
+            edited("growth", "max_cells", "max_cells: 3").replace("  cells: 3", "  cells: 4"),
+            "growth.max_cells",
+            "3 is below network.cells 4",
+        ),
+        (
+            edited("growth", "max_channels", "max_channels: 4"),
+            "growth.max_channels",
+            "4 is below network.channels ",
+        ),
+        (
+            edited("augmentation", "crop_padding", "crop_padding: 8"),
+            "augmentation.crop_padding",
+            "8 pixels of padding on images of 8",
+        ),
+        (without("search") + "search:\n", "search", "got None"),
+        (without("search") + "search: 3\n", "search", "got 3"),
+        (GOOD + "seed: 43\n", r"line \d+", "not YAML: 'seed' stands twice"),
+        (GOOD + "search: [\n", r"line \d+", "not YAML"),
+        ("- digits\n", "", "expected sections such as 'network:', got list"),
+    ],
+)
+def test_a_mistake_gives_one_line_that_names_file_key_expectation_and_value(
+    text: str, key: str, rest: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError) as refused:
+        read_params(Params, path, whole=True)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{path}: ")
+    found = line.removeprefix(f"{path}: ")
+    assert re.match(rf"{key}: " if key else "", found)
+    assert rest in found
+
+
+def test_a_missing_file_gives_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"no such file; 'cp profiles/digits\.yaml") as refused:
+        read_params(Params, tmp_path / "params.yaml", whole=True)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_the_command_line_checks_params_and_chooses_profiles(tmp_path: Path) -> None:
+    for name in ("pipeline", "profiles"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    chosen = aso_se(tmp_path, "profile", "cifar10")
+    assert (chosen.returncode, chosen.stderr) == (0, "")
+    cifar10 = tmp_path / "profiles" / "cifar10.yaml"
+    assert (tmp_path / "params.yaml").read_bytes() == cifar10.read_bytes()
+    assert aso_se(tmp_path, "check").returncode == 0
+    (tmp_path / "params.yaml").write_text(edited("warmup", "epochs", "epochs: true"))
+    refused = aso_se(tmp_path, "check")
+    expected = "params.yaml: warmup.epochs: expected a valid integer, got True\n"
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", expected)
+    unknown = aso_se(tmp_path, "profile", "mnist")
+    assert unknown.returncode == 1
+    assert "profiles/mnist.yaml: no such profile; there are: cifar10, " in unknown.stderr

@@ -1,0 +1,210 @@
+"""The real DVC drives the real stages, in a copy of the project, on a tiny profile."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGES = ["check", "prepare", "warmup", "search", "growth", "optimize", "derive", "export"]
+TINY = {
+    "network": {"cells": 3, "nodes": 1, "channels": 4, "stem_multiplier": 1},
+    "training": {"batch_size": 128, "evaluation_batch_size": 256, "sampled_paths": 1},
+    "warmup": {"epochs": 2, "skip_epochs": 1},
+    "search": {"epochs": 2, "arch_update_freq": 4},
+    "growth": {"epochs": 4, "patience": 1, "min_improvement": 0.9, "settle": 1, "tolerance": 0.9},
+    "optimize": {"epochs": 2},
+}
+
+
+class Project:
+    """A copy of the project in a Git repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(folder.parent / "site-cache"),
+            "DVC_NO_ANALYTICS": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def run(self, *command: str) -> str:
+        """Run a command in the project; return all it printed; fail where it does."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
+        return done.stdout
+
+    def repro(self) -> list[str]:
+        """Run `dvc repro`; return the stages that really ran."""
+        return ran(self.run("dvc", "repro"))
+
+    def commit(self, message: str) -> None:
+        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        self.run("git", "add", "--all")
+        self.run("git", *identity, "commit", "--quiet", "--message", message)
+
+    def metrics(self, stage: str) -> dict[str, float]:
+        document = json.loads((self.folder / "artifacts" / stage / "metrics.json").read_text())
+        assert isinstance(document, dict)
+        return document
+
+
+def ran(output: str) -> list[str]:
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of what is in the working tree, on the tiny profile, reproduced once."""
+    folder = tmp_path_factory.mktemp("a project, kopiert") / "aso-se"
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in names.splitlines():
+        if (ROOT / name).is_file() and not name.startswith(("artifacts/", "tests/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for section, changes in TINY.items():
+        params[section].update(changes)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    made = Project(folder)
+    made.run("git", "init", "--quiet", "--initial-branch=main")
+    made.commit("a project")
+    assert made.repro() == STAGES
+    made.commit("reproduced")
+    return made
+
+
+@pytest.fixture
+def edited(project: Project) -> Iterator[Project]:
+    """The project, for a test that edits it: put back afterwards, from DVC's run cache."""
+    yield project
+    project.run("git", "checkout", "--quiet", ".")
+    assert project.repro() == []
+
+
+def test_a_second_repro_runs_nothing(project: Project) -> None:
+    assert project.repro() == []
+
+
+def test_every_stage_leaves_its_artifacts(project: Project) -> None:
+    artifacts = project.folder / "artifacts"
+    assert (artifacts / "export" / "model.onnx").stat().st_size > 0
+    assert 0 <= project.metrics("derive")["test_accuracy"] <= 1
+    assert project.metrics("derive")["test_images"] == 360
+    assert project.metrics("export")["max_difference"] <= 1e-4
+    assert project.metrics("growth")["growths_accepted"] >= 1
+    assert project.metrics("growth")["growth_max_difference"] <= 1e-5
+
+
+def test_history_counts_the_epochs_on_over_the_stages(project: Project) -> None:
+    epochs: list[int] = []
+    for stage in ("warmup", "search", "growth", "optimize"):
+        text = (project.folder / "artifacts" / stage / "history.tsv").read_text()
+        epochs += [int(row["epoch"]) for row in csv.DictReader(io.StringIO(text), delimiter="\t")]
+    assert epochs == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("data.validation_fraction", 0.25, STAGES),
+        ("warmup.learning_rate", 0.06, ["check", *STAGES[2:]]),
+        ("search.arch_update_freq", 3, ["check", *STAGES[3:]]),
+        ("growth.settle", 2, ["check", *STAGES[4:]]),
+        ("optimize.label_smoothing", 0.2, ["check", *STAGES[5:]]),
+        ("export.max_difference", 2e-4, ["check", "export"]),
+    ],
+)
+def test_an_edited_param_reruns_exactly_what_depends_on_it(
+    edited: Project, key: str, value: float, expected: list[str]
+) -> None:
+    path = edited.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    section, name = key.split(".")
+    params[section][name] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    assert edited.repro() == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("pipeline/params.py", ["check"]),
+        ("stages/prepare.py", ["prepare"]),
+        ("pipeline/warming/warm.py", ["warmup"]),
+        ("pipeline/searching/search.py", ["search", "growth"]),
+        ("pipeline/growing/policy.py", ["growth"]),
+        ("pipeline/optimizing/optimize.py", ["optimize"]),
+        ("pipeline/exporting/card.py", ["export"]),
+        ("pipeline/space/cost.py", STAGES[2:]),
+        ("pipeline/cache_keys.py", []),
+    ],
+)
+def test_edited_code_reruns_what_imports_it_and_equal_results_stop_the_chain(
+    edited: Project, file: str, expected: list[str]
+) -> None:
+    path = edited.folder / file
+    path.write_text(path.read_text() + "\n# A comment that changes no result.\n")
+    assert edited.repro() == expected
+
+
+def test_a_mistake_in_params_stops_everything_with_one_line(edited: Project) -> None:
+    path = edited.folder / "params.yaml"
+    path.write_text(path.read_text().replace("arch_update_freq", "arch_upd_freq"))
+    done = subprocess.run(
+        ["dvc", "repro"],
+        cwd=edited.folder,
+        env=edited.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert ran(done.stdout) == ["check"]
+    line = "params.yaml: search.arch_upd_freq: unknown key; did you mean 'arch_update_freq'?"
+    assert line in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_experiment_reruns_search_but_neither_prepare_nor_warmup(edited: Project) -> None:
+    change = "search.arch_update_freq=3"
+    output = edited.run("dvc", "exp", "run", "--name", "three", "--set-param", change)
+    assert ran(output) == ["check", *STAGES[3:]]
+    shown = edited.run("dvc", "exp", "show", "--csv")
+    rows = {row["Experiment"]: row for row in csv.DictReader(io.StringIO(shown))}
+    assert rows["three"]["search.arch_update_freq"] == "3"
+    assert rows["main"]["search.arch_update_freq"] == "4"
+
+
+def test_plots_show_the_curves_of_all_phases(project: Project) -> None:
+    project.run("dvc", "plots", "show", "--out", "page")
+    page = (project.folder / "page" / "index.html").read_text()
+    shutil.rmtree(project.folder / "page")
+    for phase in ("warmup", "search", "growth", "optimize"):
+        assert phase in page
+    for title in ("Validation accuracy over all phases", "Temperature", "Entropy"):
+        assert title in page
