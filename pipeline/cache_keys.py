@@ -63,12 +63,16 @@ def import_closure(start: Path, root: Path) -> set[Path]:
 def imported_files(path: Path, root: Path) -> Iterator[Path]:
     """Yield the project files that one file imports, and the `__init__.py` of their packages."""
     names = set()
+    own = path.relative_to(root).with_suffix("").parts
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    names.add(".".join(path.relative_to(root).with_suffix("").parts))
+        elif isinstance(node, ast.ImportFrom):
+            # A relative import climbs one package per dot.
+            above = own[: len(own) - node.level] if node.level else ()
+            module = ".".join([*above, *filter(None, [node.module])])
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    names.add(".".join(own))
     for name in names:
         parts = name.split(".")
         if parts[0] not in PACKAGES:

@@ -31,6 +31,10 @@ class CheckpointError(AsoSeError):
     """A checkpoint is missing, damaged, of another format or of another network."""
 
 
+class DeviceError(AsoSeError):
+    """The device that was asked for is not there."""
+
+
 class CodeChangedError(AsoSeError):
     """Code or params were edited while a stage ran, so its result belongs to neither version."""
 

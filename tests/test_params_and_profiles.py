@@ -112,7 +112,7 @@ def test_params_are_the_digits_profile_byte_for_byte() -> None:
         (
             edited("network", "operations", "operations: [none, conv_1x1]"),
             "network.operations",
-            "skip_connect must be there",
+            "skip_connect must be among them",
         ),
         (
             edited("growth", "max_cells", "max_cells: 3").replace("  cells: 3", "  cells: 4"),

@@ -60,6 +60,22 @@ class Project:
         """Run `dvc repro`; return the stages that really ran."""
         return ran(self.run("dvc", "repro"))
 
+    def changed(self) -> set[str]:
+        """Return the stages that DVC finds invalid by themselves, not through an earlier one."""
+        document = json.loads(self.run("dvc", "status", "--json"))
+        return {name for name, reasons in document.items() if "changed deps" in str(reasons)}
+
+    def set(self, key: str, value: float) -> None:
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        *section, name = key.split(".")
+        (params[section[0]] if section else params)[name] = value
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def append_comment(self, file: str) -> None:
+        path = self.folder / file
+        path.write_text(path.read_text() + "\n# A comment that changes no result.\n")
+
     def commit(self, message: str) -> None:
         identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
         self.run("git", "add", "--all")
@@ -100,10 +116,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def edited(project: Project) -> Iterator[Project]:
-    """The project, for a test that edits it: put back afterwards, from DVC's run cache."""
+    """The project, for a test that edits its files; they are put back afterwards."""
     yield project
     project.run("git", "checkout", "--quiet", ".")
-    assert project.repro() == []
+
+
+@pytest.fixture
+def rerun(edited: Project) -> Iterator[Project]:
+    """The project, for a test that reproduces after an edit; artifacts are put back too."""
+    yield edited
+    edited.run("git", "checkout", "--quiet", ".")
+    edited.run("dvc", "checkout", "--quiet")
 
 
 def test_a_second_repro_runs_nothing(project: Project) -> None:
@@ -129,56 +152,69 @@ def test_history_counts_the_epochs_on_over_the_stages(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "expected"),
+    ("key", "value", "readers"),
     [
-        ("data.validation_fraction", 0.25, STAGES),
-        ("warmup.learning_rate", 0.06, ["check", *STAGES[2:]]),
-        ("search.arch_update_freq", 3, ["check", *STAGES[3:]]),
-        ("growth.settle", 2, ["check", *STAGES[4:]]),
-        ("optimize.label_smoothing", 0.2, ["check", *STAGES[5:]]),
-        ("export.max_difference", 2e-4, ["check", "export"]),
+        ("seed", 43, STAGES[1:6]),
+        ("data.validation_fraction", 0.25, ["prepare"]),
+        ("augmentation.crop_padding", 2, STAGES[2:6]),
+        ("network.initial_noise", 0.1, ["warmup", "growth"]),
+        ("training.batch_size", 64, STAGES[2:7]),
+        ("warmup.learning_rate", 0.06, ["warmup"]),
+        ("search.arch_update_freq", 3, ["search", "growth"]),
+        ("growth.settle", 2, ["growth"]),
+        ("optimize.label_smoothing", 0.2, ["optimize"]),
+        ("export.max_difference", 2e-4, ["export"]),
     ],
 )
-def test_an_edited_param_reruns_exactly_what_depends_on_it(
-    edited: Project, key: str, value: float, expected: list[str]
+def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
+    edited: Project, key: str, value: float, readers: list[str]
 ) -> None:
-    path = edited.folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    section, name = key.split(".")
-    params[section][name] = value
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
-    assert edited.repro() == expected
+    edited.set(key, value)
+    assert edited.changed() == {"check", *readers}
 
 
 @pytest.mark.parametrize(
-    ("file", "expected"),
+    ("file", "users"),
     [
+        ("data/README.md", ["prepare"]),
         ("pipeline/params.py", ["check"]),
-        ("stages/prepare.py", ["prepare"]),
+        ("pipeline/data/batches.py", STAGES[1:]),
+        ("pipeline/space/cell.py", STAGES[2:]),
+        ("pipeline/training/steps.py", STAGES[2:7]),
         ("pipeline/warming/warm.py", ["warmup"]),
         ("pipeline/searching/search.py", ["search", "growth"]),
         ("pipeline/growing/policy.py", ["growth"]),
         ("pipeline/optimizing/optimize.py", ["optimize"]),
         ("pipeline/exporting/card.py", ["export"]),
-        ("pipeline/space/cost.py", STAGES[2:]),
+        ("stages/derive.py", ["derive"]),
         ("pipeline/cache_keys.py", []),
+        ("README.md", []),
     ],
 )
-def test_edited_code_reruns_what_imports_it_and_equal_results_stop_the_chain(
-    edited: Project, file: str, expected: list[str]
+def test_edited_code_invalidates_exactly_the_stages_that_import_it(
+    edited: Project, file: str, users: list[str]
 ) -> None:
-    path = edited.folder / file
-    path.write_text(path.read_text() + "\n# A comment that changes no result.\n")
-    assert edited.repro() == expected
+    edited.append_comment(file)
+    assert edited.changed() == set(users)
 
 
-def test_a_mistake_in_params_stops_everything_with_one_line(edited: Project) -> None:
-    path = edited.folder / "params.yaml"
+def test_an_edited_param_reruns_its_stage_and_what_follows(rerun: Project) -> None:
+    rerun.set("optimize.label_smoothing", 0.2)
+    assert rerun.repro() == ["check", "optimize", "derive", "export"]
+
+
+def test_an_edit_that_changes_no_result_reruns_its_stage_alone(rerun: Project) -> None:
+    rerun.append_comment("pipeline/growing/policy.py")
+    assert rerun.repro() == ["growth"]
+
+
+def test_a_mistake_in_params_stops_everything_with_one_line(rerun: Project) -> None:
+    path = rerun.folder / "params.yaml"
     path.write_text(path.read_text().replace("arch_update_freq", "arch_upd_freq"))
     done = subprocess.run(
         ["dvc", "repro"],
-        cwd=edited.folder,
-        env=edited.environment,
+        cwd=rerun.folder,
+        env=rerun.environment,
         capture_output=True,
         text=True,
         check=False,
@@ -190,12 +226,12 @@ def test_a_mistake_in_params_stops_everything_with_one_line(edited: Project) -> 
     assert "Traceback" not in done.stderr
 
 
-def test_an_experiment_reruns_search_but_neither_prepare_nor_warmup(edited: Project) -> None:
+def test_an_experiment_reruns_search_but_neither_prepare_nor_warmup(rerun: Project) -> None:
     change = "search.arch_update_freq=3"
-    output = edited.run("dvc", "exp", "run", "--name", "three", "--set-param", change)
+    output = rerun.run("dvc", "exp", "run", "--name", "three", "--set-param", change)
     assert ran(output) == ["check", *STAGES[3:]]
-    shown = edited.run("dvc", "exp", "show", "--csv")
-    rows = {row["Experiment"]: row for row in csv.DictReader(io.StringIO(shown))}
+    shown = rerun.run("dvc", "exp", "show", "--csv")
+    rows = {row["Experiment"] or row["rev"]: row for row in csv.DictReader(io.StringIO(shown))}
     assert rows["three"]["search.arch_update_freq"] == "3"
     assert rows["main"]["search.arch_update_freq"] == "4"
 

@@ -8,7 +8,6 @@ from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from pipeline.data.labelled import Labelled, Source
 from pipeline.errors import DataError
@@ -85,6 +84,9 @@ def _require_enough(
 
 def _cut(labelled: Labelled, fraction: float, state: int) -> tuple[Labelled, Labelled]:
     """Return the rest, and the part that was cut off."""
+    # Imported here: it takes a second, and every stage that reads the splits imports this module.
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415
+
     rest, part = train_test_split(
         np.arange(len(labelled)), test_size=fraction, stratify=labelled.labels, random_state=state
     )

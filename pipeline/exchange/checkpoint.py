@@ -68,13 +68,17 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
         blueprint = blueprints.from_dict(facts["blueprint"])
         genotype = genotypes.from_dict(facts["genotype"]) if facts["genotype"] else None
         network = build(blueprint, genotype, generator=torch.Generator())
-        network.load_state_dict({name: tensors[PREFIX + name] for name in network.state_dict()})
+        logits = tensors.pop("logits", None)
+        network.load_state_dict({name.removeprefix(PREFIX): tensors[name] for name in tensors})
+        shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+        if logits is not None and logits.shape != shape:
+            raise ValueError(f"logits are {tuple(logits.shape)}, not {shape}")  # noqa: TRY301
         rest = facts["facts"]
     except (KeyError, TypeError, ValueError, RuntimeError, GenotypeError) as error:
         raise CheckpointError(
             f"{path}: not a checkpoint of this version; 'dvc repro' writes it again: {error!r}"
         ) from None
-    return Checkpoint(network=network.to(device), logits=tensors.get("logits"), facts=rest)
+    return Checkpoint(network=network.to(device), logits=logits, facts=rest)
 
 
 def encode(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:

@@ -32,12 +32,14 @@ def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False
     if not whole:
         document = {key: value for key, value in document.items() if key in model.model_fields}
     try:
-        # Through JSON, pydantic's strict mode takes a list for a tuple and 1 for 1.0,
-        # but neither `true` nor "1".
+        # Through JSON, pydantic's strict mode takes a list for a tuple and 1 for 1.0, but neither
+        # `true` nor "1".
         return model.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
-        lines = [f"{path}: {_explain(detail, model)}" for detail in error.errors()]
+        lines = [f"{path}: {line}" for line in _mistakes(error.errors(), model)]
         raise ParamsError("\n".join(lines)) from None
+    except (TypeError, ValueError, RecursionError) as error:  # what JSON cannot hold
+        raise ParamsError(f"{path}: not plain values: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -53,7 +55,8 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     None, None, f"'{key}' stands twice", node.start_mark
                 )
-        return cast("dict[Any, Any]", super().construct_mapping(node, *args, **kwargs))
+        mapping = cast("dict[Any, Any]", super().construct_mapping(node, *args, **kwargs))
+        return {str(key): value for key, value in mapping.items()}
 
 
 _Loader.add_implicit_resolver(
@@ -75,38 +78,66 @@ def _load(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
-        raise ParamsError(
-            f"{path}: {where}not YAML: {getattr(error, 'problem', None) or error}"
-        ) from None
+        reason = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ParamsError(f"{path}: {where}not YAML: {reason}") from None
+    except (ValueError, RecursionError) as error:  # a 45th of May
+        raise ParamsError(f"{path}: not YAML: {error}") from None
     if not isinstance(document, dict):
         raise ParamsError(
             f"{path}: expected sections such as 'network:', got {type(document).__name__}"
         )
-    return {str(key): value for key, value in document.items()}
+    return document
 
 
-def _explain(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_suggestion(detail, model)}"
-    if detail["type"] == "missing":
+def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
+    """Return one line per key that is wrong; a misspelt key is one mistake, not also a missing one."""
+    by_key: dict[str, list[ErrorDetails]] = {}
+    for detail in errors:
+        by_key.setdefault(".".join(_path(detail, model)), []).append(detail)
+    lines, meant = {}, set()
+    for key, details in by_key.items():
+        parent, _, name = key.rpartition(".")
+        if details[0]["type"] == "extra_forbidden":
+            known = _fields(parent, model)
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+            lines[key] = f"{key}: unknown key; {hint}"
+            meant |= {f"{parent}.{close[0]}".lstrip(".")} if close else set()
+        else:
+            lines[key] = _explain(key, details)
+    missing = {key for key, details in by_key.items() if details[0]["type"] == "missing"}
+    return [line for key, line in lines.items() if key not in missing & meant]
+
+
+def _explain(key: str, details: list[ErrorDetails]) -> str:
+    first = details[0]
+    if first["type"] == "missing":
         return f"{key}: missing; it has no default"
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "value_error":
-        return f"{key}: {message}" if key else message
-    return f"{key}: {message.replace('Input should be', 'expected')}, got {detail['input']!r}"
+    if first["type"] == "value_error":  # ours: "<key within the section>: <what is wrong>"
+        return f"{key}.{first['msg']}".replace("Value error, ", "").lstrip(".")
+    wanted = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
+    return f"{key}: expected {wanted}, got {first['input']!r}"
 
 
-def _suggestion(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    *parents, last = (str(part) for part in detail["loc"])
-    for parent in parents:
-        annotation = model.model_fields[parent].annotation if parent in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return ""
-        model = annotation
-    close = difflib.get_close_matches(last, model.model_fields, n=1)
-    return (
-        f"; did you mean '{close[0]}'?"
-        if close
-        else f"; known here: {', '.join(model.model_fields)}"
-    )
+def _path(detail: ErrorDetails, model: type[BaseModel] | None) -> list[str]:
+    """Return the keys on the way to a mistake, without the tags that pydantic adds for a union."""
+    parts = []
+    for part in detail["loc"]:
+        field = model.model_fields.get(str(part)) if model else None
+        if field or isinstance(part, int) or detail["type"] == "extra_forbidden":
+            parts.append(str(part))
+        model = _section(field.annotation) if field else None
+    return parts
+
+
+def _fields(key: str, model: type[BaseModel]) -> list[str]:
+    for part in filter(None, key.split(".")):
+        section = _section(model.model_fields[part].annotation)
+        assert section is not None
+        model = section
+    return list(model.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_section else None

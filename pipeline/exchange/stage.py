@@ -6,6 +6,7 @@ DVC records the hashes of code and params after a stage has run. If either was e
 the new hash would be recorded with the old code's result; such a stage refuses to finish.
 """
 
+import errno
 import hashlib
 import sys
 from collections.abc import Callable
@@ -51,6 +52,9 @@ def run_stage(model: type[P], main: Callable[..., None]) -> None:
     except AsoSeError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"{error.filename or names}: {error.strerror or error}\n")
+        sys.exit(4 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 1)
 
 
 def _require_unchanged(model: type[P], params: P) -> None:

@@ -151,7 +151,7 @@ def epochs(state: GrowthState, images: SearchImages, recipe: Recipe, seed: int) 
         event = _settle(state, params)
         left = params.epochs - done - 1
         if state.trial is None and left >= params.settle:
-            event = _try_to_grow(state, images, recipe, seed) or event
+            event = "; ".join(filter(None, (event, _try_to_grow(state, images, recipe, seed))))
         yield {**row, "event": event}
 
 

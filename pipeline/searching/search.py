@@ -227,9 +227,11 @@ def architecture_step(
     edge_weights = _relaxed(state, params, source, gradient=batch.device)
     with autocast(batch.device), untracked_statistics(state.network):
         loss = F.cross_entropy(state.network(batch, edge_weights), labels)
-    (state.logits.grad,) = torch.autograd.grad(loss, state.logits)
-    torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)
-    state.logit_optimizer.step()
+    (gradient,) = torch.autograd.grad(loss, state.logits, allow_unused=True)
+    if gradient is not None:  # None: every operation drawn is `none`, nothing ran
+        state.logits.grad = gradient
+        torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)
+        state.logit_optimizer.step()
     state.temperature = max(params.temperature_end, state.temperature * state.anneal_rate)
 
 

@@ -20,6 +20,13 @@ class Gene:
     source: int
     operation: str
 
+    def __post_init__(self) -> None:
+        if type(self.source) is not int or type(self.operation) is not str:
+            raise GenotypeError(
+                f"genotype: a gene needs a whole number and a name, got {self.source!r}"
+                f" and {self.operation!r}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
@@ -72,10 +79,7 @@ def from_dict(document: Any) -> Genotype:
                 Architecture(
                     name=str(architecture["name"]),
                     nodes=tuple(
-                        tuple(
-                            Gene(source=int(g["source"]), operation=str(g["operation"]))
-                            for g in genes
-                        )
+                        tuple(Gene(source=g["source"], operation=g["operation"]) for g in genes)
                         for genes in architecture["nodes"]
                     ),
                 )
@@ -90,6 +94,6 @@ def from_json(text: str) -> Genotype:
     """Read what `Genotype.to_json` wrote; raises GenotypeError as `from_dict` does."""
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GenotypeError(f"genotype: not JSON: {error}") from None
     return from_dict(document)

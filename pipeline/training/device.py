@@ -5,12 +5,24 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from pipeline.errors import DeviceError
+
 
 def choose_device() -> torch.device:
-    """Return the device that `ASO_SE_DEVICE` names, else the first accelerator, else the CPU."""
+    """Return the device that `ASO_SE_DEVICE` names, else the first accelerator, else the CPU.
+
+    Raises:
+        DeviceError: the named device does not exist here.
+    """
     named = os.environ.get("ASO_SE_DEVICE")
     if named:
-        return torch.device(named)
+        try:
+            device = torch.device(named)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0]
+            raise DeviceError(f"ASO_SE_DEVICE={named}: no such device here: {reason}") from None
+        return device
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return accelerator or torch.device("cpu")
 

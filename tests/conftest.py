@@ -1,0 +1,206 @@
+"""What tests share: small params, networks and images, and strategies that draw blueprints."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+import torch
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from pipeline.data.batches import Images
+from pipeline.data.params import AugmentationParams
+from pipeline.growing.params import GrowthParams
+from pipeline.optimizing.params import OptimizeParams
+from pipeline.randomness import generator
+from pipeline.searching.params import SearchParams
+from pipeline.section import Section
+from pipeline.space.blueprint import Blueprint, plan
+from pipeline.space.genotype import Architecture, Gene, Genotype
+from pipeline.space.network import Network, build
+from pipeline.space.operations import BatchNorm
+from pipeline.space.params import NetworkParams, OperationName
+from pipeline.training.params import TrainingParams
+from pipeline.training.supernet import SearchImages
+from pipeline.warming.params import WarmupParams
+
+torch.set_num_threads(1)  # on tensors this small more threads only wait for each other
+settings.register_profile("small", max_examples=8, deadline=None, derandomize=True)
+settings.load_profile("small")
+costly = settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
+"""For laws about whole networks: searching for the smallest counterexample would take minutes."""
+
+S = TypeVar("S", bound=Section)
+OPERATIONS: tuple[str, ...] = get_args(OperationName)
+TINY: dict[type[Section], dict[str, Any]] = {
+    NetworkParams: {
+        "space": "darts",
+        "operations": ("none", "avg_pool_3x3", "skip_connect", "sep_conv_3x3"),
+        "cells": 3,
+        "nodes": 2,
+        "channels": 4,
+        "stem_multiplier": 1,
+        "edges_per_node": 2,
+        "share_logits": True,
+        "initial_none": -2.0,
+        "initial_skip": 1.0,
+        "initial_noise": 0.5,
+    },
+    TrainingParams: {
+        "batch_size": 8,
+        "evaluation_batch_size": 16,
+        "momentum": 0.9,
+        "weight_decay": 3e-4,
+        "gradient_clip": 5.0,
+        "sampled_paths": 1,
+        "statistics_batches": 2,
+    },
+    AugmentationParams: {"crop_padding": 1, "flip": True, "cutout": 2},
+    WarmupParams: {
+        "epochs": 2,
+        "skip_epochs": 1,
+        "explore": 1.0,
+        "learning_rate": 0.05,
+        "learning_rate_end": 0.01,
+    },
+    SearchParams: {
+        "epochs": 2,
+        "arch_update_freq": 3,
+        "sampling": "hard",
+        "learning_rate": 0.05,
+        "learning_rate_end": 0.01,
+        "arch_learning_rate": "auto",
+        "arch_reach": 4.0,
+        "temperature": 2.0,
+        "temperature_end": 0.1,
+        "temperature_floor": 0.0,
+        "anneal_rate": "auto",
+        "transition_noise": 0.05,
+        "sharpen": 0.0,
+    },
+    GrowthParams: {
+        "epochs": 6,
+        "kinds": ("deepen", "widen"),
+        "patience": 1,
+        "min_improvement": 0.99,
+        "settle": 1,
+        "tolerance": 0.99,
+        "widen_factor": 1.5,
+        "max_cells": 4,
+        "max_channels": 6,
+        "max_params": 10**6,
+        "max_mflops": None,
+        "learning_rate": 0.05,
+        "learning_rate_end": 0.01,
+    },
+    OptimizeParams: {
+        "epochs": 2,
+        "learning_rate": 0.05,
+        "learning_rate_end": 0.01,
+        "label_smoothing": 0.1,
+        "drop_path": 0.0,
+        "auxiliary_weight": 0.0,
+        "ema_decay": 0.0,
+        "from_scratch": False,
+        "use_validation": False,
+    },
+}
+
+
+def tiny(section: type[S], **changes: object) -> S:
+    """Return a section of params for something that trains in a moment, with `changes`."""
+    return section(**{**TINY[section], **changes})
+
+
+def tiny_blueprint(**changes: object) -> Blueprint:
+    return plan(tiny(NetworkParams, **changes), image_channels=3, classes=3)
+
+
+def tiny_network(blueprint: Blueprint | None = None, seed: int = 0) -> Network:
+    return build(blueprint or tiny_blueprint(), generator=generator(seed, "test"))
+
+
+def random_images(count: int = 24, *, size: int = 8, classes: int = 3, seed: int = 0) -> Images:
+    source = generator(seed, "images")
+    pixels = torch.randint(256, (count, 3, size, size), generator=source, dtype=torch.uint8)
+    return Images(
+        pixels=pixels.contiguous(memory_format=torch.channels_last),
+        labels=torch.randint(classes, (count,), generator=source),
+        mean=torch.tensor([0.5, 0.4, 0.6]),
+        std=torch.tensor([0.3, 0.2, 0.3]),
+    )
+
+
+def search_images(training: int = 24, validation: int = 16) -> SearchImages:
+    return SearchImages(
+        training=random_images(training), validation=random_images(validation, seed=1)
+    )
+
+
+def snapshot(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of all weights and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def identical(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether both have the same names and, bit for bit, the same values."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@torch.no_grad()
+def scramble(network: Network, seed: int = 0) -> Network:
+    """Give a network the weights, gates and statistics of one that has trained for long."""
+    source = generator(seed, "scramble")
+    for parameter in network.parameters():
+        if parameter.dim() < 2:
+            parameter.copy_(torch.empty_like(parameter).uniform_(0.5, 1.5, generator=source))
+    for module in network.modules():
+        if isinstance(module, BatchNorm):
+            module.bias.normal_(0, 0.2, generator=source)
+            module.running_mean.normal_(0, 0.3, generator=source)
+            module.running_var.uniform_(0.5, 2.0, generator=source)
+    return network
+
+
+@st.composite
+def blueprints(draw: st.DrawFn, *, most_operations: int = 4) -> Blueprint:
+    """Blueprints of 3 to 5 cells, with candidates in any order."""
+    others = st.sampled_from([name for name in OPERATIONS if name not in {"none", "skip_connect"}])
+    extra = draw(st.lists(others, unique=True, max_size=most_operations - 2))
+    params = tiny(
+        NetworkParams,
+        operations=tuple(draw(st.permutations(["none", "skip_connect", *extra]))),
+        cells=draw(st.integers(3, 5)),
+        nodes=draw(st.integers(1, 3)),
+        channels=2 * draw(st.integers(2, 6)),
+        stem_multiplier=draw(st.integers(1, 3)),
+        edges_per_node=draw(st.integers(1, 3)),
+        share_logits=draw(st.booleans()),
+    )
+    return plan(params, image_channels=draw(st.integers(1, 3)), classes=draw(st.integers(2, 4)))
+
+
+@st.composite
+def genotypes(draw: st.DrawFn, blueprint: Blueprint) -> Genotype:
+    """Genotypes that fit a blueprint."""
+    operations = st.sampled_from([name for name in blueprint.operations if name != "none"])
+    architectures = []
+    for architecture in range(blueprint.architectures):
+        nodes = []
+        for node in range(blueprint.nodes):
+            sources = st.integers(0, node + 1)
+            kept = st.lists(sources, unique=True, min_size=1, max_size=blueprint.edges_per_node)
+            nodes.append(
+                tuple(
+                    Gene(source=source, operation=draw(operations)) for source in sorted(draw(kept))
+                )
+            )
+        name = blueprint.architecture_name(architecture)
+        architectures.append(Architecture(name=name, nodes=tuple(nodes)))
+    return Genotype(architectures=tuple(architectures))
+
+
+@st.composite
+def blueprints_with_genotypes(draw: st.DrawFn) -> tuple[Blueprint, Genotype]:
+    blueprint = draw(blueprints())
+    return blueprint, draw(genotypes(blueprint))

@@ -1,0 +1,125 @@
+"""A stage ends with a code and one line, and never with the result of code that was edited."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = """
+from pathlib import Path
+
+from pipeline import errors
+from pipeline.exchange.stage import run_stage
+from pipeline.section import Section, Seed
+
+
+class Params(Section):
+    seed: Seed
+
+
+def main(params: Params, source: Path, out: Path) -> None:
+    {body}
+
+
+if __name__ == "__main__":
+    run_stage(Params, main)
+"""
+Stage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """Run a stage with the given body in a copy of the project, from its root."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=ignored)
+    (tmp_path / "stages").mkdir()
+    shutil.copy(ROOT / "stages" / "__init__.py", tmp_path / "stages")
+    (tmp_path / "params.yaml").write_text("seed: 1\nother: 1\n")
+
+    def run(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "stages" / "tiny.py").write_text(RECIPE.format(body=body))
+        return subprocess.run(
+            [sys.executable, "-m", "stages.tiny", *(arguments or ("in", "out"))],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_stage_gets_its_params_and_its_paths(stage: Stage) -> None:
+    done = stage("print(params.seed, source, out)", "artifacts/in", "artifacts/out")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 artifacts/in artifacts/out\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("one",), ("one", "two", "three")])
+def test_a_wrong_number_of_paths_is_a_wrong_command(
+    stage: Stage, arguments: tuple[str, ...]
+) -> None:
+    done = stage("print('ran')", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "usage: python -m stages.tiny SOURCE OUT\n"
+
+
+@pytest.mark.parametrize(("error", "code"), [("DataError", 1), ("TrainingFailedError", 3)])
+def test_what_a_user_can_put_right_is_one_line_and_a_code(
+    stage: Stage, error: str, code: int
+) -> None:
+    done = stage(f"raise errors.{error}('data/cat: no images in it')")
+    assert (done.returncode, done.stderr) == (code, "data/cat: no images in it\n")
+
+
+def test_a_bug_of_ours_shows_its_traceback(stage: Stage) -> None:
+    done = stage("raise RuntimeError('a bug')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_full_disk_is_one_line_and_a_code_of_its_own(stage: Stage) -> None:
+    done = stage("raise OSError(28, 'No space left on device', str(out))")
+    assert done.returncode == 4
+    (line,) = done.stderr.splitlines()
+    assert "No space left on device" in line
+
+
+def test_bad_params_end_a_stage_before_it_begins(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("seed: true\n")
+    done = stage("print('ran')")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "params.yaml: seed: expected a valid integer, got True\n"
+
+
+@pytest.mark.parametrize("file", ["stages/tiny.py", "pipeline/section.py"])
+@pytest.mark.parametrize("edit", ["write_text(text + '# edited')", "unlink()"])
+def test_a_stage_whose_code_was_edited_meanwhile_refuses_to_finish(
+    stage: Stage, file: str, edit: str
+) -> None:
+    done = stage(f"text = Path('{file}').read_text(); Path('{file}').{edit}")
+    assert done.returncode == 1
+    assert done.stderr == f"{file}: edited while the stage ran; run it again\n"
+
+
+def test_code_that_the_stage_does_not_run_may_be_edited_meanwhile(stage: Stage) -> None:
+    done = stage("Path('pipeline/space/network.py').write_text('# edited')")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("edited", "error"),
+    [
+        ("seed: 2\nother: 1\n", "params.yaml: edited while the stage ran; run it again\n"),
+        ("seed: 1\nother: 2\n", ""),
+        ("# a remark\nother: 1\nseed: 1\n", ""),
+    ],
+)
+def test_a_stage_whose_params_were_edited_meanwhile_refuses_to_finish(
+    stage: Stage, edited: str, error: str
+) -> None:
+    done = stage(f"Path('params.yaml').write_text({edited!r})")
+    assert (done.returncode, done.stderr) == (1 if error else 0, error)

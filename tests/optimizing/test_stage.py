@@ -1,0 +1,65 @@
+"""The stage trains on validation images only if it is asked to."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.data.labelled import Labelled
+from pipeline.data.params import AugmentationParams
+from pipeline.data.splits import Splits
+from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.exchange.packing import write_dataset
+from pipeline.optimizing.params import OptimizeParams
+from pipeline.training.params import TrainingParams
+from stages.optimize import Params, main
+from tests.conftest import random_images, tiny, tiny_network
+
+
+def labelled(count: int, seed: int) -> Labelled:
+    images = random_images(count, seed=seed)
+    return Labelled(
+        images=images.pixels.permute(0, 2, 3, 1).contiguous().numpy(), labels=images.labels.numpy()
+    )
+
+
+def optimize(folder: Path, *, use_validation: bool, validation_seed: int) -> tuple[bytes, Path]:
+    """Run the stage; return its checkpoint and its metrics."""
+    splits = Splits(
+        train=labelled(16, 0), validation=labelled(8, validation_seed), test=labelled(8, 9)
+    )
+    write_dataset(
+        folder / "prepare",
+        name="noise",
+        classes=("a", "b", "c"),
+        splits=splits,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.3, 0.3, 0.3),
+    )
+    grown = Checkpoint(network=tiny_network(), logits=torch.zeros(2, 5, 4), facts={"epoch": 3})
+    write_checkpoint(folder / "growth" / "checkpoint.safetensors", grown)
+    params = Params(
+        seed=1,
+        augmentation=tiny(AugmentationParams),
+        training=tiny(TrainingParams),
+        optimize=tiny(OptimizeParams, use_validation=use_validation),
+    )
+    main(params, folder / "prepare", folder / "growth", folder / "out")
+    out = folder / "out"
+    return (out / "checkpoint.safetensors").read_bytes(), out / "metrics.json"
+
+
+@pytest.mark.parametrize("use_validation", [True, False])
+def test_validation_images_shape_the_result_only_if_they_are_to_be_trained_on(
+    use_validation: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    one, other = (
+        optimize(tmp_path / str(seed), use_validation=use_validation, validation_seed=seed)
+        for seed in (1, 2)
+    )
+    assert (one[0] != other[0]) == use_validation
+    metrics = json.loads(one[1].read_text())
+    assert ("validation_accuracy" not in metrics) == use_validation

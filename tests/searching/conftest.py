@@ -1,0 +1,54 @@
+"""A search on a few images, from a checkpoint as warmup leaves it."""
+
+from itertools import islice
+
+import torch
+
+from pipeline.data.params import AugmentationParams
+from pipeline.exchange.checkpoint import Checkpoint
+from pipeline.exchange.records import Row
+from pipeline.randomness import generator
+from pipeline.searching.params import SearchParams
+from pipeline.searching.search import SearchState, architecture_step, epochs, start
+from pipeline.training.params import TrainingParams
+from pipeline.training.supernet import SearchImages
+from tests.conftest import random_images, search_images, tiny, tiny_network
+
+IMAGES = search_images()
+PLAIN = tiny(AugmentationParams, crop_padding=0, flip=False, cutout=0)
+
+
+def warmed() -> Checkpoint:
+    logits = torch.randn(2, 5, 4, generator=generator(0, "logits"))
+    return Checkpoint(network=tiny_network(), logits=logits, facts={"epoch": 5})
+
+
+def begin(params: SearchParams, images: SearchImages = IMAGES, seed: int = 0) -> SearchState:
+    return start(warmed(), params, tiny(TrainingParams), images=len(images.training), seed=seed)
+
+
+def search(
+    state: SearchState,
+    params: SearchParams,
+    images: SearchImages = IMAGES,
+    *,
+    most: int = 99,
+    seed: int = 0,
+) -> list[Row]:
+    """Run at most so many epochs."""
+    rows = epochs(
+        state,
+        images,
+        params=params,
+        training=tiny(TrainingParams),
+        augmentation=PLAIN,
+        seed=seed,
+    )
+    return list(islice(rows, most))
+
+
+def one_architecture_step(state: SearchState, params: SearchParams, seed: int = 0) -> None:
+    images = random_images(8)
+    batch = images.pixels.float() / 255
+    source = generator(seed, "architecture")
+    architecture_step(state, batch, images.labels, params=params, gradient_clip=5.0, source=source)

@@ -1,0 +1,76 @@
+"""Candidates fit wherever an edge may be, and BatchNorm is what its name says."""
+
+from math import ceil
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from pipeline.randomness import generator
+from pipeline.space.network import initialize
+from pipeline.space.operations import OPERATIONS, BatchNorm, FactorizedReduce, relu_conv_norm
+from tests import conftest
+
+SIZES = [(8, 8), (7, 7), (9, 6), (5, 1), (1, 1)]
+
+
+def test_the_candidates_are_those_that_params_may_name() -> None:
+    assert {"none", *OPERATIONS} == set(conftest.OPERATIONS)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_keeps_the_channels_and_divides_any_size_by_its_stride(
+    name: str, stride: int
+) -> None:
+    operation = OPERATIONS[name](6, stride)
+    for height, width in SIZES:
+        output = operation(torch.randn(2, 6, height, width))
+        assert output.shape == (2, 6, ceil(height / stride), ceil(width / stride))
+
+
+@given(inputs=st.integers(1, 9), half=st.integers(1, 5), size=st.tuples(*[st.integers(1, 9)] * 2))
+def test_what_matches_two_cells_takes_any_channels_to_any_others(
+    inputs: int, half: int, size: tuple[int, int]
+) -> None:
+    images = torch.randn(2, inputs, *size)
+    assert relu_conv_norm(inputs, 2 * half)(images).shape == (2, 2 * half, *size)
+    halved = tuple(ceil(length / 2) for length in size)
+    assert FactorizedReduce(inputs, 2 * half)(images).shape == (2, 2 * half, *halved)
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 2))
+def test_a_factorized_reduction_sees_the_diagonal_of_every_block_of_four_pixels(
+    size: tuple[int, int],
+) -> None:
+    reduction = FactorizedReduce(2, 4).eval()
+    initialize(reduction, generator(0, "reduction"))
+    images = (torch.rand(1, 2, *size) + 0.5).requires_grad_()
+    reduction(images).square().sum().backward()
+    assert images.grad is not None
+    rows, columns = torch.meshgrid(*map(torch.arange, size), indexing="ij")
+    seen = (rows + columns) % 2 == 0
+    assert torch.equal(images.grad != 0, seen.expand(1, 2, *size))
+
+
+def test_a_factorized_reduction_to_an_odd_number_of_channels_is_refused() -> None:
+    with pytest.raises(ValueError, match="even number of output channels, got 5"):
+        FactorizedReduce(4, 5)
+
+
+def test_batch_norm_equals_torchs_in_training_and_in_evaluation() -> None:
+    ours, theirs = BatchNorm(3), nn.BatchNorm2d(3)
+    with torch.no_grad():
+        for norm in (ours, theirs):
+            norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
+            norm.bias.copy_(torch.tensor([-1.0, 0.0, 1.0]))
+    for step in range(3):
+        batch = 2 * torch.randn(4, 3, 5, 5, generator=generator(step, "batch")) + 1
+        assert torch.equal(ours(batch), theirs(batch))
+        assert torch.equal(ours.running_mean, theirs.running_mean)
+        assert torch.equal(ours.running_var, theirs.running_var)
+    ours.eval()
+    theirs.eval()
+    assert torch.equal(ours(batch), theirs(batch))

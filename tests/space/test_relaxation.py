@@ -1,0 +1,291 @@
+"""What logits become: rows that sum to one, keep their gradient and never cut an edge by chance."""
+
+from math import log
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pipeline.exchange.params import read_params
+from pipeline.randomness import generator
+from pipeline.section import Section
+from pipeline.space.blueprint import Blueprint, plan
+from pipeline.space.genotype import Genotype
+from pipeline.space.params import NetworkParams
+from pipeline.space.relaxation import (
+    concentration,
+    decide,
+    entropy,
+    explore,
+    from_choices,
+    genotype_weights,
+    hard_weights,
+    initial_logits,
+    relax,
+    sample,
+    skip_only,
+    soft_weights,
+)
+from tests.conftest import blueprints, blueprints_with_genotypes, tiny_blueprint
+
+CPU = torch.device("cpu")
+TEMPERATURES = st.floats(0.01, 100)
+
+
+@st.composite
+def logits_of(draw: st.DrawFn, blueprint: Blueprint, spread: float = 3.0) -> Tensor:
+    """Logits of a blueprint, from flat to nearly decided."""
+    shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    noise = torch.randn(shape, generator=generator(draw(st.integers(0, 999)), "logits"))
+    return draw(st.floats(0, spread)) * noise
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> tuple[Blueprint, Tensor]:
+    blueprint = draw(blueprints())
+    return blueprint, draw(logits_of(blueprint))
+
+
+@given(searches(), TEMPERATURES, st.integers(0, 99))
+def test_sampled_rows_are_exactly_one_hot(
+    search: tuple[Blueprint, Tensor], temperature: float, seed: int
+) -> None:
+    _, logits = search
+    rows = sample(
+        logits.requires_grad_(), temperature=temperature, generator=generator(seed, "rows")
+    )
+    assert ((rows == 0) | (rows == 1)).all()
+    assert torch.equal(rows.sum(-1), torch.ones(rows.shape[:-1]))
+
+
+@given(searches(), st.floats(0.1, 100), st.integers(0, 99))
+def test_the_gradient_of_a_sample_is_that_of_the_soft_sample(
+    search: tuple[Blueprint, Tensor], temperature: float, seed: int
+) -> None:
+    _, logits = search
+    logits.requires_grad_()
+    factors = torch.randn(logits.shape, generator=generator(seed, "factors"))
+    gradients = [
+        torch.autograd.grad(
+            (
+                factors * draw(logits, temperature=temperature, generator=generator(seed, "rows"))
+            ).sum(),
+            logits,
+        )[0]
+        for draw in (sample, relax)
+    ]
+    assert torch.equal(*gradients)
+
+
+@given(searches(), TEMPERATURES, st.integers(0, 99))
+def test_soft_rows_sum_to_one(
+    search: tuple[Blueprint, Tensor], temperature: float, seed: int
+) -> None:
+    _, logits = search
+    rows = relax(logits, temperature=temperature, generator=generator(seed, "rows"))
+    assert (rows >= 0).all()
+    torch.testing.assert_close(rows.sum(-1), torch.ones(rows.shape[:-1]))
+
+
+@given(searches(), st.integers(0, 99))
+def test_the_temperature_does_not_change_what_is_sampled(
+    search: tuple[Blueprint, Tensor], seed: int
+) -> None:
+    _, logits = search
+    cold, hot = (
+        sample(logits, temperature=temperature, generator=generator(seed, "rows"))
+        for temperature in (0.1, 10.0)
+    )
+    assert torch.equal(cold, hot)
+
+
+def test_operations_are_sampled_as_often_as_their_weights_say() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0, -1.0])
+    rows = sample(
+        logits.expand(1, 20_000, 4), temperature=0.5, generator=generator(0, "frequencies")
+    )
+    torch.testing.assert_close(rows.mean((0, 1)), logits.softmax(-1), atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("draw", [sample, relax])
+def test_a_temperature_that_is_not_positive_is_refused(draw: object, temperature: float) -> None:
+    assert callable(draw)
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        draw(torch.zeros(1, 2, 3), temperature=temperature, generator=torch.Generator())
+
+
+class Params(Section):
+    """What `params.yaml` says of the network."""
+
+    network: NetworkParams
+
+
+def test_at_the_start_none_has_less_than_two_percent() -> None:
+    params = read_params(Params, Path(__file__).parents[2] / "params.yaml").network
+    many = params.model_copy(update={"share_logits": False, "cells": 40})
+    blueprint = plan(many, image_channels=1, classes=10)
+    logits = initial_logits(
+        blueprint,
+        none=params.initial_none,
+        skip=params.initial_skip,
+        noise=params.initial_noise,
+        generator=generator(0, "logits"),
+    )
+    assert logits.softmax(-1)[..., blueprint.none].mean() < 0.02
+
+
+@given(blueprints())
+def test_skip_only_is_one_hot_at_the_skip_connection(blueprint: Blueprint) -> None:
+    rows = torch.zeros(blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    rows[..., blueprint.skip] = 1
+    assert skip_only(blueprint) == hard_weights(rows)
+
+
+@given(blueprints(), st.integers(0, 99))
+def test_exploring_with_probability_zero_is_skip_only(blueprint: Blueprint, seed: int) -> None:
+    path = explore(blueprint, probability=0.0, generator=generator(seed, "path"))
+    assert path == skip_only(blueprint)
+
+
+@given(blueprints(), st.floats(0, 1), st.integers(0, 99))
+def test_exploring_never_takes_none(blueprint: Blueprint, probability: float, seed: int) -> None:
+    path = explore(blueprint, probability=probability, generator=generator(seed, "path"))
+    for architecture in path.active:
+        assert len(architecture) == len(blueprint.edges)
+        for edge in architecture:
+            assert len(edge) == 1
+            assert edge[0] != blueprint.none
+
+
+def test_exploring_fully_takes_all_other_operations_equally_often() -> None:
+    blueprint = tiny_blueprint(nodes=4)
+    counts = torch.zeros(len(blueprint.operations))
+    for number in range(300):
+        path = explore(blueprint, probability=1.0, generator=generator(0, "path", number))
+        for (operation,) in path.active[0]:
+            counts[operation] += 1
+    torch.testing.assert_close(
+        counts / counts.sum(), torch.tensor([0.0, 1 / 3, 1 / 3, 1 / 3]), atol=0.03, rtol=0
+    )
+
+
+@given(searches())
+def test_gates_of_a_mixture_sum_to_one_over_what_runs(search: tuple[Blueprint, Tensor]) -> None:
+    _, logits = search
+    weights = soft_weights(logits.softmax(-1), device=CPU)
+    assert weights.gates is not None
+    torch.testing.assert_close(weights.gates.sum(-1), torch.ones(logits.shape[:-1]))
+    for architecture, edges in enumerate(weights.active):
+        for edge, active in enumerate(edges):
+            idle = set(range(logits.shape[-1])) - set(active)
+            assert all(weights.gates[architecture, edge, index] == 0 for index in idle)
+
+
+@given(searches())
+def test_a_dominated_edge_runs_the_dominant_operation_and_those_above_the_minor_share(
+    search: tuple[Blueprint, Tensor],
+) -> None:
+    _, logits = search
+    rows = logits.softmax(-1)
+    weights = soft_weights(rows, device=CPU, dominance=0.7, minor=0.05)
+    for edges, architecture in zip(weights.active, rows.tolist(), strict=True):
+        for active, row in zip(edges, architecture, strict=True):
+            least = 0.05 if max(row) > 0.7 else -1.0
+            assert active == tuple(index for index, weight in enumerate(row) if weight > least)
+
+
+def test_an_edge_left_with_one_operation_keeps_a_gradient_on_all_its_logits() -> None:
+    # The shortcut of the earlier system returned that operation's bare output: no gradient at all.
+    logits = torch.tensor([[[6.0, 1.0, 0.0, -1.0]]], requires_grad=True)
+    weights = soft_weights(logits.softmax(-1), device=CPU)
+    assert weights.active == (((0,),),)
+    assert weights.gates is not None
+    (gradient,) = torch.autograd.grad(weights.gates[0, 0, 0], logits)
+    assert (gradient != 0).all()
+
+
+def test_hard_weights_have_gates_only_where_a_gradient_is_asked_for() -> None:
+    rows = torch.eye(3)[None]
+    assert hard_weights(rows) == from_choices(torch.tensor([[0, 1, 2]]))
+    gated = hard_weights(rows, CPU)
+    assert gated.active == hard_weights(rows).active
+    assert gated.gates is rows
+
+
+@given(st.integers(2, 12), st.floats(-50, 50))
+def test_entropy_of_equal_logits_is_that_of_a_fair_draw(operations: int, level: float) -> None:
+    nats = entropy(torch.full((2, 3, operations), level))
+    torch.testing.assert_close(nats, torch.full((2, 3), log(operations)))
+
+
+def test_entropy_of_decided_logits_is_zero() -> None:
+    assert entropy(40 * torch.eye(4)[None]).max() < 1e-6
+
+
+@given(searches())
+def test_concentration_says_how_decided_the_architecture_is(
+    search: tuple[Blueprint, Tensor],
+) -> None:
+    blueprint, logits = search
+    facts = concentration(logits, blueprint.operations)
+    assert facts["entropy"] == pytest.approx(float(entropy(logits).mean()), rel=1e-4)
+    assert facts["entropy_fraction"] == pytest.approx(
+        facts["entropy"] / log(len(blueprint.operations))
+    )
+    assert 0 <= facts["entropy_fraction"] <= 1 + 1e-9
+    assert 1 / len(blueprint.operations) <= facts["max_weight"] + 1e-9
+    assert sum(facts[f"share_{name}"] for name in blueprint.operations) == pytest.approx(1)
+
+
+@given(searches())
+def test_the_decision_keeps_the_strongest_edges_with_their_strongest_operation(
+    search: tuple[Blueprint, Tensor],
+) -> None:
+    blueprint, logits = search
+    allowed = [index for index in range(len(blueprint.operations)) if index != blueprint.none]
+    for found, rows in zip(
+        decide(logits, blueprint).architectures, logits.softmax(-1), strict=True
+    ):
+        for node, genes in enumerate(found.nodes):
+            edges = {s: rows[i] for i, (s, target) in enumerate(blueprint.edges) if target == node}
+            strengths = {source: max(row[allowed].tolist()) for source, row in edges.items()}
+            kept = {gene.source for gene in genes}
+            assert len(kept) == min(blueprint.edges_per_node, node + 2)
+            weakest = min(strengths[source] for source in kept)
+            assert all(strengths[source] <= weakest for source in strengths.keys() - kept)
+            for gene in genes:
+                assert gene.operation != "none"
+                chosen = edges[gene.source][blueprint.operations.index(gene.operation)]
+                assert chosen == strengths[gene.source]
+
+
+@given(blueprints())
+def test_ties_go_to_the_first_operation_and_the_first_edges(blueprint: Blueprint) -> None:
+    logits = torch.zeros(blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    first = next(name for name in blueprint.operations if name != "none")
+    for architecture in decide(logits, blueprint).architectures:
+        for node, genes in enumerate(architecture.nodes):
+            count = min(blueprint.edges_per_node, node + 2)
+            assert [gene.source for gene in genes] == list(range(count))
+            assert {gene.operation for gene in genes} == {first}
+
+
+@given(blueprints_with_genotypes())
+def test_a_genotype_that_is_certain_is_decided_on(pair: tuple[Blueprint, Genotype]) -> None:
+    blueprint, genotype = pair
+    weights = genotype_weights(genotype, blueprint)
+    logits = torch.zeros(blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    for architecture, edges in enumerate(weights.active):
+        for edge, active in enumerate(edges):
+            logits[architecture, edge, list(active)] = 9.0
+    for found, wanted in zip(
+        decide(logits, blueprint).architectures,
+        genotype.architectures,
+        strict=True,
+    ):
+        for genes, expected in zip(found.nodes, wanted.nodes, strict=True):
+            assert set(expected) <= set(genes)

@@ -1,0 +1,97 @@
+"""A weight step does what it says to what ran, and to nothing else."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import TrainingFailedError
+from pipeline.randomness import generator
+from pipeline.space.relaxation import skip_only
+from pipeline.training.params import TrainingParams
+from pipeline.training.steps import Tally, cosine, descend, sgd
+from tests.conftest import snapshot, tiny, tiny_network
+
+PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
+
+
+@given(st.floats(0.01, 100), st.floats(0.01, 10))
+def test_a_gradient_is_scaled_down_to_the_clip_and_never_up(length: float, clip: float) -> None:
+    weights = torch.nn.Parameter(torch.zeros(4))
+    optimizer = sgd([weights], tiny(TrainingParams, **PLAIN))
+    loss = weights @ torch.full((4,), length / 2)
+    descend(optimizer, loss, learning_rate=1.0, gradient_clip=clip)
+    assert float(weights.detach().norm()) == pytest.approx(min(length, clip), rel=1e-3)
+
+
+def test_a_step_has_the_learning_rate_that_it_is_given() -> None:
+    weights = torch.nn.Parameter(torch.zeros(1))
+    optimizer = sgd([weights], tiny(TrainingParams, **PLAIN))
+    for rate in (0.5, 0.25):
+        descend(optimizer, -weights.sum(), learning_rate=rate, gradient_clip=9.0)
+    assert weights.item() == 0.75
+
+
+def test_a_gradient_is_of_one_loss_only() -> None:
+    weights = torch.nn.Parameter(torch.zeros(2))
+    optimizer = sgd([weights], tiny(TrainingParams, **PLAIN))
+    for index in (0, 1):
+        descend(optimizer, -weights[index], learning_rate=1.0, gradient_clip=9.0)
+    assert weights.tolist() == [1.0, 1.0]
+
+
+def test_operations_that_never_ran_keep_their_bits_under_weight_decay_and_have_momentum() -> None:
+    network = tiny_network()
+    skip = skip_only(network.blueprint)
+    optimizer = sgd(network.parameters(), tiny(TrainingParams, weight_decay=0.5))
+    before = snapshot(network)
+    for step in range(3):
+        images = torch.randn(4, 3, 8, 8, generator=generator(step, "images"))
+        descend(
+            optimizer, network(images, skip).square().sum(), learning_rate=0.1, gradient_clip=5.0
+        )
+    parameters = dict(network.named_parameters())
+    idle = {name for name in parameters if "sep_conv" in name or "avg_pool" in name}
+    assert idle
+    for name, parameter in parameters.items():
+        momentum = optimizer.state[parameter]["momentum_buffer"]
+        assert momentum.shape == parameter.shape
+        assert torch.equal(parameter, before[name]) == (name in idle)
+        assert bool((momentum == 0).all()) == (name in idle)
+
+
+@given(st.floats(0.001, 1), st.floats(0.001, 1), st.floats(0, 1), st.floats(0, 1))
+def test_the_cosine_leads_from_start_to_end_without_turning(
+    start: float, end: float, one: float, other: float
+) -> None:
+    assert cosine(start, end, 0.0) == pytest.approx(start)
+    assert cosine(start, end, 1.0) == pytest.approx(end)
+    assert cosine(start, end, 0.5) == pytest.approx((start + end) / 2)
+    earlier, later = sorted((one, other))
+    change = cosine(start, end, later) - cosine(start, end, earlier)
+    assert change * (end - start) >= -1e-12
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 99))
+def test_a_tally_of_batches_is_that_of_all_images(sizes: list[int], seed: int) -> None:
+    logits = torch.randn(sum(sizes), 3, generator=generator(seed, "logits"))
+    labels = torch.randint(3, (sum(sizes),), generator=generator(seed, "labels"))
+    tally = Tally()
+    for batch in zip(logits.split(sizes), labels.split(sizes), strict=True):
+        tally.add(*batch)
+    loss, accuracy = tally.read()
+    assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    assert tally.images == sum(sizes)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_training_with_one_line(number: float) -> None:
+    tally = Tally()
+    tally.add(torch.full((2, 3), number), torch.tensor([0, 1]))
+    with pytest.raises(TrainingFailedError, match=r"diverged.*learning_rate") as failure:
+        tally.read()
+    assert "\n" not in str(failure.value)
+    assert failure.value.exit_code == 3

@@ -1,0 +1,65 @@
+"""A weight step fits what ran; the row of an epoch holds what is watched."""
+
+import torch
+
+from pipeline.data.batches import evaluation_batches
+from pipeline.randomness import generator
+from pipeline.space.relaxation import explore
+from pipeline.training.params import TrainingParams
+from pipeline.training.steps import Tally, sgd
+from pipeline.training.supernet import METRICS, Supernet, describe, weight_step
+from tests.conftest import (
+    identical,
+    random_images,
+    search_images,
+    snapshot,
+    tiny,
+    tiny_network,
+)
+
+
+def small_supernet() -> Supernet:
+    network = tiny_network()
+    return Supernet(
+        network=network,
+        optimizer=sgd(network.parameters(), tiny(TrainingParams)),
+        logits=torch.randn(2, 5, 4, generator=generator(0, "logits")),
+        temperature=1.0,
+    )
+
+
+def test_a_weight_step_changes_weights_and_leaves_the_architecture_untouched() -> None:
+    supernet, tally = small_supernet(), Tally()
+    weights, logits = snapshot(supernet.network), supernet.logits.clone()
+    batch, labels = next(evaluation_batches(random_images(), 8))
+    path = explore(supernet.network.blueprint, probability=1.0, generator=generator(0, "path"))
+    weight_step(
+        supernet,
+        batch,
+        labels,
+        edge_weights=path,
+        learning_rate=0.1,
+        gradient_clip=5.0,
+        tally=tally,
+    )
+    assert not identical(snapshot(supernet.network), weights)
+    assert torch.equal(supernet.logits, logits)
+    assert supernet.logits.grad is None
+    assert tally.images == 8
+
+
+def test_the_row_of_an_epoch_has_all_metrics_and_describing_changes_nothing() -> None:
+    supernet = small_supernet()
+    weights, logits = snapshot(supernet.network), supernet.logits.clone()
+    blueprint = supernet.network.blueprint
+    row = describe(
+        supernet,
+        search_images(),
+        lambda number: explore(blueprint, probability=1.0, generator=generator(0, "path", number)),
+        tiny(TrainingParams),
+    )
+    assert row.keys() >= set(METRICS) - {"train_loss", "train_accuracy"}
+    assert row["parameters"] == sum(p.numel() for p in supernet.network.parameters())
+    assert (row["cells"], row["channels"]) == (3, 4)
+    assert identical(snapshot(supernet.network), weights)
+    assert torch.equal(supernet.logits, logits)

@@ -1,0 +1,39 @@
+"""The test split gives one accuracy, and one for each class."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.randomness import generator
+from pipeline.space.network import discretize
+from pipeline.space.relaxation import decide
+from pipeline.training.evaluation import evaluate
+from pipeline.training.testing import measure, predict
+from tests.conftest import random_images, scramble, tiny_network
+
+
+@given(st.integers(0, 99))
+def test_the_accuracy_is_the_mean_of_the_classes_by_their_images(seed: int) -> None:
+    labels = torch.cat([torch.arange(3), torch.randint(3, (20,), generator=generator(seed, "l"))])
+    logits = torch.randn(23, 3, generator=generator(seed, "logits"))
+    found = measure(logits, labels, ("ant", "bee", "cat"))
+    by_class = found["accuracy_by_class"]
+    assert isinstance(by_class, dict)
+    assert list(by_class) == ["ant", "bee", "cat"]
+    counts = labels.bincount().tolist()
+    mean = sum(a * count for a, count in zip(by_class.values(), counts, strict=True)) / 23
+    assert found["test_accuracy"] == pytest.approx(mean)
+
+
+def test_predictions_agree_with_evaluation_whatever_the_batch_size() -> None:
+    supernet = scramble(tiny_network())
+    network = discretize(supernet, decide(torch.zeros(2, 5, 4), supernet.blueprint)).eval()
+    images = random_images(11)
+    logits = predict(network, images, 4)
+    assert logits.shape == (11, 3)
+    torch.testing.assert_close(predict(network, images, 11), logits)
+    loss, accuracy = evaluate(network, images, 11)
+    found = measure(logits, images.labels, ("a", "b", "c"))
+    assert found["test_loss"] == pytest.approx(loss)
+    assert found["test_accuracy"] == pytest.approx(accuracy)
