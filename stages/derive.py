@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.exchange.dataset import read_facts, read_images
 
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.stage import run_stage
@@ -41,7 +42,7 @@ def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     size = cost(network.blueprint, genotype, (facts.height, facts.width))
 
     write_checkpoint(out / "model.safetensors", Checkpoint(network=network))
-    write_json(out / "genotype.json", genotype.to_dict())
+    write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_json(
         out / "metrics.json",
         {

@@ -13,6 +13,7 @@ from pipeline.data.params import AugmentationParams
 from pipeline.exchange.dataset import read_images
 
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.stage import run_stage
@@ -69,7 +70,7 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
         Checkpoint(network=grown.network, logits=grown.logits, facts={"epoch": grown.epoch}),
     )
     genotype = decide(grown.logits, grown.network.blueprint)
-    write_json(out / "genotype.json", genotype.to_dict())
+    write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_json(out / "growth.json", {"events": [asdict(event) for event in state.events]})
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", {**end, **summarize(state.events)})

@@ -12,6 +12,7 @@ from pipeline.exchange.dataset import read_images
 
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.stage import run_stage
@@ -70,7 +71,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
         ),
     )
     genotype = decide(state.logits, state.network.blueprint)
-    write_json(out / "genotype.json", genotype.to_dict())
+    write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", {**end, "drop_at_start": drop})
 

@@ -90,7 +90,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
-    """Return one line per key that is wrong; a misspelt key is one mistake, not also a missing one."""
+    """Return one line per key that is wrong; a misspelt key is not also a missing one."""
     by_key: dict[str, list[ErrorDetails]] = {}
     for detail in errors:
         by_key.setdefault(".".join(_path(detail, model)), []).append(detail)

@@ -1,6 +1,7 @@
 """Genotype: which operation each kept edge has. Plain data, readable and diffable as JSON."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,7 +63,11 @@ class Genotype:
 
     def to_json(self) -> str:
         """Return indented JSON: one gene a line, so that Git shows which edge changed."""
-        return json.dumps(self.to_dict(), indent=1) + "\n"
+        text = json.dumps(self.to_dict(), indent=1)
+        return (
+            re.sub(r"\{\s+(\"source\": \d+,)\s+(\"operation\": \"\w+\")\s+\}", r"{\1 \2}", text)
+            + "\n"
+        )
 
 
 def from_dict(document: Any) -> Genotype:

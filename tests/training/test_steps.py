@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import TrainingFailedError
 from pipeline.randomness import generator
-from pipeline.space.relaxation import skip_only
+from pipeline.space.relaxation import EdgeWeights, skip_only
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine, descend, sgd
 from tests.conftest import snapshot, tiny, tiny_network
@@ -62,6 +62,21 @@ def test_operations_that_never_ran_keep_their_bits_under_weight_decay_and_have_m
         assert bool((momentum == 0).all()) == (name in idle)
 
 
+def test_operations_that_ran_before_but_not_now_are_moved_by_neither_momentum_nor_decay() -> None:
+    network = tiny_network()
+    optimizer = sgd(network.parameters(), tiny(TrainingParams, weight_decay=0.5))
+    images = torch.randn(4, 3, 8, 8, generator=generator(0, "images"))
+    blueprint = network.blueprint
+    everything = ((tuple(range(len(blueprint.operations))),) * len(blueprint.edges),) * 2
+    for path in (EdgeWeights(active=everything), skip_only(blueprint)):
+        before = snapshot(network)
+        loss = network(images, path).square().sum()
+        descend(optimizer, loss, learning_rate=0.1, gradient_clip=5.0)
+    for name, parameter in network.named_parameters():
+        idle = "sep_conv" in name or "avg_pool" in name
+        assert torch.equal(parameter, before[name]) == idle, name
+
+
 @given(st.floats(0.001, 1), st.floats(0.001, 1), st.floats(0, 1), st.floats(0, 1))
 def test_the_cosine_leads_from_start_to_end_without_turning(
     start: float, end: float, one: float, other: float
@@ -87,10 +102,10 @@ def test_a_tally_of_batches_is_that_of_all_images(sizes: list[int], seed: int) -
     assert tally.images == sum(sizes)
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_ends_training_with_one_line(number: float) -> None:
+@pytest.mark.parametrize("logits", [[math.nan, 0.0], [math.inf, 0.0], [-math.inf, 0.0]])
+def test_a_loss_that_is_not_finite_ends_training_with_one_line(logits: list[float]) -> None:
     tally = Tally()
-    tally.add(torch.full((2, 3), number), torch.tensor([0, 1]))
+    tally.add(torch.tensor([logits, [0.0, 0.0]]), torch.tensor([0, 0]))
     with pytest.raises(TrainingFailedError, match=r"diverged.*learning_rate") as failure:
         tally.read()
     assert "\n" not in str(failure.value)
