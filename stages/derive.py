@@ -8,9 +8,8 @@ matrix.
 
 from pathlib import Path
 
-from pipeline.exchange.dataset import read_facts, read_images
-
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_history, write_json

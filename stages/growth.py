@@ -10,9 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.data.params import AugmentationParams
-from pipeline.exchange.dataset import read_images
-
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.dataset import read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
