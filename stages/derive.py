@@ -8,6 +8,7 @@ matrix.
 
 from pathlib import Path
 
+from pipeline.deriving.measure import measure, predict
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
@@ -18,7 +19,6 @@ from pipeline.section import Section
 from pipeline.space.cost import cost
 from pipeline.training.device import choose_device
 from pipeline.training.params import TrainingParams
-from pipeline.training.testing import measure, predict
 
 
 class Params(Section):

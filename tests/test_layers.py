@@ -13,7 +13,7 @@ LAYERS = (
     {"errors", "section", "randomness"},
     {"space", "data"},
     {"exchange", "training"},
-    {"warming", "searching", "growing", "optimizing", "exporting"},
+    {"warming", "searching", "growing", "optimizing", "deriving", "exporting"},
     {"stages"},
     {"params", "cache_keys", "flows", "__main__"},
 )

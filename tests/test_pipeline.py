@@ -186,6 +186,8 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
         ("pipeline/growing/policy.py", ["growth"]),
         ("pipeline/optimizing/optimize.py", ["optimize"]),
         ("pipeline/exporting/card.py", ["export"]),
+        ("pipeline/data/folders.py", ["prepare"]),
+        ("pipeline/deriving/measure.py", ["derive"]),
         ("stages/derive.py", ["derive"]),
         ("pipeline/cache_keys.py", []),
         ("README.md", []),

@@ -36,6 +36,8 @@ def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False
         # `true` nor "1".
         return model.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise ParamsError(f"{path}: not plain values: nested too deeply") from None
         lines = [f"{path}: {line}" for line in _mistakes(error.errors(), model)]
         raise ParamsError("\n".join(lines)) from None
     except (TypeError, ValueError, RecursionError) as error:  # what JSON cannot hold

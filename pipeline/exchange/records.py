@@ -16,7 +16,9 @@ Row = dict[str, float | int | str]
 
 def write_json(path: Path, document: Mapping[str, object]) -> None:
     """Write a document as indented JSON."""
-    write_atomically(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomically(
+        path, (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    )
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:

@@ -53,13 +53,13 @@ def run_stage(model: type[P], main: Callable[..., None]) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
     except OSError as error:
-        sys.stderr.write(f"{error.filename or names}: {error.strerror or error}\n")
-        sys.exit(4 if error.errno in (errno.ENOSPC, errno.EDQUOT) else 1)
+        sys.stderr.write(f"{error.filename or arguments[-1]}: {error.strerror or error}\n")
+        sys.exit(4 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 1)
 
 
 def _require_unchanged(model: type[P], params: P) -> None:
     loaded = {
-        Path(file)
+        Path(file).resolve()
         for module in list(sys.modules.values())
         if (file := getattr(module, "__file__", None))
     }

@@ -9,12 +9,14 @@ back and that kind is not tried again at that size.
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from pipeline.data.batches import evaluation_batches
 from pipeline.data.params import AugmentationParams
+from pipeline.errors import TrainingFailedError
 from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
 from pipeline.growing.blueprints import position
@@ -208,7 +210,7 @@ def _try_to_grow(state: GrowthState, images: SearchImages, recipe: Recipe, seed:
         max_difference=max_difference(old.network, grown.network, batch[0], old.logits),
     )
     state.events.append(event)
-    if not event.max_difference <= LARGEST_DIFFERENCE:
+    if event.max_difference > LARGEST_DIFFERENCE:
         event.verdict = "refused"
         state.refused |= {(kind, size(blueprint))}
         return f"{kind} refused: logits differ by {event.max_difference:.1e}"
@@ -250,6 +252,9 @@ def max_difference(before: Network, after: Network, images: Tensor, logits: Tens
 
     images: (N, C, H, W). logits: (A, E, O) of the smaller network, whose most likely genotype is
     one of the paths.
+
+    Raises:
+        TrainingFailedError: the outputs are not finite.
     """
     old, new = deepcopy(before).double().eval(), deepcopy(after).double().eval()
     small, large = before.blueprint, after.blueprint
@@ -260,7 +265,10 @@ def max_difference(before: Network, after: Network, images: Tensor, logits: Tens
         paths.append(_both(explore(small, probability=1.0, generator=source), large))
     images = images.double()
     differences = [(old(images, one) - new(images, other)).abs().max() for one, other in paths]
-    return float(torch.stack(differences).max())
+    difference = float(torch.stack(differences).max())
+    if not isfinite(difference):
+        raise TrainingFailedError("growth: the network's outputs are not finite; try a lower rate")
+    return difference
 
 
 def summarize(events: list[Event]) -> dict[str, float]:

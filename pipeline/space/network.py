@@ -55,7 +55,13 @@ class Network(nn.Module):
         edge_weights: EdgeWeights | None = None,
         drop_path: DropPath | None = None,
     ) -> list[Tensor]:
-        """Return the output of every cell."""
+        """Return the output of every cell.
+
+        Raises:
+            ValueError: a supernet is not told what to run.
+        """
+        if edge_weights is None and self.genotype is None:
+            raise ValueError("a supernet needs edge weights")
         s0 = s1 = self.stem(images)
         outputs = []
         for plan, cell in zip(self.blueprint.cells, self.cells, strict=True):

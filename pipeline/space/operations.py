@@ -89,7 +89,7 @@ def separable(
 
 
 class FactorizedReduce(nn.Module):
-    """Half the resolution through two paths, one shifted by a pixel, so that every pixel is seen.
+    """Half the resolution through two paths, one of them shifted by a pixel both ways.
 
     Odd sizes are padded by one. Half of the outputs comes from each path: `outputs` is even.
     """

@@ -1,6 +1,7 @@
 """What a person sees of an epoch: one line in a log."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,12 @@ def test_a_stage_that_fails_on_the_way_fails_with_its_own_error(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def rows() -> object:
+    def rows() -> Iterator[Row]:
         yield ROWS[0]
         raise RuntimeError("on the way")
 
     with pytest.raises(RuntimeError, match="on the way"):
-        watch(rows(), name="warmup", epochs=2, images=100)  # type: ignore[arg-type]
+        watch(rows(), name="warmup", epochs=2, images=100)
 
 
 def test_only_known_columns_that_have_a_value_are_shown() -> None:

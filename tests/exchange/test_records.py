@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,9 +30,9 @@ def test_a_column_that_a_row_lacks_stays_empty(tmp_path: Path) -> None:
 
 @given(rows=ROWS)
 def test_a_history_is_read_back_whatever_columns_its_rows_have(
-    rows: list[Row], tmp_path_factory: object
+    rows: list[Row], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = tmp_path_factory.mktemp("history") / "history.tsv"  # type: ignore[attr-defined]
+    path = tmp_path_factory.mktemp("history") / "history.tsv"
     write_history(path, rows)
     lines = path.read_text().splitlines()
     columns = lines[0].split("\t")

@@ -62,9 +62,9 @@ def explored(seed: int, old: Blueprint) -> Path:
 
 @torch.no_grad()
 def difference(before: Network, after: Network, images: Tensor, path: Path) -> float:
-    outputs = (net.eval()(images, path(net.blueprint)) for net in (before, after))
-    old, new = outputs
-    return float((old - new).abs().max())
+    """Return the largest difference of logits, relative to logits where those are above 1."""
+    old, new = (net.eval()(images, path(net.blueprint)) for net in (before, after))
+    return float((old - new).abs().max() / old.abs().max().clamp_min(1))
 
 
 @costly

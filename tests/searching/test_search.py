@@ -140,15 +140,18 @@ def test_validation_images_are_all_used_before_one_comes_again() -> None:
             assert len(torch.cat([first, second]).unique(dim=0)) == 12
 
 
-def test_every_step_draws_a_path_of_its_own_and_another_seed_other_paths() -> None:
-    params = tiny(SearchParams)
+@pytest.mark.parametrize(("frequency", "steps"), [(3, 9), (1000, 6)])
+def test_every_step_draws_a_path_of_its_own_and_another_seed_other_paths(
+    frequency: int, steps: int
+) -> None:
+    params = tiny(SearchParams, arch_update_freq=frequency)
     recorders = [Recorder(), Recorder()]
     for seed, recorder in enumerate(recorders):
         state = begin(params, seed=0)
         state.network.register_forward_pre_hook(recorder)
         search(state, params, seed=seed)
     drawn = [path.active for recorder in recorders for path in recorder.paths]
-    assert len(drawn) == 2 * (6 + 3)
+    assert len(drawn) == 2 * steps
     assert len(set(drawn)) == len(drawn)
 
 

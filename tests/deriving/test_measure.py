@@ -5,11 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.deriving.measure import measure, predict
 from pipeline.randomness import generator
 from pipeline.space.network import discretize
 from pipeline.space.relaxation import decide
 from pipeline.training.evaluation import evaluate
-from pipeline.training.testing import measure, predict
 from tests.conftest import random_images, scramble, tiny_network
 
 
