@@ -12,7 +12,7 @@ run: install  ## install, then search, grow, train and export (only what changed
 	dvc repro
 
 test: install  ## install, then run the tests
-	pytest -n auto
+	OMP_NUM_THREADS=1 pytest -n auto --dist loadgroup
 
 install: .venv/installed
 
