@@ -11,17 +11,16 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.exchange.dataset import read_facts, read_images
-from pipeline.exporting.card import model_card, model_json
-from pipeline.exporting.onnx_file import ModelFacts, export_onnx
-from pipeline.exporting.params import ExportParams
-from pipeline.exporting.parity import measure_parity, require_parity
-
 from pipeline.exchange.checkpoint import read_checkpoint
+from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_json
 from pipeline.exchange.stage import run_stage
+from pipeline.exporting.card import model_card, model_json
+from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.exporting.params import ExportParams
+from pipeline.exporting.parity import measure_parity, require_parity
 from pipeline.section import Section
 
 

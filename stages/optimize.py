@@ -8,10 +8,9 @@ Writes a checkpoint of the discrete network, the history and metrics.
 from pathlib import Path
 
 from pipeline.data.batches import join
-from pipeline.exchange.dataset import read_images
-
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.dataset import read_images
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.stage import run_stage

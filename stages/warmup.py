@@ -8,10 +8,9 @@ metrics.
 
 from pathlib import Path
 
-from pipeline.exchange.dataset import read_facts, read_images
-
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.stage import run_stage
