@@ -1,11 +1,11 @@
 """`aso-se`: a small command line; each command is a thin call."""
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
 from pipeline.errors import AsoSeError, ParamsError
+from pipeline.exchange.files import write_atomically
 from pipeline.exchange.params import PARAMS_FILE, read_params
 from pipeline.exchange.progress import say
 from pipeline.params import Params
@@ -41,13 +41,22 @@ def check(path: Path) -> None:
 
 
 def choose_profile(name: str) -> None:
-    """Copy a profile over `params.yaml`; raises ParamsError if there is none of that name."""
+    """Make a profile the `params.yaml`; one that was edited by hand is kept beside it.
+
+    Raises:
+        ParamsError: there is no profile of that name.
+    """
     source = PROFILES / f"{name}.yaml"
     if not source.is_file():
         known = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
         raise ParamsError(f"{source}: no such profile; there are: {known}")
     check(source)
-    shutil.copyfile(source, PARAMS_FILE)
+    profiles = [path.read_bytes() for path in PROFILES.glob("*.yaml")]
+    if PARAMS_FILE.exists() and PARAMS_FILE.read_bytes() not in profiles:
+        kept = PARAMS_FILE.with_suffix(".yaml.before")
+        PARAMS_FILE.replace(kept)
+        say(f"{kept}: your own {PARAMS_FILE} as it was")
+    write_atomically(PARAMS_FILE, source.read_bytes())
     say(f"{PARAMS_FILE}: now {source}; 'dvc repro' runs it")
 
 

@@ -169,6 +169,11 @@ def test_the_command_line_checks_params_and_chooses_profiles(tmp_path: Path) -> 
     refused = aso_se(tmp_path, "check")
     expected = "params.yaml: warmup.epochs: expected a valid integer, got True\n"
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", expected)
+    by_hand = (tmp_path / "params.yaml").read_bytes()
+    assert aso_se(tmp_path, "profile", "digits").returncode == 0
+    assert (tmp_path / "params.yaml.before").read_bytes() == by_hand
+    assert aso_se(tmp_path, "profile", "cifar10").returncode == 0
+    assert (tmp_path / "params.yaml.before").read_bytes() == by_hand
     unknown = aso_se(tmp_path, "profile", "mnist")
     assert unknown.returncode == 1
     assert "profiles/mnist.yaml: no such profile; there are: cifar10, " in unknown.stderr
