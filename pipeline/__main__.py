@@ -23,12 +23,26 @@ def main() -> None:
     checking.add_argument("file", nargs="?", type=Path, default=PARAMS_FILE)
     choosing = commands.add_parser("profile", help="make one of profiles/ the params.yaml")
     choosing.add_argument("name")
+    serving = commands.add_parser("serve", help="offer the flows to a Prefect server and run them")
+    serving.add_argument("--cron", help="when to run nightly by itself, such as '0 2 * * *'")
+    serving.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
+    sweeping = commands.add_parser("sweep", help="run and rank experiments over some params")
+    sweeping.add_argument("space", nargs="+", metavar="KEY=VALUES", help="3,5,7 or 0.5..8.0")
+    sweeping.add_argument("--name", help="of the sweep; the same name goes on with an Optuna study")
+    sweeping.add_argument("--trials", type=int, help="of an Optuna study; without, a grid")
+    sweeping.add_argument("--objective", default="growth.validation_accuracy", help="a metric")
+    sweeping.add_argument("--minimize", action="store_true", help="less of it is better")
+    sweeping.add_argument("--max-parallel", type=int, default=1, help="experiments at once")
     arguments = parser.parse_args()
     try:
         if arguments.command == "check":
             check(arguments.file)
-        else:
+        elif arguments.command == "profile":
             choose_profile(arguments.name)
+        elif arguments.command == "serve":
+            serve(arguments)
+        else:
+            sweep(arguments)
     except AsoSeError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
@@ -58,6 +72,27 @@ def choose_profile(name: str) -> None:
         say(f"{kept}: your own {PARAMS_FILE} as it was")
     write_atomically(PARAMS_FILE, source.read_bytes())
     say(f"{PARAMS_FILE}: now {source}; 'dvc repro' runs it")
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Serve the flows until interrupted."""
+    from pipeline.flows.serving import serve_flows  # noqa: PLC0415 - prefect takes seconds
+
+    serve_flows(arguments.cron, arguments.timezone)
+
+
+def sweep(arguments: argparse.Namespace) -> None:
+    """Run a sweep here and now, and print the best of it; raises ParamsError and RunError."""
+    from pipeline.flows.command_line import sweep_from_words  # noqa: PLC0415 - prefect takes seconds
+
+    sweep_from_words(
+        arguments.space,
+        name=arguments.name,
+        trials=arguments.trials,
+        objective=arguments.objective,
+        direction="minimize" if arguments.minimize else "maximize",
+        max_parallel=arguments.max_parallel,
+    )
 
 
 if __name__ == "__main__":

@@ -43,6 +43,10 @@ class ParityError(AsoSeError):
     """The exported model does not compute what the trained one does."""
 
 
+class RunError(AsoSeError):
+    """The pipeline cannot be run: the tree, DVC, Git, a remote or a server is not as it must be."""
+
+
 class TrainingFailedError(AsoSeError):
     """Training met numbers that are not finite (exit code 3)."""
 

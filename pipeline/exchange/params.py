@@ -18,17 +18,31 @@ P = TypeVar("P", bound=Section)
 
 
 def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False) -> P:
+    """Read the sections that `model` names from a file; see `parse_params`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ParamsError(
+            f"{path}: no such file; 'cp profiles/digits.yaml {path}' gives one that works"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: cannot be read: {error}") from None
+    return parse_params(model, text, str(path), whole=whole)
+
+
+def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) -> P:
     """Read the sections that `model` names.
 
     Args:
         model: a section whose fields are the sections of the file.
-        path: the params file.
+        text: YAML.
+        where: it comes from, as each message begins.
         whole: also refuse a section that `model` does not name.
 
     Raises:
         ParamsError: one line per mistake: file, key, what was expected, what came.
     """
-    document = _load(path)
+    document = _load(text, where)
     if not whole:
         document = {key: value for key, value in document.items() if key in model.model_fields}
     try:
@@ -37,11 +51,11 @@ def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False
         return model.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise ParamsError(f"{path}: not plain values: nested too deeply") from None
-        lines = [f"{path}: {line}" for line in _mistakes(error.errors(), model)]
+            raise ParamsError(f"{where}: not plain values: nested too deeply") from None
+        lines = [f"{where}: {line}" for line in _mistakes(error.errors(), model)]
         raise ParamsError("\n".join(lines)) from None
     except (TypeError, ValueError, RecursionError) as error:  # what JSON cannot hold
-        raise ParamsError(f"{path}: not plain values: {error}") from None
+        raise ParamsError(f"{where}: not plain values: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,25 +82,19 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(text: str, where: str) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except FileNotFoundError:
-        raise ParamsError(
-            f"{path}: no such file; 'cp profiles/digits.yaml {path}' gives one that works"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: cannot be read: {error}") from None
+        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
+        line = f"line {mark.line + 1}: " if mark else ""
         reason = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise ParamsError(f"{path}: {where}not YAML: {reason}") from None
+        raise ParamsError(f"{where}: {line}not YAML: {reason}") from None
     except (ValueError, RecursionError) as error:  # a 45th of May
-        raise ParamsError(f"{path}: not YAML: {error}") from None
+        raise ParamsError(f"{where}: not YAML: {error}") from None
     if not isinstance(document, dict):
         raise ParamsError(
-            f"{path}: expected sections such as 'network:', got {type(document).__name__}"
+            f"{where}: expected sections such as 'network:', got {type(document).__name__}"
         )
     return document
 

@@ -1,0 +1,99 @@
+"""`experiment`: the same run as a DVC experiment, isolated from the working tree."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+from typing import Any, TypedDict
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from pipeline.flows.project import in_one_line, project, say_waiting
+from pipeline.flows.remote import push_experiment, require_remote
+from pipeline.flows.reproducing import run_dvc
+from pipeline.flows.stages import OnEpoch, Outcome
+from pipeline.running.experiments import STATE, check_name, isolated, keep_model, save, snapshot
+from pipeline.running.overrides import compose
+from pipeline.running.results import read_metrics
+
+
+class Experiment(TypedDict):
+    """What an experiment found. model: path of the ONNX file. revision: of its Git commit."""
+
+    name: str
+    revision: str
+    metrics: dict[str, float]
+    model: str
+    states: dict[str, str]
+
+
+@flow(name="experiment")
+@in_one_line
+def experiment(
+    *,
+    name: str | None = None,
+    profile: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    push: bool = False,
+    stage_hours: float | None = None,
+) -> Experiment:
+    """Run the tracked files as they are now, uncommitted edits included, as a DVC experiment.
+
+    Args:
+        name: of the experiment; by default that of the flow run. One that exists is replaced.
+        profile: one of `profiles/`; by default the working tree's `params.yaml`.
+        overrides: params to change, such as {"search.arch_update_freq": 5}.
+        push: push the experiment to the Git remote `origin`, its outputs to the DVC remote.
+        stage_hours: that a stage may take; the next run of the same goes on where one was ended.
+
+    Returns:
+        Its name, metrics and model. `dvc exp show` lists it, `dvc exp apply NAME` takes it over.
+    """
+    tree = project()
+    name = name or str(flow_run.name)
+    check_name(name)
+    params = compose(tree, profile, overrides or {})
+    if push:
+        require_remote(tree)
+    found = run_experiment(tree, name, commit=snapshot(tree), params=params, hours=stage_hours)
+    if push:
+        push_experiment(tree, name)
+    return found
+
+
+def run_experiment(
+    tree: Path,
+    name: str,
+    *,
+    commit: str,
+    params: str,
+    hours: float | None = None,
+    stop: Event | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> Experiment:
+    """Run an experiment in a worktree of its own, save it and keep its model.
+
+    commit: whose files it runs. params: the text of its valid `params.yaml`. The rest is as for
+    `run_dvc`.
+
+    Raises:
+        RunError: a stage failed; nothing is saved but what the finished stages left in the cache.
+    """
+    resume = {"ASO_SE_RESUME": str(tree / STATE / "resume"), **(environment or {})}
+    with isolated(tree, name, commit=commit, params=params, waiting=say_waiting) as folder:
+        outcomes = run_dvc(
+            folder, key=name, hours=hours, stop=stop, environment=resume, on_epoch=on_epoch
+        )
+        return Experiment(
+            name=name,
+            revision=save(tree, folder, name),
+            metrics=read_metrics(folder),
+            model=str(keep_model(tree, folder, name)),
+            states=states_of(outcomes),
+        )
+
+
+def states_of(outcomes: list[Outcome]) -> dict[str, str]:
+    """Return the state of each stage by its name."""
+    return {outcome.stage: outcome.state for outcome in outcomes}

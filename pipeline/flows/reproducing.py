@@ -1,0 +1,138 @@
+"""`reproduce`: bring the working tree up to date, as `dvc repro` does, where Prefect sees it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import yaml
+from prefect import flow, get_run_logger
+
+from pipeline.errors import RunError
+from pipeline.flows.artifacts import publish
+from pipeline.flows.project import holder, in_one_line, project, say_waiting
+from pipeline.flows.remote import push_outputs, require_remote
+from pipeline.flows.stages import GIVEN_UP, STOPPED, OnEpoch, Outcome, follow_all, not_reached
+from pipeline.running.graph import read_graph
+from pipeline.running.lock import hold
+from pipeline.running.overrides import compose
+from pipeline.running.params_file import use_params
+from pipeline.running.repro import Repro, StoppedError
+from pipeline.running.results import read_metrics
+
+LOCK = Path(".aso-se/lock")
+
+
+class GivenUpError(RunError):
+    """A run was ended because others are better."""
+
+
+@flow(name="reproduce")
+@in_one_line
+def reproduce(
+    *,
+    profile: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    force: bool = False,
+    push: bool = False,
+    stage_hours: float | None = None,
+) -> dict[str, float]:
+    """Run whatever changed in the working tree, one task per stage; one run at a time.
+
+    Args:
+        profile: one of `profiles/` to make the `params.yaml`; by default it stays.
+        overrides: params to change in it, such as {"search.arch_update_freq": 5}.
+        force: run every stage, changed or not.
+        push: push the results to the DVC remote.
+        stage_hours: that a stage may take; the next run goes on where one was ended.
+
+    Returns:
+        Every number in `artifacts/*/metrics.json`, as `<stage>.<name>`.
+    """
+    tree = project()
+    with reproduced(
+        tree,
+        profile,
+        overrides or {},
+        key="reproduce",
+        force=force,
+        push=push,
+        hours=stage_hours,
+    ):
+        return read_metrics(tree)
+
+
+@contextmanager
+def reproduced(
+    tree: Path,
+    profile: str | None,
+    overrides: Mapping[str, Any],
+    *,
+    key: str,
+    force: bool,
+    push: bool,
+    hours: float | None,
+) -> Iterator[None]:
+    """Bring a tree up to date, and keep others from it while the block runs.
+
+    Raises:
+        ParamsError: before anything is run or written.
+        RunError: with the error line of the stage that failed.
+    """
+    text = compose(tree, profile, overrides)
+    if push:
+        require_remote(tree)
+    with hold(tree / LOCK, holder(), waiting=say_waiting) as lock:
+        if kept := use_params(tree, text):
+            get_run_logger().info("%s: the params.yaml that was edited by hand", kept.name)
+        run_dvc(tree, key=key, force=force, hours=hours, lock=lock)
+        if push:
+            push_outputs(tree)
+        yield
+
+
+def run_dvc(
+    tree: Path,
+    *targets: str,
+    key: str,
+    force: bool = False,
+    hours: float | None = None,
+    lock: int | None = None,
+    stop: Event | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> list[Outcome]:
+    """Run `dvc repro` in a tree as tasks of the current flow run, and publish what came of it.
+
+    Args:
+        tree: whose `params.yaml` is valid.
+        targets: stages; none is all.
+        key: under which the artifacts are found in Prefect.
+        force: run every stage.
+        hours: that a stage may take.
+        lock: a descriptor that DVC shall hold too.
+        stop: ends the run when it is set.
+        environment: what is added to DVC's.
+        on_epoch: is told each new row of a stage's history.
+
+    Raises:
+        RunError: with the error line of the stage that failed.
+        StoppedError, GivenUpError: the run was ended on purpose.
+    """
+    graph = read_graph(tree)
+    params = yaml.safe_load((tree / "params.yaml").read_text(encoding="utf-8"))
+    epochs = {
+        stage.name: params[stage.name]["epochs"]
+        for stage in graph
+        if "epochs" in params.get(stage.name, {})
+    }
+    arguments = [*(["--force"] if force else []), *targets]
+    with Repro(tree, *arguments, environment=environment, lock=lock, stop=stop) as repro:
+        outcomes = follow_all(repro, hours=hours, epochs=epochs, on_epoch=on_epoch)
+    reached = [*outcomes, *not_reached(outcomes, (stage.name for stage in graph))]
+    publish(tree, reached, key=key)
+    for failed in (outcome for outcome in outcomes if outcome.failed):
+        kind = {STOPPED: StoppedError, GIVEN_UP: GivenUpError}.get(failed.state, RunError)
+        raise kind(f"{failed.stage}: {failed.message.removeprefix(f'{failed.stage}: ')}")
+    return outcomes

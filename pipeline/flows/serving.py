@@ -1,0 +1,71 @@
+"""`aso-se serve`: deployments for people without a work pool; this process runs them."""
+
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import httpx
+from prefect import Flow, serve
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron, Schedule
+from prefect.settings import PREFECT_API_URL
+from prefect.types.entrypoint import EntrypointType
+
+from pipeline.errors import RunError
+from pipeline.flows import experiment, nightly, reproduce, sweep
+from pipeline.running.redaction import hide
+
+NAME = "local"
+SECONDS_TO_ANSWER = 10.0
+
+
+def serve_flows(cron: str | None, timezone: str) -> None:
+    """Serve the flows until interrupted: `nightly` when `cron` says, all of them on demand.
+
+    Args:
+        cron: such as "0 2 * * *"; None starts nothing by itself.
+        timezone: of `cron`, such as "Europe/Berlin".
+
+    Raises:
+        RunError: no server answers, or there is no such time.
+    """
+    schedule = _schedule(cron, timezone) if cron else None
+    require_server()
+    serve(
+        _deployment(reproduce),
+        _deployment(experiment),
+        _deployment(sweep),
+        _deployment(nightly, schedule),
+    )
+
+
+def require_server() -> None:
+    """Raise RunError, in one line, unless a Prefect server answers."""
+    url = PREFECT_API_URL.value()
+    start = "start one with 'prefect server start'"
+    if not url:
+        raise RunError(
+            f"PREFECT_API_URL: not set; {start} and export"
+            " PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    try:
+        httpx.get(f"{url}/health", timeout=SECONDS_TO_ANSWER).raise_for_status()
+    except httpx.HTTPError as error:
+        raise RunError(
+            f"{hide(url)}: no Prefect server answers ({error}); {start}, or run without"
+            " Prefect: 'dvc repro'"
+        ) from None
+
+
+def _schedule(cron: str, timezone: str) -> Schedule:
+    try:
+        ZoneInfo(timezone)
+        return Cron(cron, timezone=timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise RunError(f"--cron {cron!r} --timezone {timezone}: {error}") from None
+
+
+def _deployment(flow: Flow[..., Any], schedule: Schedule | None = None) -> RunnerDeployment:
+    """Return a deployment named by module: runs may start in any directory."""
+    made = flow.to_deployment(NAME, schedule=schedule, entrypoint_type=EntrypointType.MODULE_PATH)
+    assert isinstance(made, RunnerDeployment)
+    return made

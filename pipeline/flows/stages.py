@@ -1,0 +1,174 @@
+"""One Prefect task per stage, as DVC comes to it.
+
+A task does not start its stage: one `dvc repro` runs them all, and each task follows the lines of
+its own. A process per stage would cost three times as much.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Cancelled, Completed, Failed
+from prefect.tasks import Task, exponential_backoff
+
+from pipeline.flows.progress import Progress
+from pipeline.running.repro import Line, OverTimeError, Repro, StoppedError
+
+MEMORY_OR_DISK = 4
+INTERRUPTED = 75
+"""Exit codes of a stage; see the README."""
+RETRIES = 3
+STATES = {"ran": "Completed", "cached": "Cached", "restored": "Restored"}
+STOPPED = "Cancelled"
+GIVEN_UP = "Pruned"
+
+OnEpoch = Callable[[str, Mapping[str, str]], bool]
+"""Is told a stage and the newest row of its history; says whether to give the run up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a stage ended. state: as Prefect shows it. message: its error line, or ''."""
+
+    stage: str
+    state: str
+    seconds: float
+    message: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ended here."""
+        return self.state not in STATES.values()
+
+
+def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
+    """Whether what ended a stage may pass by itself: memory or disk that others hold."""
+    return state.name == "Busy"
+
+
+@task(
+    tags=["stage"],  # one for all: Prefect asks the server about limits once for each set of tags
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(30),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=may_pass,
+)
+def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> State[None]:
+    """Follow one stage to its end and say how it ended."""
+    if repro.ended:
+        _start_again(repro, name)
+    fate = repro.stage.fate if repro.stage else "ran"
+    repro.deadline = time.monotonic() + hours * 3600 if hours else float("inf")
+    errors: list[str] = []
+    try:
+        for line in repro.lines():
+            log(line)
+            if progress.look(name):
+                repro.end()
+                return Cancelled(name=GIVEN_UP, message=f"{name}: others were better by now")
+            if line.level == logging.INFO:
+                errors = []
+            elif _is_reason(line):
+                errors.append(line.text)
+    except OverTimeError:
+        repro.end()
+        return Failed(
+            name="TimedOut",
+            message=f"{name}: over its {hours:g} h; the next run goes on from its last epoch",
+        )
+    except StoppedError as error:
+        repro.end()
+        return Cancelled(message=f"{name}: {error}")
+    except BaseException:  # cancelled: end the children first, tell the server afterwards
+        repro.end()
+        raise
+    if repro.stage is None and not repro.succeeded:
+        busy = repro.exit_code == MEMORY_OR_DISK
+        return Failed(name="Busy" if busy else None, message=_reason(errors, name, repro))
+    return Completed(name=STATES[fate], message=f"{name}: {fate}")
+
+
+def follow_all(
+    repro: Repro, *, hours: float | None, epochs: Mapping[str, int], on_epoch: OnEpoch | None
+) -> list[Outcome]:
+    """Follow a `dvc repro` from stage to stage; return how each ended, in the order of the run.
+
+    Args:
+        repro: started, no line read.
+        hours: that a stage may take.
+        epochs: how many each stage with epochs will have.
+        on_epoch: is told each new row of a stage's history.
+
+    A run that fails before its first stage gives one Outcome of the name 'dvc'.
+    """
+    outcomes: list[Outcome] = []
+    errors = []
+    for line in repro.lines():
+        log(line)
+        errors += [line.text] if line.level >= logging.ERROR else []
+    while repro.stage:
+        name, began = repro.stage.name, time.monotonic()
+        one = follow.with_options(name=name, task_run_name=name)
+        progress = Progress(repro.tree, epochs, on_epoch)
+        state = one(repro, name, hours, progress, return_state=True)
+        seconds = time.monotonic() - began
+        outcome = Outcome(
+            stage=name,
+            state=state.name or "Failed",
+            seconds=seconds,
+            message="" if state.is_completed() else state.message or "",
+        )
+        outcomes.append(outcome)
+        if not state.is_completed():
+            return outcomes
+    if not repro.succeeded:
+        outcomes.append(
+            Outcome(stage="dvc", state="Failed", seconds=0.0, message="\n".join(errors) or "failed")
+        )
+    return outcomes
+
+
+def log(line: Line) -> None:
+    """Hand a line of DVC or a stage to Prefect's log, at its level."""
+    get_run_logger().log(line.level, "%s", line.text)
+
+
+def not_reached(outcomes: Iterable[Outcome], stages: Iterable[str]) -> list[Outcome]:
+    """Return an Outcome for each stage that DVC never came to."""
+    reached = {outcome.stage for outcome in outcomes}
+    return [
+        Outcome(stage=stage, state="Not run", seconds=0.0)
+        for stage in stages
+        if stage not in reached
+    ]
+
+
+def _start_again(repro: Repro, name: str) -> None:
+    """Start DVC once more and pass by what it has already done."""
+    repro.start()
+    while repro.stage is None or repro.stage.name != name:
+        for line in repro.lines():
+            log(line)
+        if repro.stage is None:
+            return
+
+
+def _is_reason(line: Line) -> bool:
+    """Whether a line may say why a stage failed: it is the stage's own, on stderr."""
+    return line.level == logging.WARNING and not line.text.startswith("WARNING: ")
+
+
+def _reason(errors: list[str], name: str, repro: Repro) -> str:
+    """Return the stage's own error lines; of a traceback, only its last."""
+    if repro.exit_code == INTERRUPTED:
+        errors = errors[-1:]
+    if any(line.startswith("Traceback") for line in errors):
+        errors = errors[-1:]
+    return "\n".join(errors) or f"{name}: failed with exit code {repro.exit_code}"

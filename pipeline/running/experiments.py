@@ -1,0 +1,155 @@
+"""DVC experiments that never touch the working tree.
+
+Each runs in a Git worktree of its own, which shares DVC's cache: what any run has computed is not
+computed again, several can run at once, and the files that a person is editing stay as they are.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from pipeline.errors import RunError
+from pipeline.exchange.files import write_atomically
+from pipeline.exchange.params import PARAMS_FILE
+from pipeline.running.lock import hold, is_held
+from pipeline.running.redaction import hide
+from pipeline.running.repro import environment_of_dvc
+
+STATE = Path(".aso-se")
+WORKTREES = STATE / "worktrees"
+MODELS = STATE / "experiments"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+IDENTITY = ("-c", "user.name=aso-se", "-c", "user.email=aso-se@localhost")
+"""Of a commit that no branch will have, for machines where Git knows nobody."""
+
+
+def check_name(name: str) -> None:
+    """Raise RunError if DVC could not name an experiment so."""
+    if not NAME.fullmatch(name):
+        raise RunError(f"{name!r}: not a name for an experiment; use letters, digits, '-' and '_'")
+
+
+def snapshot(tree: Path) -> str:
+    """Return a commit with the tracked files as they are now; neither they nor the index change."""
+    made = _call(tree, "git", *IDENTITY, "stash", "create")
+    return made or _call(tree, "git", "rev-parse", "HEAD")
+
+
+@contextmanager
+def isolated(
+    tree: Path, name: str, *, commit: str, params: str, waiting: Callable[[str], None]
+) -> Iterator[Path]:
+    """Yield a worktree of `tree` for an experiment; it is removed when the block is left.
+
+    Its base is HEAD, its files are those of `commit`, and `params.yaml` holds `params`. waiting: is
+    told if another run has the name, and this one waits.
+    """
+    folder = tree / WORKTREES / name
+    with hold(folder.with_name(f"{name}.lock"), name, waiting=waiting):
+        with _git_to_itself(tree):
+            _sweep_up(tree, folder)
+            _call(tree, "git", "worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
+        try:
+            _call(folder, "git", "restore", "--source", commit, "--worktree", ".")
+            write_atomically(folder / PARAMS_FILE, params.encode())
+            _share_cache(tree, folder)
+            _share_images(tree, folder)
+            yield folder
+        finally:
+            with _git_to_itself(tree):
+                _remove(tree, folder)
+
+
+def save(tree: Path, folder: Path, name: str) -> str:
+    """Make what a worktree holds a DVC experiment; return its revision."""
+    with _git_to_itself(tree):
+        dvc(folder, "exp", "save", "--force", "--name", name)
+    found = _call(folder, "git", "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}")
+    return found.splitlines()[0]
+
+
+def keep_model(tree: Path, folder: Path, name: str) -> Path:
+    """Copy what a worktree's export wrote to `.aso-se/experiments/<name>`; return the ONNX file."""
+    kept = tree / MODELS / name
+    for path in sorted((folder / "artifacts" / "export").glob("model*")):
+        write_atomically(kept / path.name, path.read_bytes())
+    return kept / "model.onnx"
+
+
+def dvc(tree: Path, *arguments: str) -> str:
+    """Run a DVC command; return what it printed.
+
+    Raises:
+        RunError: it failed; the message is its own.
+    """
+    return _call(tree, sys.executable, "-m", "dvc", *arguments)
+
+
+@contextmanager
+def _git_to_itself(tree: Path) -> Iterator[None]:
+    """Let one experiment at a time change the repository: Git's own locks do not wait."""
+    with hold(tree / WORKTREES / "git.lock", "an experiment", waiting=lambda _: None):
+        yield
+
+
+def _call(folder: Path, *command: str) -> str:
+    done = subprocess.run(  # noqa: S603 - our own commands, no shell
+        command,
+        cwd=folder,
+        env=environment_of_dvc({}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        shown = " ".join(command).removeprefix(f"{sys.executable} -m ")
+        raise RunError(f"{shown}: {_reason(done)}")
+    return done.stdout.strip()
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the line that says why a command failed: DVC adds where to ask for help."""
+    lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("ERROR: ", "fatal: ", "error: "))]
+    chosen = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
+    return hide(chosen.removeprefix("ERROR: "))
+
+
+def _share_cache(tree: Path, folder: Path) -> None:
+    settings = tree / ".dvc" / "config.local"
+    if settings.is_file():
+        shutil.copyfile(settings, folder / ".dvc" / "config.local")
+    dvc(folder, "config", "--local", "cache.dir", dvc(tree, "cache", "dir"))
+
+
+def _share_images(tree: Path, folder: Path) -> None:
+    """Link the images that Git does not have: the data set's folder, or what is in it."""
+    path = yaml.safe_load((folder / PARAMS_FILE).read_text(encoding="utf-8"))["data"]["path"]
+    here, there = tree / path, folder / path
+    if there.is_dir():
+        for child in here.iterdir():
+            if not (there / child.name).exists():
+                (there / child.name).symlink_to(child)
+    elif here.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.symlink_to(here)
+
+
+def _sweep_up(tree: Path, own: Path) -> None:
+    """Remove the worktrees that killed runs left: this run's own, and those that nobody holds."""
+    for lock in (tree / WORKTREES).glob("*.lock"):
+        folder = lock.with_suffix("")
+        if folder.exists() and (folder == own or not is_held(lock)):
+            _remove(tree, folder)
+
+
+def _remove(tree: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    _call(tree, "git", "worktree", "prune")

@@ -1,0 +1,72 @@
+"""`params.yaml` for a run: a profile or the file itself, with some numbers replaced."""
+
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from pipeline.errors import ParamsError
+from pipeline.exchange.params import PARAMS_FILE, parse_params
+from pipeline.params import Params
+
+
+def compose(tree: Path, profile: str | None, overrides: Mapping[str, Any]) -> str:
+    """Return the text of a valid `params.yaml`; its comments stay.
+
+    Args:
+        tree: a clone of the project.
+        profile: name of a file of `profiles/`; None is the tree's own `params.yaml`.
+        overrides: such as {"search.arch_update_freq": 5}.
+
+    Raises:
+        ParamsError: no such profile; or one line per key that is wrong.
+    """
+    path = tree / (f"profiles/{profile}.yaml" if profile else PARAMS_FILE)
+    if profile and not path.is_file():
+        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml")))
+        raise ParamsError(f"profile: expected one of {known}, got {profile!r}")
+    text = path.read_text(encoding="utf-8")
+    where = str(path.relative_to(tree))
+    if overrides:
+        text = replace(text, overrides)
+        where += " with " + ", ".join(f"{key}={value}" for key, value in overrides.items())
+    parse_params(Params, text, where, whole=True)
+    return text
+
+
+def replace(text: str, overrides: Mapping[str, Any]) -> str:
+    """Return YAML with the values of some keys replaced, everything else as it is.
+
+    Raises:
+        ParamsError: a key leads through something that is no section.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.representer.add_representer(type(None), _null)
+    try:
+        document = yaml.load(text)
+    except YAMLError as error:
+        raise ParamsError(f"{PARAMS_FILE}: not YAML: {' '.join(str(error).split())}") from None
+    for key, value in overrides.items():
+        *sections, name = key.split(".")
+        place = document
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ParamsError(f"{key}: unknown key; '{section}' is a value, no section")
+        place[name] = value
+    written = StringIO()
+    yaml.dump(document, written)
+    return written.getvalue()
+
+
+def _null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
+    """Write `null` where ruamel would leave the value out."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")

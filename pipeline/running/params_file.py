@@ -1,0 +1,27 @@
+"""Which params a tree runs with."""
+
+from pathlib import Path
+
+from pipeline.exchange.files import write_atomically
+from pipeline.exchange.params import PARAMS_FILE
+
+
+def use_params(tree: Path, text: str) -> Path | None:
+    """Make `text` the `params.yaml` of a tree, if it is not yet.
+
+    Returns:
+        Where the old file was kept, if it was no copy of a profile but edited by hand.
+    """
+    path = tree / PARAMS_FILE
+    if not path.exists():
+        write_atomically(path, text.encode())
+        return None
+    old = path.read_bytes()
+    if old == text.encode():
+        return None
+    kept = None
+    if old not in [profile.read_bytes() for profile in (tree / "profiles").glob("*.yaml")]:
+        kept = path.with_suffix(".yaml.before")
+        write_atomically(kept, old)
+    write_atomically(path, text.encode())
+    return kept

@@ -1,0 +1,100 @@
+"""The registered model: the one that others use, replaced only by a better one.
+
+A folder with one folder per model that was registered; `current` is a link to the newest of them,
+swapped in one step, so that a reader never sees parts of two models.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import RunError
+from pipeline.exchange.files import write_atomically
+from pipeline.exchange.records import write_json
+from pipeline.running.results import pick, read_metrics
+
+Direction = Literal["maximize", "minimize"]
+CURRENT = "current"
+FACTS = "registration.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether the new model was registered, and why in one line."""
+
+    registered: bool
+    reason: str
+
+
+def register(
+    tree: Path, registry: Path, *, metric: str, direction: Direction, min_gain: float
+) -> Verdict:
+    """Register a tree's exported model if it beats the current one by `min_gain`.
+
+    Raises:
+        RunError: there is no such metric, or what is registered cannot be read.
+    """
+    metrics = read_metrics(tree)
+    value = pick(metrics, metric)
+    exported = tree / "artifacts" / "export"
+    digest = hashlib.sha256((exported / "model.onnx").read_bytes()).hexdigest()
+    images = _test_images(tree)
+    old = current(registry)
+    if old and old["model_sha256"] == digest:
+        return Verdict(registered=False, reason=f"{metric} {value:.6g}: it is registered already")
+    if old:
+        before = pick(old["metrics"], metric)
+        gain = value - before if direction == "maximize" else before - value
+        reason = f"{metric} {value:.6g}, the registered model has {before:.6g}"
+        if old["test_images_sha256"] != images:
+            reason += " (on other test images)"
+        if gain <= 0 or gain < min_gain:
+            reason += f": kept, the gain must be {min_gain:g}"
+            return Verdict(registered=False, reason=reason)
+    else:
+        reason = f"{metric} {value:.6g}, the first model"
+    folder = registry / digest[:12]
+    for path in sorted(exported.glob("model*")):
+        write_atomically(folder / path.name, path.read_bytes())
+    facts = {
+        "registered": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "model_sha256": digest,
+        "test_images_sha256": images,
+        "metrics": metrics,
+    }
+    write_json(folder / FACTS, facts)
+    _point(registry / CURRENT, folder.name)
+    return Verdict(registered=True, reason=f"{reason}: registered in {folder}")
+
+
+def current(registry: Path) -> dict[str, Any] | None:
+    """Return the facts of the registered model; None if nothing has been registered.
+
+    Raises:
+        RunError: they cannot be read.
+    """
+    path = registry / CURRENT / FACTS
+    if not (registry / CURRENT).is_symlink():
+        return None
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return {key: facts[key] for key in ("model_sha256", "test_images_sha256", "metrics")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path}: cannot be read ({error}); remove {registry / CURRENT} to register anew"
+        ) from None
+
+
+def _test_images(tree: Path) -> str:
+    dataset = json.loads((tree / "artifacts/prepare/dataset.json").read_text(encoding="utf-8"))
+    return str(dataset["sha256"]["test"])
+
+
+def _point(link: Path, target: str) -> None:
+    made = link.with_name(f".{link.name}.partial")
+    made.unlink(missing_ok=True)
+    made.symlink_to(target)
+    made.replace(link)

@@ -1,0 +1,232 @@
+"""One `dvc repro` as it runs: what it says, which stage it is at, how it is ended.
+
+DVC is a command here, in a process group of its own. It decides what runs; this reads its lines.
+"""
+
+import logging
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Literal, Self
+
+from pipeline.errors import RunError
+from pipeline.running.redaction import hide
+
+Fate = Literal["ran", "cached", "restored"]
+
+HEADERS: dict[Fate, re.Pattern[str]] = {
+    "ran": re.compile(r"^Running stage '([^']+)':$"),
+    "cached": re.compile(r"^Stage '([^']+)' didn't change, skipping$"),
+    "restored": re.compile(r"^Stage '([^']+)' is cached - skipping run, checking out outputs$"),
+}
+"""The line with which DVC 3 begins each stage."""
+EXIT_CODE = re.compile(r"^ERROR: failed to reproduce .* exited with (-?\d+)$")
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 7.0
+"""For a stage to write its resume point and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of output. level: one of `logging`."""
+
+    text: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A stage as DVC comes to it: it runs, did not change, or comes out of the run cache."""
+
+    name: str
+    fate: Fate
+
+
+class OverTimeError(RunError):
+    """A stage ran longer than it may."""
+
+
+class StoppedError(RunError):
+    """The run was told to stop."""
+
+
+class Repro:
+    """A `dvc repro` in `tree`; ended, with all its children, when the block is left.
+
+    stage: what DVC is at, None before the first and behind the last stage.
+    exit_code: of the stage that failed, as DVC tells it; None if none did.
+    """
+
+    def __init__(
+        self,
+        tree: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        lock: int | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Prepare to run `dvc repro` with `arguments`; `start` starts it.
+
+        environment: what is added to this process's. lock: a descriptor that the child inherits, so
+        that it holds the lock as long as it lives. stop: ends the run when it is set.
+        """
+        self.tree = tree
+        self.stage: Observed | None = None
+        self.exit_code: int | None = None
+        self.deadline = float("inf")
+        self._command = [sys.executable, "-m", "dvc", "repro", *arguments]
+        self._environment = environment_of_dvc(environment or {})
+        self._lock = () if lock is None else (lock,)
+        self._stop = stop or threading.Event()
+
+    def __enter__(self) -> Self:
+        """Start DVC."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End whatever still runs."""
+        self.end()
+
+    def start(self) -> None:
+        """Start DVC, once more if it has ended; the next lines are those before the first stage."""
+        self.stage, self.exit_code = None, None
+        self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+            bound_to_this(self._command),
+            cwd=self.tree,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            pass_fds=self._lock,
+        )
+        self._lines = self._read()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether DVC has ended, with success."""
+        return self._process.returncode == 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether DVC has ended."""
+        return self._process.returncode is not None
+
+    def lines(self) -> Iterator[Line]:
+        """Yield what the current stage says; `stage` is then the next one, or None at the end.
+
+        Raises:
+            OverTimeError: `deadline`, a moment of `time.monotonic`, has passed.
+            StoppedError: the run was told to stop.
+        """
+        self.stage = None
+        for line in self._lines:
+            if found := EXIT_CODE.match(line.text):
+                self.exit_code = int(found[1])
+            for fate, header in HEADERS.items():
+                if found := header.match(line.text):
+                    self.stage = Observed(found[1], fate)
+                    return
+            if line.text:
+                yield line
+
+    def end(self) -> None:
+        """End DVC and its stage: ask, so that the resume point is kept, then insist.
+
+        DVC ignores SIGINT while a stage runs and passes nothing on, so the whole group is told.
+        """
+        for number, seconds in (
+            (signal.SIGINT, GRACE_SECONDS),
+            (signal.SIGTERM, 1.0),
+            (signal.SIGKILL, 1.0),
+        ):
+            if not self._alive():
+                break
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            until = time.monotonic() + seconds
+            while self._alive() and time.monotonic() < until:
+                time.sleep(0.05)
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe
+            pipe.close()
+
+    def _alive(self) -> bool:
+        """Whether any process of the group lives: a stage may outlive DVC."""
+        self._process.poll()
+        try:
+            os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _read(self) -> Iterator[Line]:
+        """Yield lines as they come.
+
+        Where both pipes have some, those of stdout, which name the stage, come first.
+        """
+        assert self._process.stdout
+        assert self._process.stderr
+        rests: dict[IO[bytes], bytes] = {self._process.stdout: b"", self._process.stderr: b""}
+        with selectors.DefaultSelector() as selector:
+            for pipe in rests:
+                selector.register(pipe, selectors.EVENT_READ)
+            while selector.get_map():
+                ready = {key.fileobj for key, _ in selector.select(POLL_SECONDS)}
+                self._check()
+                for pipe in [pipe for pipe in rests if pipe in ready]:
+                    chunk = os.read(pipe.fileno(), 1 << 16)
+                    if not chunk:
+                        selector.unregister(pipe)
+                    *whole, rests[pipe] = (rests[pipe] + chunk).split(b"\n")
+                    if not chunk and rests[pipe]:
+                        whole.append(rests[pipe])
+                    is_error = pipe is self._process.stderr
+                    yield from (_line(text, is_error=is_error) for text in whole)
+        self._process.wait()
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise StoppedError("the run was told to stop")
+        if time.monotonic() > self.deadline:
+            raise OverTimeError("the stage ran longer than it may")
+
+
+def bound_to_this(command: list[str]) -> list[str]:
+    """Return a command that does as `command` and dies with this process."""
+    return [sys.executable, str(Path(__file__).with_name("bound.py")), str(os.getpid()), *command]
+
+
+def environment_of_dvc(added: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment where DVC finds this interpreter and lines come as they are made."""
+    here = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+        "DVC_NO_ANALYTICS": "1",
+        **added,
+    }
+
+
+def _line(text: bytes, *, is_error: bool) -> Line:
+    shown = hide(text.decode(errors="replace").rstrip())
+    if shown.startswith("ERROR"):
+        return Line(shown, logging.ERROR)
+    return Line(shown, logging.WARNING if is_error else logging.INFO)

@@ -1,0 +1,43 @@
+"""What a tree's last run found: the numbers in its metrics."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import RunError
+
+
+def read_metrics(tree: Path) -> dict[str, float]:
+    """Return every number of `artifacts/<stage>/metrics.json` as `<stage>.<name>`."""
+    return {
+        f"{path.parent.name}.{name}": value
+        for path in sorted((tree / "artifacts").glob("*/metrics.json"))
+        for name, value in json.loads(path.read_text(encoding="utf-8")).items()
+        if isinstance(value, int | float)
+    }
+
+
+def pick(metrics: Mapping[str, float], name: str) -> float:
+    """Return one metric.
+
+    Raises:
+        RunError: there is none of that name.
+    """
+    if name not in metrics:
+        close = difflib.get_close_matches(name, metrics, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(metrics)}"
+        raise RunError(f"{name}: no such metric; {hint}")
+    return metrics[name]
+
+
+def check_metric(tree: Path, name: str) -> None:
+    """Refuse the name of a metric that the tree's last run, where there was one, does not have.
+
+    Raises:
+        RunError: there is none of that name.
+    """
+    stage = name.partition(".")[0]
+    known = read_metrics(tree)
+    if any(other.startswith(f"{stage}.") for other in known) or "." not in name:
+        pick(known, name)
