@@ -35,6 +35,12 @@ class DeviceError(AsoSeError):
     """The device that was asked for is not there."""
 
 
+class DeviceBusyError(DeviceError):
+    """The device is there, and others hold it or its memory: it may be free later (exit code 4)."""
+
+    exit_code = 4
+
+
 class CodeChangedError(AsoSeError):
     """Code or params were edited while a stage ran, so its result belongs to neither version."""
 

@@ -3,4 +3,10 @@
 `python -m stages.search artifacts/prepare artifacts/warmup artifacts/search`.
 """
 
-import pipeline.exchange.stage  # noqa: F401 - hashes the code before anything slow is imported
+import sys
+
+# First, before anything slow is imported: it hashes the code.
+from pipeline.exchange.stage import end_when_told
+
+if sys.argv[0] == "-m":  # a stage that is being started, not an import of one
+    end_when_told()

@@ -7,6 +7,7 @@ and metrics.
 """
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from pipeline.data.params import AugmentationParams
@@ -15,8 +16,9 @@ from pipeline.exchange.dataset import read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
+from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
-from pipeline.growing.grow import Recipe, epochs, start, summarize
+from pipeline.growing.grow import Recipe, epochs, resumed, snapshot, start, summarize
 from pipeline.growing.params import GrowthParams
 from pipeline.searching.params import SearchParams
 from pipeline.section import Section, Seed
@@ -54,9 +56,17 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
         growth=params.growth,
     )
 
-    state = start(searched, recipe, images=len(images.training))
+    points = resume_points("growth", params, prepare, search)
+    saved, before = points.newest()
+    state = (
+        resumed(saved, params.training, device)
+        if saved
+        else start(searched, recipe, images=len(images.training))
+    )
+    rows = epochs(state, images, recipe, params.seed)
     history = watch(
-        epochs(state, images, recipe, params.seed),
+        points.after_each(rows, before, partial(snapshot, state)),
+        before=before,
         name="growth",
         epochs=params.growth.epochs,
         images=len(images.training),
@@ -73,6 +83,7 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
     write_json(out / "growth.json", {"events": [asdict(event) for event in state.events]})
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", {**end, **summarize(state.events)})
+    points.remove()
 
 
 if __name__ == "__main__":

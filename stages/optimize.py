@@ -5,6 +5,7 @@
 Writes a checkpoint of the discrete network, the history and metrics.
 """
 
+from functools import partial
 from pathlib import Path
 
 from pipeline.data.batches import join
@@ -13,8 +14,9 @@ from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_chec
 from pipeline.exchange.dataset import read_images
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
+from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
-from pipeline.optimizing.optimize import epochs, start
+from pipeline.optimizing.optimize import epochs, resume, snapshot, start
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.section import Section, Seed
 from pipeline.training.device import choose_device
@@ -40,16 +42,22 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
         images = join(images, validation)
 
     state = start(grown, images, params.optimize, params.training, seed=params.seed)
+    points = resume_points("optimize", params, prepare, growth)
+    saved, before = points.newest()
+    if saved:
+        resume(state, saved)
+    rows = epochs(
+        state,
+        images,
+        None if params.optimize.use_validation else validation,
+        params=params.optimize,
+        training=params.training,
+        augmentation=params.augmentation,
+        seed=params.seed,
+    )
     history = watch(
-        epochs(
-            state,
-            images,
-            None if params.optimize.use_validation else validation,
-            params=params.optimize,
-            training=params.training,
-            augmentation=params.augmentation,
-            seed=params.seed,
-        ),
+        points.after_each(rows, before, partial(snapshot, state)),
+        before=before,
         name="optimize",
         epochs=params.optimize.epochs,
         images=len(images),
@@ -62,6 +70,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
     write_history(out / "history.tsv", history)
     end = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
     write_json(out / "metrics.json", {key: history[-1][key] for key in end if key in history[-1]})
+    points.remove()
 
 
 if __name__ == "__main__":

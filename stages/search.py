@@ -6,6 +6,7 @@ Goes on from the warmed-up weights and logits; writes a checkpoint, the most lik
 history and metrics.
 """
 
+from functools import partial
 from pathlib import Path
 
 from pipeline.data.params import AugmentationParams
@@ -14,9 +15,10 @@ from pipeline.exchange.dataset import read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
+from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import drop_at_start, epochs, start
+from pipeline.searching.search import drop_at_start, epochs, resumed, snapshot, start
 from pipeline.section import Section, Seed
 from pipeline.space.relaxation import decide
 from pipeline.training.device import choose_device
@@ -42,18 +44,26 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
         validation=read_images(prepare, "validation", device),
     )
 
-    state = start(
-        warmed, params.search, params.training, images=len(images.training), seed=params.seed
+    points = resume_points("search", params, prepare, warmup)
+    saved, before = points.newest()
+    state = (
+        resumed(saved, params.training, device)
+        if saved
+        else start(
+            warmed, params.search, params.training, images=len(images.training), seed=params.seed
+        )
+    )
+    rows = epochs(
+        state,
+        images,
+        params=params.search,
+        training=params.training,
+        augmentation=params.augmentation,
+        seed=params.seed,
     )
     history = watch(
-        epochs(
-            state,
-            images,
-            params=params.search,
-            training=params.training,
-            augmentation=params.augmentation,
-            seed=params.seed,
-        ),
+        points.after_each(rows, before, partial(snapshot, state)),
+        before=before,
         name="search",
         epochs=params.search.epochs,
         images=len(images.training),
@@ -73,6 +83,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
     write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", {**end, "drop_at_start": drop})
+    points.remove()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Reads the training and validation splits; writes a checkpoint, the history of th
 metrics.
 """
 
+from functools import partial
 from pathlib import Path
 
 from pipeline.data.params import AugmentationParams
@@ -13,14 +14,15 @@ from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
 from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
+from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
 from pipeline.section import Section, Seed
 from pipeline.space.params import NetworkParams
 from pipeline.training.device import choose_device
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import METRICS, SearchImages
+from pipeline.training.supernet import METRICS, SearchImages, snapshot
 from pipeline.warming.params import WarmupParams
-from pipeline.warming.warm import epochs, start
+from pipeline.warming.warm import epochs, resumed, start
 
 
 class Params(Section):
@@ -42,23 +44,31 @@ def main(params: Params, prepare: Path, out: Path) -> None:
         validation=read_images(prepare, "validation", device),
     )
 
-    supernet = start(
-        params.network,
-        params.training,
-        image_channels=facts.channels,
-        classes=len(facts.classes),
+    points = resume_points("warmup", params, prepare)
+    saved, before = points.newest()
+    supernet = (
+        resumed(saved, params.training, device)
+        if saved
+        else start(
+            params.network,
+            params.training,
+            image_channels=facts.channels,
+            classes=len(facts.classes),
+            seed=params.seed,
+            device=device,
+        )
+    )
+    rows = epochs(
+        supernet,
+        images,
+        params=params.warmup,
+        training=params.training,
+        augmentation=params.augmentation,
         seed=params.seed,
-        device=device,
     )
     history = watch(
-        epochs(
-            supernet,
-            images,
-            params=params.warmup,
-            training=params.training,
-            augmentation=params.augmentation,
-            seed=params.seed,
-        ),
+        points.after_each(rows, before, partial(snapshot, supernet)),
+        before=before,
         name="warmup",
         epochs=params.warmup.epochs,
         images=len(images.training),
@@ -75,6 +85,7 @@ def main(params: Params, prepare: Path, out: Path) -> None:
     )
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", end)
+    points.remove()
 
 
 if __name__ == "__main__":

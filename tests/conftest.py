@@ -1,8 +1,10 @@
 """What tests share: small params, networks and images, and strategies that draw blueprints."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import pytest
 import torch
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from pipeline.space.params import NetworkParams, OperationName
 from pipeline.training.params import TrainingParams
 from pipeline.training.supernet import SearchImages
 from pipeline.warming.params import WarmupParams
+from tests.toy import STAGES, Toy
 
 torch.set_num_threads(1)  # on tensors this small more threads only wait for each other
 settings.register_profile("small", max_examples=8, deadline=None, derandomize=True)
@@ -204,3 +207,23 @@ def genotypes(draw: st.DrawFn, blueprint: Blueprint) -> Genotype:
 def blueprints_with_genotypes(draw: st.DrawFn) -> tuple[Blueprint, Genotype]:
     blueprint = draw(blueprints())
     return blueprint, draw(genotypes(blueprint))
+
+
+@pytest.fixture(scope="session")
+def reproduced_toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """A toy project whose stages have all run, committed; copy it before you change it."""
+    made = Toy.make(tmp_path_factory.mktemp("toy") / "project")
+    made.dvc("repro", "--quiet")
+    made.commit("reproduced")
+    assert made.ran() == STAGES
+    return made
+
+
+@pytest.fixture
+def toy(reproduced_toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """A copy of the reproduced toy project, which is also the current directory."""
+    copied = reproduced_toy.copy(tmp_path / "project")
+    monkeypatch.chdir(copied.folder)
+    for name, value in copied.environment().items():
+        monkeypatch.setenv(name, value)
+    return copied

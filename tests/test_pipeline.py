@@ -246,3 +246,21 @@ def test_plots_show_the_curves_of_all_phases(project: Project) -> None:
         assert phase in page
     for title in ("Validation accuracy over all phases", "Temperature", "Entropy"):
         assert title in page
+
+
+def test_a_stage_dies_with_a_killed_dvc_and_goes_on_to_the_same_bytes(rerun: Project) -> None:
+    artifacts = rerun.folder / "artifacts" / "growth"
+    expected = {path.name: path.read_bytes() for path in artifacts.iterdir()}
+    command = ["dvc", "repro", "--force", "--single-item", "growth"]
+    with subprocess.Popen(
+        command, cwd=rerun.folder, env=rerun.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        while not process.stdout.readline().startswith("growth 2/4"):
+            assert process.poll() is None
+        process.kill()
+        process.stdout.read()  # ends when no process has the other end: the stage is gone
+    output = rerun.run(*command)
+    assert re.search(r"^growth: goes on after epoch [23] of 4$", output, re.MULTILINE)
+    assert {path.name: path.read_bytes() for path in artifacts.iterdir()} == expected
+    assert not list((rerun.folder / ".aso-se" / "resume").iterdir())

@@ -1,13 +1,13 @@
 """What a person sees while a stage works: a bar on a terminal, one line per epoch in a log.
 
-What differs from run to run, seconds and memory, is written to `.aso-se/performance/`, on which
-nothing depends.
+After each epoch all rows so far, with seconds and memory, are in `.aso-se/progress/<stage>.tsv`,
+for whoever wants to follow; nothing depends on that file.
 """
 
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.exchange.records import Row, write_history
 
-PERFORMANCE = Path(".aso-se/performance")
+PROGRESS = Path(".aso-se/progress")
 
 SHOWN = {
     "phase": "{}",
@@ -38,12 +38,18 @@ def say(text: str) -> None:
     console.print(text, markup=False)
 
 
-def watch(rows: Iterator[Row], *, name: str, epochs: int, images: int) -> list[Row]:
-    """Run the epochs, show each as it ends, and return their rows.
+def watch(
+    rows: Iterator[Row], *, before: Sequence[Row] = (), name: str, epochs: int, images: int
+) -> list[Row]:
+    """Run the epochs, show each as it ends, and return all rows.
 
-    epochs: how many there will be. images: per epoch, for images/s.
+    before: those of the epochs that an interrupted run has done. epochs: how many there will be
+    with them. images: per epoch, for images/s.
     """
-    shown, performance = [], []
+    done = list(before)
+    followed = list(before)
+    if done:
+        say(f"{name}: goes on after epoch {len(done)} of {epochs}")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -52,19 +58,19 @@ def watch(rows: Iterator[Row], *, name: str, epochs: int, images: int) -> list[R
         TextColumn("{task.fields[last]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=epochs, last="")
+        task = progress.add_task(name, total=epochs, completed=len(done), last="")
         began = time.perf_counter()
         for row in rows:
             seconds = time.perf_counter() - began
-            performance.append(_performance(row, seconds, images))
-            shown.append(row)
+            done.append(row)
+            followed.append({**row, **_performance(seconds, images)})
+            write_history(PROGRESS / f"{name}.tsv", followed)
             progress.update(task, advance=1, last=describe(row))
             if not console.is_terminal:
                 speed = f"{images / seconds:.0f} images/s"
-                say(f"{name} {len(shown)}/{epochs}: {describe(row)}, {speed}")
+                say(f"{name} {len(done)}/{epochs}: {describe(row)}, {speed}")
             began = time.perf_counter()
-    write_history(PERFORMANCE / f"{name}.tsv", performance)
-    return shown
+    return done
 
 
 def describe(row: Row) -> str:
@@ -72,13 +78,12 @@ def describe(row: Row) -> str:
     return ", ".join(form.format(row[key]) for key, form in SHOWN.items() if row.get(key, "") != "")
 
 
-def _performance(row: Row, seconds: float, images: int) -> Row:
+def _performance(seconds: float, images: int) -> Row:
     torch = sys.modules.get(
         "torch"
     )  # a stage that does not compute with torch shall not import it for this
     on_device = torch is not None and torch.cuda.is_available()
     return {
-        "epoch": row["epoch"],
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1),
         "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -1,7 +1,7 @@
 """Metrics and histories: what DVC compares and plots.
 
 Only what the params, the data and the code decide: the same run writes the same bytes. Seconds and
-memory differ from run to run, so they go to `.aso-se/performance/`, which nothing depends on.
+memory differ from run to run, so they go to `.aso-se/progress/`, which nothing depends on.
 """
 
 import json

@@ -1,16 +1,21 @@
 """How a stage starts and ends.
 
-Paths and params in, one line and an exit code out, no result from edited code.
+Paths and params in, one line and an exit code out, no result from edited code. Told to end, it ends
+at once: the newest resume point is a whole epoch, and a file is written whole or not at all.
 
 DVC records the hashes of code and params after a stage has run. If either was edited meanwhile,
 the new hash would be recorded with the old code's result; such a stage refuses to finish.
 """
 
+import ctypes
 import errno
 import hashlib
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 from pipeline.errors import AsoSeError, CodeChangedError
@@ -19,6 +24,10 @@ from pipeline.section import Section
 
 ROOT = Path(__file__).resolve().parents[2]
 P = TypeVar("P", bound=Section)
+INTERRUPTED = 75
+"""Exit code: the same command goes on from where this one was ended (EX_TEMPFAIL)."""
+MEMORY_OR_DISK = 4
+PR_SET_PDEATHSIG = 1
 
 
 def _digests() -> dict[Path, str]:
@@ -31,6 +40,22 @@ def _digests() -> dict[Path, str]:
 # Taken when this module is imported, before torch is: the code that runs is the code that was
 # hashed.
 _AT_START = _digests()
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    name = signal.Signals(number).name
+    sys.stderr.write(f"interrupted by {name}; the same command goes on from the last epoch\n")
+    sys.exit(INTERRUPTED)
+
+
+def end_when_told() -> None:
+    """End on SIGINT, on SIGTERM, and with DVC: its next run deletes what an orphan writes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def run_stage(model: type[P], main: Callable[..., None]) -> None:
@@ -52,22 +77,39 @@ def run_stage(model: type[P], main: Callable[..., None]) -> None:
     except AsoSeError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        sys.stderr.write(f"out of memory: {reason}; free some, or lower training.batch_size\n")
+        sys.exit(MEMORY_OR_DISK)
     except OSError as error:
         sys.stderr.write(f"{error.filename or arguments[-1]}: {error.strerror or error}\n")
-        sys.exit(4 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 1)
+        sys.exit(MEMORY_OR_DISK if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 1)
 
 
-def _require_unchanged(model: type[P], params: P) -> None:
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether torch, which is not imported here, or Python says that memory is used up."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
+
+
+def code_in_use() -> dict[str, str]:
+    """Return the sha256 of each of the project's files that this process runs, as at its start."""
     loaded = {
         Path(file).resolve()
         for module in list(sys.modules.values())
         if (file := getattr(module, "__file__", None))
     }
+    return {
+        str(path.relative_to(ROOT)): digest for path, digest in _AT_START.items() if path in loaded
+    }
+
+
+def _require_unchanged(model: type[P], params: P) -> None:
     now = _digests()
-    for path, digest in _AT_START.items():
-        if path in loaded and now.get(path) != digest:
-            raise CodeChangedError(
-                f"{path.relative_to(ROOT)}: edited while the stage ran; run it again"
-            )
+    for name, digest in code_in_use().items():
+        if now.get(ROOT / name) != digest:
+            raise CodeChangedError(f"{name}: edited while the stage ran; run it again")
     if read_params(model) != params:
         raise CodeChangedError(f"{PARAMS_FILE}: edited while the stage ran; run it again")

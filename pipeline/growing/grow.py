@@ -9,6 +9,7 @@ back and that kind is not tried again at that size.
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from pipeline.growing.morph import grow, grow_logits, grow_momentum
 from pipeline.growing.params import GrowthParams, Kind
 from pipeline.growing.policy import Size, choose, hurts, size, stagnates
 from pipeline.randomness import generator
+from pipeline.searching import search
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import (
     SearchState,
@@ -126,6 +128,38 @@ def start(searched: Checkpoint, recipe: Recipe, *, images: int) -> GrowthState:
             epoch=searched.facts["epoch"],
             first_epoch=searched.facts["epoch"],
         )
+    )
+
+
+def snapshot(state: GrowthState) -> dict[str, Any]:
+    """Return the state as tensors, which stay its own, and as what JSON holds."""
+    trial = state.trial
+    return {
+        "search": search.snapshot(state.search),
+        "accuracies": state.accuracies,
+        "last": state.last,
+        "refused": [[kind, asdict(tried)] for kind, tried in sorted(state.refused, key=str)],
+        "trial": trial and {"state": search.snapshot(trial.state), "accuracies": trial.accuracies},
+        "events": [asdict(event) for event in state.events],
+    }
+
+
+def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> GrowthState:
+    """Return the state of a snapshot."""
+    events = [Event(**event) for event in saved["events"]]
+    trial = saved["trial"]
+    return GrowthState(
+        search=search.resumed(saved["search"], training, device),
+        accuracies=saved["accuracies"],
+        last=saved["last"],
+        refused=frozenset((kind, Size(**tried)) for kind, tried in saved["refused"]),
+        trial=trial
+        and Trial(
+            event=events[-1],
+            state=search.resumed(trial["state"], training, device),
+            accuracies=trial["accuracies"],
+        ),
+        events=events,
     )
 
 

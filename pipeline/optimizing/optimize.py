@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from pipeline.space.relaxation import decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine, descend, sgd
+from pipeline.training.steps import Tally, cosine, descend, load_momentum, momentum, sgd
 
 
 class AuxiliaryHead(nn.Module):
@@ -99,6 +100,26 @@ def start(
         epoch=epoch,
         first_epoch=epoch,
     )
+
+
+def snapshot(state: OptimizeState) -> dict[str, Any]:
+    """Return the state as tensors, which stay its own, and as what JSON holds."""
+    return {
+        "network": state.network.state_dict(),
+        "auxiliary": state.auxiliary and state.auxiliary.state_dict(),
+        "averaged": state.averaged and state.averaged.state_dict(),
+        "momentum": momentum(state.optimizer),
+        "epoch": state.epoch,
+    }
+
+
+def resume(state: OptimizeState, saved: dict[str, Any]) -> None:
+    """Bring a fresh state to where a snapshot of the same params was taken."""
+    for name in ("network", "auxiliary", "averaged"):
+        if saved[name]:
+            getattr(state, name).load_state_dict(saved[name])
+    load_momentum(state.optimizer, saved["momentum"])
+    state.epoch = saved["epoch"]
 
 
 def epochs(

@@ -37,8 +37,9 @@ def check_name(name: str) -> None:
 
 def snapshot(tree: Path) -> str:
     """Return a commit with the tracked files as they are now; neither they nor the index change."""
-    made = _call(tree, "git", *IDENTITY, "stash", "create")
-    return made or _call(tree, "git", "rev-parse", "HEAD")
+    if _call(tree, "git", "diff", "--name-only", "HEAD"):
+        return _call(tree, "git", *IDENTITY, "stash", "create")
+    return _call(tree, "git", "rev-parse", "HEAD")
 
 
 @contextmanager

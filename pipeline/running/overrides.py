@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pipeline.errors import ParamsError
 from pipeline.exchange.params import PARAMS_FILE, parse_params
@@ -61,7 +62,8 @@ def replace(text: str, overrides: Mapping[str, Any]) -> str:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise ParamsError(f"{key}: unknown key; '{section}' is a value, no section")
-        place[name] = value
+        # Quoted: what reads the file may take a bare `no` for false.
+        place[name] = DoubleQuotedScalarString(value) if isinstance(value, str) else value
     written = StringIO()
     yaml.dump(document, written)
     return written.getvalue()

@@ -5,6 +5,7 @@ DVC is a command here, in a process group of its own. It decides what runs; this
 
 import logging
 import os
+import queue
 import re
 import selectors
 import signal
@@ -116,6 +117,11 @@ class Repro:
             process_group=0,
             pass_fds=self._lock,
         )
+        self._arrived: queue.Queue[Line | None] = queue.Queue()
+        self._reader = threading.Thread(
+            target=_read_both, args=(self._process, self._arrived), daemon=True
+        )
+        self._reader.start()
         self._lines = self._read()
 
     @property
@@ -163,9 +169,7 @@ class Repro:
             until = time.monotonic() + seconds
             while self._alive() and time.monotonic() < until:
                 time.sleep(0.05)
-        for pipe in (self._process.stdout, self._process.stderr):
-            assert pipe
-            pipe.close()
+        self._reader.join()
 
     def _alive(self) -> bool:
         """Whether any process of the group lives: a stage may outlive DVC."""
@@ -177,28 +181,14 @@ class Repro:
         return True
 
     def _read(self) -> Iterator[Line]:
-        """Yield lines as they come.
-
-        Where both pipes have some, those of stdout, which name the stage, come first.
-        """
-        assert self._process.stdout
-        assert self._process.stderr
-        rests: dict[IO[bytes], bytes] = {self._process.stdout: b"", self._process.stderr: b""}
-        with selectors.DefaultSelector() as selector:
-            for pipe in rests:
-                selector.register(pipe, selectors.EVENT_READ)
-            while selector.get_map():
-                ready = {key.fileobj for key, _ in selector.select(POLL_SECONDS)}
-                self._check()
-                for pipe in [pipe for pipe in rests if pipe in ready]:
-                    chunk = os.read(pipe.fileno(), 1 << 16)
-                    if not chunk:
-                        selector.unregister(pipe)
-                    *whole, rests[pipe] = (rests[pipe] + chunk).split(b"\n")
-                    if not chunk and rests[pipe]:
-                        whole.append(rests[pipe])
-                    is_error = pipe is self._process.stderr
-                    yield from (_line(text, is_error=is_error) for text in whole)
+        """Yield lines in the order in which they were written."""
+        while True:
+            with suppress(queue.Empty):
+                line = self._arrived.get(timeout=POLL_SECONDS)
+                if line is None:
+                    break
+                yield line
+            self._check()
         self._process.wait()
 
     def _check(self) -> None:
@@ -223,6 +213,31 @@ def environment_of_dvc(added: Mapping[str, str]) -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
         **added,
     }
+
+
+def _read_both(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line | None]") -> None:
+    """Hand on the lines of both pipes as they arrive, None at the end.
+
+    In a thread, for whoever uses the lines may be slow, and what came to one pipe meanwhile could
+    not be told from what came before or after it to the other.
+    """
+    assert process.stdout
+    assert process.stderr
+    rests: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
+    with process.stdout, process.stderr, selectors.DefaultSelector() as selector:
+        for pipe in rests:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = {key.fileobj for key, _ in selector.select()}
+            for pipe in [pipe for pipe in rests if pipe in ready]:
+                chunk = os.read(pipe.fileno(), 1 << 16)
+                *whole, rests[pipe] = (rests[pipe] + chunk).split(b"\n")
+                if not chunk:
+                    selector.unregister(pipe)
+                    whole += [rests[pipe]]
+                for text in whole:
+                    arrived.put(_line(text, is_error=pipe is process.stderr))
+    arrived.put(None)
 
 
 def _line(text: bytes, *, is_error: bool) -> Line:

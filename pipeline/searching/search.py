@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from pipeline.randomness import generator
 from pipeline.searching.params import SearchParams
 from pipeline.space.network import untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, hard_weights, relax, sample, soft_weights
+from pipeline.training import supernet
 from pipeline.training.device import autocast
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine, sgd
@@ -79,6 +81,35 @@ def start(
         anneal_rate=anneal_rate(params, training, images),
         epoch=warmed.facts["epoch"],
         first_epoch=warmed.facts["epoch"],
+    )
+
+
+def snapshot(state: SearchState) -> dict[str, Any]:
+    """Return the state as tensors, which stay its own, and as what JSON holds."""
+    (group,) = state.logit_optimizer.param_groups
+    return {
+        **supernet.snapshot(state),
+        "arch_learning_rate": group["lr"],
+        "moments": dict(state.logit_optimizer.state[state.logits]),
+        "anneal_rate": state.anneal_rate,
+        "first_epoch": state.first_epoch,
+        "steps": state.steps,
+    }
+
+
+def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> SearchState:
+    """Return the state of a snapshot."""
+    fields = supernet.restored(saved, training, device)
+    logits = fields["logits"].requires_grad_()
+    logit_optimizer = adam(logits, saved["arch_learning_rate"])
+    if saved["moments"]:  # none before the first architecture step
+        logit_optimizer.state[logits] = saved["moments"]
+    return SearchState(
+        **fields,
+        logit_optimizer=logit_optimizer,
+        anneal_rate=saved["anneal_rate"],
+        first_epoch=saved["first_epoch"],
+        steps=saved["steps"],
     )
 
 

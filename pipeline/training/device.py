@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from pipeline.errors import DeviceError
+from pipeline.errors import DeviceBusyError, DeviceError
 
 
 def choose_device() -> torch.device:
@@ -13,6 +13,7 @@ def choose_device() -> torch.device:
 
     Raises:
         DeviceError: the named device does not exist here.
+        DeviceBusyError: it does, and others hold it.
     """
     named = os.environ.get("ASO_SE_DEVICE")
     if named:
@@ -21,6 +22,8 @@ def choose_device() -> torch.device:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
+            if "busy" in reason or "out of memory" in reason:
+                raise DeviceBusyError(f"ASO_SE_DEVICE={named}: {reason}") from None
             raise DeviceError(f"ASO_SE_DEVICE={named}: no such device here: {reason}") from None
         return device
     accelerator = torch.accelerator.current_accelerator(check_available=True)

@@ -30,6 +30,18 @@ def sgd(parameters: Iterable[nn.Parameter], params: TrainingParams) -> torch.opt
     return optimizer
 
 
+def momentum(optimizer: torch.optim.SGD) -> list[Tensor]:
+    """Return the momentum buffers, in the order of the parameters."""
+    (group,) = optimizer.param_groups
+    return [optimizer.state[parameter]["momentum_buffer"] for parameter in group["params"]]
+
+
+def load_momentum(optimizer: torch.optim.SGD, saved: Iterable[Tensor]) -> None:
+    """Fill the momentum buffers, which keep their memory format: the fused kernel relies on it."""
+    for buffer, value in zip(momentum(optimizer), saved, strict=True):
+        buffer.copy_(value)
+
+
 def descend(
     optimizer: torch.optim.SGD, loss: Tensor, *, learning_rate: float, gradient_clip: float
 ) -> None:

@@ -8,19 +8,22 @@ saved.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import SGD
 
 from pipeline.data.batches import Images
 from pipeline.exchange.records import Row
-from pipeline.space.network import Network
+from pipeline.space import blueprint as blueprints
+from pipeline.space.network import Network, build
 from pipeline.space.relaxation import EdgeWeights, concentration, decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import evaluate_genotype, evaluate_paths
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, descend
+from pipeline.training.steps import Tally, descend, load_momentum, momentum, sgd
 
 METRICS = (
     "train_loss",
@@ -61,6 +64,36 @@ class Supernet:
     logits: Tensor
     temperature: float
     epoch: int = 0
+
+
+def snapshot(supernet: Supernet) -> dict[str, Any]:
+    """Return the state as tensors, which stay its own, and as what JSON holds."""
+    return {
+        "blueprint": supernet.network.blueprint.to_dict(),
+        "network": supernet.network.state_dict(),
+        "momentum": momentum(supernet.optimizer),
+        "logits": supernet.logits,
+        "temperature": supernet.temperature,
+        "epoch": supernet.epoch,
+    }
+
+
+def restored(
+    saved: dict[str, Any], training: TrainingParams, device: torch.device
+) -> dict[str, Any]:
+    """Return the fields of a Supernet from a snapshot; the network is on `device`."""
+    blueprint = blueprints.from_dict(saved["blueprint"])
+    network = build(blueprint, generator=torch.Generator(), device=device)
+    network.load_state_dict(saved["network"])
+    optimizer = sgd(network.parameters(), training)
+    load_momentum(optimizer, saved["momentum"])
+    return {
+        "network": network,
+        "optimizer": optimizer,
+        "logits": saved["logits"],
+        "temperature": saved["temperature"],
+        "epoch": saved["epoch"],
+    }
 
 
 def weight_step(

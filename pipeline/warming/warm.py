@@ -8,6 +8,7 @@ that rises to `explore`.
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import EdgeWeights, explore, initial_logits, skip_only
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine, sgd
-from pipeline.training.supernet import SearchImages, Supernet, describe, weight_step
+from pipeline.training.supernet import SearchImages, Supernet, describe, restored, weight_step
 from pipeline.warming.params import WarmupParams
 
 
@@ -50,6 +51,11 @@ def start(
         logits=logits,
         temperature=1.0,
     )
+
+
+def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> Supernet:
+    """Return the state of a snapshot."""
+    return Supernet(**restored(saved, training, device))
 
 
 def exploration(params: WarmupParams, epoch: int) -> float:

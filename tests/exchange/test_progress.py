@@ -32,7 +32,7 @@ def test_seconds_and_memory_are_kept_apart_from_what_dvc_tracks(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     watch(iter(ROWS), name="warmup", epochs=2, images=100)
-    with (tmp_path / ".aso-se" / "performance" / "warmup.tsv").open() as file:
+    with (tmp_path / ".aso-se" / "progress" / "warmup.tsv").open() as file:
         rows = list(csv.DictReader(file, dialect="excel-tab"))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["images_per_second"]) > 0 for row in rows)

@@ -26,3 +26,14 @@ def test_a_device_that_does_not_exist_is_refused_by_name(monkeypatch: pytest.Mon
 def test_cpus_compute_in_full_precision() -> None:
     with autocast(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_device_that_others_hold_is_no_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: CUDA-capable device(s) is/are busy\nmore")
+
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    monkeypatch.setattr("torch.empty", refuse)
+    with pytest.raises(DeviceBusyError, match=r"^ASO_SE_DEVICE=cpu: .* busy$") as caught:
+        choose_device()
+    assert caught.value.exit_code == 4

@@ -1,0 +1,69 @@
+"""A real Prefect server of its own for the tests of flows, on this machine only."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import State
+from prefect.testing.utilities import prefect_test_harness
+
+
+class Server:
+    """What a Prefect server knows of flow runs."""
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self.client = client
+
+    def states(self, state: State[Any], expected: int) -> dict[str, str]:
+        """Return the state of each task of a flow run, once as many as expected have ended."""
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_of(state)]))
+        until = time.monotonic() + 20
+        while True:
+            runs = self.client.read_task_runs(flow_run_filter=chosen)
+            final = [run for run in runs if run.state and run.state.is_final()]
+            ended = {run.name: str(run.state_name) for run in final}
+            if len(ended) >= expected or time.monotonic() > until:
+                return ended
+            time.sleep(0.1)
+
+    def artifact(self, key: str) -> Any:
+        """Return the newest artifact of a key: a table as rows, everything else as it is."""
+        found = self.client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+        )
+        newest = max(found, key=lambda artifact: str(artifact.created))
+        return json.loads(str(newest.data)) if newest.type == "table" else newest.data
+
+    def log(self, state: State[Any], expected: str) -> str:
+        """Return the log of a flow run; wait until `expected` is in it."""
+        chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_of(state)]))
+        until = time.monotonic() + 20
+        while True:
+            lines = self.client.read_logs(chosen)
+            text = "\n".join(f"{line.level} {line.message}" for line in lines)
+            if expected in text or time.monotonic() > until:
+                return text
+            time.sleep(0.1)
+
+
+def flow_run_of(state: State[Any]) -> UUID:
+    assert state.state_details.flow_run_id
+    return state.state_details.flow_run_id
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with prefect_test_harness(server_startup_timeout=120), get_client(sync_client=True) as client:
+        yield Server(client)

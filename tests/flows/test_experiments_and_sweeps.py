@@ -1,0 +1,97 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+
+from pipeline.flows import experiment, sweep
+from tests.flows.conftest import Server
+from tests.toy import Toy, behave
+
+pytestmark = pytest.mark.xdist_group("toy")
+FREQUENCY = "search.arch_update_freq"
+
+
+def run(**parameters: Any) -> State[Any]:
+    return sweep(objective="search.validation_accuracy", **parameters, return_state=True)
+
+
+def test_an_experiment_gives_metrics_and_model_and_leaves_the_tree_alone(
+    server: Server, toy: Toy
+) -> None:
+    before = toy.run("git", "status", "--porcelain")
+    state = experiment(name="three", overrides={FREQUENCY: 3}, return_state=True)
+    found = state.result()
+    assert found["metrics"]["export.test_accuracy"] == 0.8
+    assert Path(found["model"]).read_text() == "a model of 0.2"
+    assert server.states(state, 4)["search"] == "Completed"
+    assert toy.ran() == ["search", "export"]
+    assert toy.run("git", "status", "--porcelain") == before
+    assert toy.dvc("exp", "list", "--name-only").split() == ["main:", "three"]
+    assert server.artifact("three-stages")[2]["state"] == "Completed"
+
+
+def test_an_experiment_whose_stage_fails_is_not_saved(
+    server: Server, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY", behave(search={"code": 1, "says": "search: the data is bad"}))
+    state = experiment(name="three", overrides={FREQUENCY: 3}, return_state=True)
+    assert state.message == "search: the data is bad"
+    assert toy.dvc("exp", "list", "--name-only") == ""
+    assert toy.run("git", "worktree", "list").count("\n") == 1
+
+
+def test_a_sweep_ranks_a_grid_and_runs_what_its_points_share_once(server: Server, toy: Toy) -> None:
+    toy.edit("arch_reach: 10.0", "arch_reach: 9.0")
+    toy.edit("explore: 0.7", "explore: 0.6")
+    state = run(space={FREQUENCY: [3, 4, 7]}, name="grid", max_parallel=2)
+    found = state.result()
+    assert found["best"] == {FREQUENCY: 4}
+    assert [one["experiment"] for one in found["ranking"]] == ["grid-01", "grid-00", "grid-02"]
+    ran = toy.ran()
+    assert {stage: ran.count(stage) for stage in ran} == {"warmup": 1, "search": 3, "export": 3}
+    assert found["ran"] == {"warmup": 1, "search": 3, "export": 3}
+    rows = server.artifact("grid-ranking")
+    assert [(row["rank"], row[FREQUENCY]) for row in rows] == [(1, 4), (2, 3), (3, 7)]
+
+
+def test_a_sweep_goes_on_where_a_point_fails(
+    server: Server, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY", behave(search={"code": 1, "says": "search: bad", "once": True}))
+    found = run(space={FREQUENCY: [3, 4]}, name="grid").result()
+    states = {one["experiment"]: one["state"] for one in found["ranking"]}
+    assert states == {"grid-00": "Failed", "grid-01": "Completed"}
+    assert found["best"] == {FREQUENCY: 4}
+
+
+def test_a_study_finds_the_best_value_and_goes_on_when_asked_for_more(
+    server: Server, toy: Toy
+) -> None:
+    space = {FREQUENCY: {"low": 2, "high": 9}}
+    first = run(space=space, name="study", trials=2).result()
+    assert len(first["ranking"]) == 2
+    second = run(space=space, name="study", trials=4).result()
+    assert len(second["ranking"]) == 4
+    values = [one["value"] for one in second["ranking"]]
+    assert values == sorted(values, reverse=True)
+    assert 1 - abs(second["best"][FREQUENCY] - 5) / 10 == pytest.approx(values[0])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ({"space": {FREQUENCY: [3, "many"]}}, "arch_update_freq: expected a valid integer"),
+        ({"space": {FREQUENCY: {"low": -3, "high": 4}}, "trials": 2}, "expected greater than"),
+        ({"space": {FREQUENCY: {"low": 3, "high": 4}}}, "a range needs a number of trials"),
+        ({"space": {}}, "space: names no param to sweep"),
+        ({"space": {FREQUENCY: [3]}, "name": "a b"}, "not a name for an experiment"),
+    ],
+)
+def test_a_mistake_stops_a_sweep_before_anything_runs(
+    server: Server, toy: Toy, parameters: dict[str, Any], says: str
+) -> None:
+    state = run(**parameters)
+    assert state.is_failed()
+    assert says in str(state.message)
+    assert server.states(state, 0) == {}

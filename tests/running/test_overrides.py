@@ -1,0 +1,75 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import ParamsError
+from pipeline.running.overrides import compose, replace
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "params.yaml").read_text()
+PARAMS = yaml.safe_load(TEXT)
+KEYS = [
+    f"{section}.{name}"
+    for section, values in PARAMS.items()
+    if isinstance(values, dict)
+    for name in values
+] + ["seed"]
+VALUES = st.one_of(
+    st.integers(-(10**6), 10**6),
+    st.floats(-1e6, 1e6).map(lambda value: round(value, 6)),
+    st.booleans(),
+    st.none(),
+    st.sampled_from(["auto", "hard", "no", "1e3", ""]),
+    st.lists(st.sampled_from(["none", "skip_connect"]), max_size=3),
+)
+
+
+def look_up(document: Any, key: str) -> Any:
+    for part in key.split("."):
+        document = document[part]
+    return document
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4))
+def test_overrides_change_their_keys_and_nothing_else(overrides: dict[str, Any]) -> None:
+    text = replace(TEXT, overrides)
+    document = yaml.safe_load(text)
+    for key in KEYS:
+        assert look_up(document, key) == overrides.get(key, look_up(PARAMS, key))
+
+
+@given(st.sampled_from(KEYS))
+def test_comments_stay(key: str) -> None:
+    value = look_up(PARAMS, key)
+    assert replace(TEXT, {key: value}).count("#") == TEXT.count("#")
+
+
+def test_without_overrides_the_file_is_taken_as_it_is() -> None:
+    assert compose(ROOT, None, {}) == TEXT
+
+
+def test_a_profile_is_taken_with_overrides() -> None:
+    text = compose(ROOT, "cifar10", {"search.arch_update_freq": 3})
+    document = yaml.safe_load(text)
+    assert (document["data"]["name"], document["search"]["arch_update_freq"]) == ("cifar10", 3)
+
+
+@pytest.mark.parametrize(
+    ("profile", "overrides", "says"),
+    [
+        (None, {"search.arch_upd_freq": 3}, "unknown key; did you mean 'arch_update_freq'?"),
+        (None, {"serach.epochs": 3}, "serach: unknown key; did you mean 'search'?"),
+        (None, {"search.epochs": "many"}, "search.epochs: expected a valid integer, got 'many'"),
+        (None, {"seed.a": 3}, "seed.a: unknown key; 'seed' is a value, no section"),
+        ("cifar", {}, "profile: expected one of cifar10, cifar10-quick, digits, image_folder"),
+    ],
+)
+def test_a_mistake_is_named(profile: str | None, overrides: dict[str, Any], says: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        compose(ROOT, profile, overrides)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
