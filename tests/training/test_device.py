@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.errors import AsoSeError
+from pipeline.errors import AsoSeError, DeviceBusyError
 from pipeline.training.device import autocast, choose_device
 
 
