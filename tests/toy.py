@@ -42,7 +42,9 @@ if name in ("warmup", "search"):
     rows = ["epoch\\tvalidation_accuracy"]
     for epoch in range(1, 3):
         rows.append(f"{epoch}\\t{epoch / 2 - distance}")
-        progress.write_text("\\n".join(rows) + "\\n")
+        partial = progress.with_suffix(".partial")
+        partial.write_text("\\n".join(rows) + "\\n")
+        partial.replace(progress)
         print(f"{name} {epoch}/2: an epoch")
         time.sleep(behaviour.get("seconds", 0))
 if "code" in behaviour:

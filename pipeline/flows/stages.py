@@ -114,15 +114,14 @@ def follow_all(
         log(line)
         errors += [line.text] if line.level >= logging.ERROR else []
     while repro.stage:
-        name, began = repro.stage.name, time.monotonic()
+        name, began = repro.stage.name, repro.stage.began
         one = follow.with_options(name=name, task_run_name=name)
         progress = Progress(repro.tree, epochs, on_epoch)
         state = one(repro, name, hours, progress, return_state=True)
-        seconds = time.monotonic() - began
         outcome = Outcome(
             stage=name,
             state=state.name or "Failed",
-            seconds=seconds,
+            seconds=repro.moment - began,
             message="" if state.is_completed() else state.message or "",
         )
         outcomes.append(outcome)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -124,10 +125,12 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _share_cache(tree: Path, folder: Path) -> None:
-    settings = tree / ".dvc" / "config.local"
-    if settings.is_file():
-        shutil.copyfile(settings, folder / ".dvc" / "config.local")
-    dvc(folder, "config", "--local", "cache.dir", dvc(tree, "cache", "dir"))
+    """Give a worktree the tree's own settings, remotes with their credentials, and its cache."""
+    settings = ConfigParser(interpolation=None)
+    settings.read(tree / ".dvc" / "config.local", encoding="utf-8")
+    settings.read_dict({"cache": {"dir": dvc(tree, "cache", "dir")}})
+    with (folder / ".dvc" / "config.local").open("w", encoding="utf-8") as file:
+        settings.write(file)
 
 
 def _share_images(tree: Path, folder: Path) -> None:

@@ -32,6 +32,7 @@ HEADERS: dict[Fate, re.Pattern[str]] = {
 }
 """The line with which DVC 3 begins each stage."""
 EXIT_CODE = re.compile(r"^ERROR: failed to reproduce .* exited with (-?\d+)$")
+END = -1
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 7.0
 """For a stage to write its resume point and end."""
@@ -39,18 +40,23 @@ GRACE_SECONDS = 7.0
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of output. level: one of `logging`."""
+    """A line of output. level: one of `logging`. moment: of `time.monotonic`, when it came."""
 
     text: str
     level: int
+    moment: float
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A stage as DVC comes to it: it runs, did not change, or comes out of the run cache."""
+    """A stage as DVC comes to it: it runs, did not change, or comes out of the run cache.
+
+    began: a moment of `time.monotonic`.
+    """
 
     name: str
     fate: Fate
+    began: float
 
 
 class OverTimeError(RunError):
@@ -66,6 +72,7 @@ class Repro:
 
     stage: what DVC is at, None before the first and behind the last stage.
     exit_code: of the stage that failed, as DVC tells it; None if none did.
+    moment: of `time.monotonic`, when the last line came that was handed on, or the end of all.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Repro:
         self.tree = tree
         self.stage: Observed | None = None
         self.exit_code: int | None = None
+        self.moment = time.monotonic()
         self.deadline = float("inf")
         self._command = [sys.executable, "-m", "dvc", "repro", *arguments]
         self._environment = environment_of_dvc(environment or {})
@@ -117,7 +125,7 @@ class Repro:
             process_group=0,
             pass_fds=self._lock,
         )
-        self._arrived: queue.Queue[Line | None] = queue.Queue()
+        self._arrived: queue.Queue[Line] = queue.Queue()
         self._reader = threading.Thread(
             target=_read_both, args=(self._process, self._arrived), daemon=True
         )
@@ -147,7 +155,7 @@ class Repro:
                 self.exit_code = int(found[1])
             for fate, header in HEADERS.items():
                 if found := header.match(line.text):
-                    self.stage = Observed(found[1], fate)
+                    self.stage = Observed(found[1], fate, line.moment)
                     return
             if line.text:
                 yield line
@@ -185,7 +193,8 @@ class Repro:
         while True:
             with suppress(queue.Empty):
                 line = self._arrived.get(timeout=POLL_SECONDS)
-                if line is None:
+                self.moment = line.moment
+                if line.level == END:
                     break
                 yield line
             self._check()
@@ -215,8 +224,8 @@ def environment_of_dvc(added: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _read_both(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line | None]") -> None:
-    """Hand on the lines of both pipes as they arrive, None at the end.
+def _read_both(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]") -> None:
+    """Hand on the lines of both pipes as they arrive, and one of level END behind them.
 
     In a thread, for whoever uses the lines may be slow, and what came to one pipe meanwhile could
     not be told from what came before or after it to the other.
@@ -237,11 +246,13 @@ def _read_both(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line | 
                     whole += [rests[pipe]]
                 for text in whole:
                     arrived.put(_line(text, is_error=pipe is process.stderr))
-    arrived.put(None)
+    arrived.put(Line("", END, time.monotonic()))
 
 
 def _line(text: bytes, *, is_error: bool) -> Line:
     shown = hide(text.decode(errors="replace").rstrip())
     if shown.startswith("ERROR"):
-        return Line(shown, logging.ERROR)
-    return Line(shown, logging.WARNING if is_error else logging.INFO)
+        level = logging.ERROR
+    else:
+        level = logging.WARNING if is_error else logging.INFO
+    return Line(shown, level, time.monotonic())
