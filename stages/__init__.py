@@ -5,8 +5,9 @@
 
 import sys
 
-# First, before anything slow is imported: it hashes the code.
-from pipeline.exchange.stage import end_when_told
+from pipeline.exchange.interruption import end_when_told
 
-if sys.argv[0] == "-m":  # a stage that is being started, not an import of one
-    end_when_told()
+if sys.argv[0] == "-m":  # says Python while it looks for the module of `python -m stages.search`
+    end_when_told(next(word for word in sys.orig_argv if "stages." in word).rpartition(".")[2])
+
+import pipeline.exchange.stage  # noqa: F401 - hashes the code before anything slow is imported

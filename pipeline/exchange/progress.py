@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline.exchange.interruption import if_interrupted
 from pipeline.exchange.records import Row, write_history
 
 PROGRESS = Path(".aso-se/progress")
@@ -65,6 +66,10 @@ def watch(
             done.append(row)
             followed.append({**row, **_performance(seconds, images)})
             write_history(PROGRESS / f"{name}.tsv", followed)
+            if_interrupted(
+                f"{name}: interrupted after epoch {len(done)} of {epochs};"
+                " run it again to go on from there"
+            )
             progress.update(task, advance=1, last=describe(row))
             if not console.is_terminal:
                 speed = f"{images / seconds:.0f} images/s"

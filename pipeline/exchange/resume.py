@@ -108,7 +108,7 @@ def _fingerprint(params: Section, inputs: tuple[Path, ...]) -> str:
     digest = hashlib.sha256(params.model_dump_json().encode())
     for given in inputs:
         for path in sorted(given.rglob("*")) if given.is_dir() else [given]:
-            if path.is_file():
+            if path.is_file() and not path.name.startswith("."):  # DVC leaves .gitignore files
                 digest.update(f"{path}\0".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     for name, of_code in sorted(code_in_use().items()):

@@ -1,21 +1,16 @@
 """How a stage starts and ends.
 
-Paths and params in, one line and an exit code out, no result from edited code. Told to end, it ends
-at once: the newest resume point is a whole epoch, and a file is written whole or not at all.
+Paths and params in, one line and an exit code out, no result from edited code.
 
 DVC records the hashes of code and params after a stage has run. If either was edited meanwhile,
 the new hash would be recorded with the old code's result; such a stage refuses to finish.
 """
 
-import ctypes
 import errno
 import hashlib
-import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TypeVar
 
 from pipeline.errors import AsoSeError, CodeChangedError
@@ -24,10 +19,7 @@ from pipeline.section import Section
 
 ROOT = Path(__file__).resolve().parents[2]
 P = TypeVar("P", bound=Section)
-INTERRUPTED = 75
-"""Exit code: the same command goes on from where this one was ended (EX_TEMPFAIL)."""
 MEMORY_OR_DISK = 4
-PR_SET_PDEATHSIG = 1
 
 
 def _digests() -> dict[Path, str]:
@@ -40,22 +32,6 @@ def _digests() -> dict[Path, str]:
 # Taken when this module is imported, before torch is: the code that runs is the code that was
 # hashed.
 _AT_START = _digests()
-
-
-def _end(number: int, _: FrameType | None) -> None:
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, signal.SIG_IGN)
-    name = signal.Signals(number).name
-    sys.stderr.write(f"interrupted by {name}; the same command goes on from the last epoch\n")
-    sys.exit(INTERRUPTED)
-
-
-def end_when_told() -> None:
-    """End on SIGINT, on SIGTERM, and with DVC: its next run deletes what an orphan writes."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
-    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def run_stage(model: type[P], main: Callable[..., None]) -> None:

@@ -1,7 +1,6 @@
 """A stage ends with a code and one line, and never with the result of code that was edited."""
 
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,29 +127,6 @@ def test_a_stage_whose_params_were_edited_meanwhile_refuses_to_finish(
 ) -> None:
     done = stage(f"Path('params.yaml').write_text({edited!r})")
     assert (done.returncode, done.stderr) == (1 if error else 0, error)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stage_that_is_told_to_end_says_so_in_one_line_and_can_be_resumed(
-    stage: Stage, tmp_path: Path, number: signal.Signals
-) -> None:
-    stage("")  # writes the recipe
-    recipe = RECIPE.format(body='print("working", flush=True); import time; time.sleep(60)')
-    (tmp_path / "stages" / "tiny.py").write_text(recipe)
-    with subprocess.Popen(
-        [sys.executable, "-m", "stages.tiny", "in", "out"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        assert process.stdout.readline() == "working\n"
-        process.send_signal(number)
-        assert process.wait(10) == 75
-        line = f"interrupted by {number.name}; the same command goes on from the last epoch\n"
-        assert process.stderr.read() == line
 
 
 @pytest.mark.parametrize(

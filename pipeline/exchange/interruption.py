@@ -1,0 +1,76 @@
+"""How a stage is ended from outside: at once, with one line and an exit code of its own.
+
+SIGTERM and SIGINT end the process where it stands. Nothing has to be finished first: files are
+whole or not there, and every epoch that ended left a resume point. So there is no exception, which
+a library might swallow and an import would show as a traceback, and a second signal finds nothing
+to disturb. Nothing here needs anything but Python: it is in force before torch is imported.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+INTERRUPTED = 75
+"""Exit code (EX_TEMPFAIL): nothing is wrong, run it again."""
+
+SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's <sys/prctl.h>
+SHOW_CURSOR = "\x1b[?25h"
+PATIENCE_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Ending:
+    """What SIGTERM and SIGINT do: say `line` and exit."""
+
+    line: str
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        """End the process, whatever it is doing; a progress bar has hidden the cursor."""
+        cursor = f"\n{SHOW_CURSOR}" if os.isatty(2) else ""
+        with suppress(OSError):  # whoever read the log may be gone
+            os.write(2, f"{cursor}{self.line}\n".encode())
+        os._exit(INTERRUPTED)
+
+
+def end_when_told(stage: str) -> None:
+    """Let signals end this process from now on; under DVC also the end of DVC itself."""
+    ending = Ending(f"{stage}: interrupted; run it again")
+    signal.signal(signal.SIGTERM, ending)
+    signal.signal(signal.SIGINT, ending)
+    # By hand a stage outlives the shell that began it, if nohup says so.
+    if "DVC_STAGE" in os.environ:
+        _end_with(os.getppid())
+
+
+def if_interrupted(line: str) -> None:
+    """Say this from now on when a signal ends the stage; where no stage runs, nothing changes."""
+    ending = signal.getsignal(signal.SIGTERM)
+    if isinstance(ending, Ending):
+        ending.line = line
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent ends, by kill -9 too, for the next run shall be alone.
+
+    DVC runs a stage through a shell, which becomes the stage: dash and bash fork for no single
+    command, so the parent is DVC.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    # The parent may have ended before: then another process, of another session, has adopted us.
+    if os.getppid() != parent or os.getsid(parent) != os.getsid(0):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PATIENCE_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
