@@ -40,6 +40,7 @@ class Project:
             "DVC_NO_ANALYTICS": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "OMP_NUM_THREADS": "1",
+            "SHELL": "/bin/sh",  # dash, say: unlike bash it forks for a single command
         }
 
     def run(self, *command: str) -> str:

@@ -58,8 +58,7 @@ def if_interrupted(line: str) -> None:
 def _end_with(parent: int) -> None:
     """End this process when its parent ends, by kill -9 too, for the next run shall be alone.
 
-    DVC runs a stage through a shell, which becomes the stage: dash and bash fork for no single
-    command, so the parent is DVC.
+    The parent is DVC: the shell that it starts has become the stage by `exec` in dvc.yaml.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)

@@ -40,7 +40,7 @@ def serve_flows(cron: str | None, timezone: str) -> None:
 
 def require_server() -> None:
     """Raise RunError, in one line, unless a Prefect server answers."""
-    url = PREFECT_API_URL.value()
+    url = (PREFECT_API_URL.value() or "").rstrip("/")
     start = "start one with 'prefect server start'"
     if not url:
         raise RunError(

@@ -1,0 +1,192 @@
+"""Whole processes: a flow that is ended from outside, a server with its scheduler, the commands."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
+
+from tests.flows.conftest import Server
+from tests.running.test_repro import processes_of
+from tests.toy import Toy, behave
+
+pytestmark = pytest.mark.xdist_group("toy")
+ROOT = Path(__file__).resolve().parents[2]
+REPRODUCE = "from pipeline.flows import reproduce; reproduce(return_state=True)"
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(toy: Toy) -> Iterator[Start]:
+    """Start a command in the toy project; none outlives its test."""
+    started = []
+
+    def begin(*command: str, **environment: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "PREFECT_API_URL": PREFECT_API_URL.value() or "",
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()  # not read to its end: a child of the killed may have it too
+
+
+def read_until(process: "subprocess.Popen[str]", text: str) -> str:
+    assert process.stdout
+    lines = []
+    while text not in (line := process.stdout.readline()):
+        lines.append(line)
+        assert line, "".join(lines)
+    return line
+
+
+def seconds_until_gone(toy: Toy, most: float) -> float:
+    began = time.monotonic()
+    while left := processes_of(toy):
+        assert time.monotonic() - began < most, left
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def test_a_cancelled_flow_leaves_no_process_and_a_resume_point(
+    server: Server, toy: Toy, start: Start
+) -> None:
+    toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
+    flow = start("-c", REPRODUCE, TOY=behave(search={"seconds": 60}))
+    read_until(flow, "search 1/2")
+    flow.send_signal(signal.SIGTERM)  # what a worker does when a run is cancelled
+    seconds_until_gone(toy, 10)
+    assert Path(f"{toy.log}.resume").read_text() == "search"
+
+
+def test_the_second_run_in_a_tree_waits_for_the_first_and_says_who_it_is(
+    server: Server, toy: Toy, start: Start
+) -> None:
+    toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
+    first = start("-c", REPRODUCE, TOY=behave(search={"seconds": 4}))
+    read_until(first, "search 1/2")
+    second = start("-c", REPRODUCE)
+    line = read_until(second, "waiting: this is held by")
+    assert re.search(rf"flow run '[\w-]+' \(pid {first.pid} on ", line)
+    read_until(second, "Finished in state Cached('search: cached'")
+    assert toy.ran() == ["search", "export"]
+
+
+def test_serving_without_a_server_is_one_clear_line(toy: Toy, start: Start) -> None:
+    process = start("-m", "pipeline", "serve", PREFECT_API_URL="http://127.0.0.1:9/api")
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert output.startswith("http://127.0.0.1:9/api: no Prefect server answers")
+    assert "'dvc repro'" in output
+    assert output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "schedule", [["--cron", "0 25 * * *"], ["--cron", "0 2 * * *", "--timezone", "Mars"]]
+)
+def test_a_schedule_that_cannot_be_is_refused(start: Start, schedule: list[str]) -> None:
+    process = start("-m", "pipeline", "serve", *schedule)
+    output, _ = process.communicate()
+    assert (process.returncode, output.count("\n")) == (1, 1)
+    assert output.startswith("--cron ")
+
+
+def test_a_sweep_from_the_command_line_prints_its_ranking(
+    server: Server, toy: Toy, start: Start
+) -> None:
+    words = ["search.arch_update_freq=3,5", "--objective", "search.validation_accuracy"]
+    process = start("-m", "pipeline", "sweep", *words, "--name", "grid", COLUMNS="120")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert re.search(r"1 +│ grid-01 +│ 1 +│ Completed +│ 5", output)
+    assert re.search(r"2 +│ grid-00 +│ 0.8 +│ Completed +│ 3", output)
+    assert output.endswith("stages that ran: search 1, export 1\n")
+
+
+def test_a_word_that_is_no_choice_is_refused(start: Start) -> None:
+    process = start("-m", "pipeline", "sweep", "search.arch_update_freq")
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    line = "search.arch_update_freq: expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH\n"
+    assert output == line
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path, start: Start) -> Iterator[SyncPrefectClient]:
+    """A whole Prefect server, scheduler included, as `prefect server start` makes it."""
+    port = 4300 + os.getpid() % 1000
+    url = f"http://127.0.0.1:{port}/api"
+    start(
+        *("-m", "prefect", "server", "start", "--port", str(port)),
+        PREFECT_HOME=str(tmp_path / "prefect"),
+    )
+    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        until = time.monotonic() + 120
+        while client.api_healthcheck():
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        yield client
+
+
+def run_in_state(client: SyncPrefectClient, state: str) -> FlowRun:
+    """Return the first flow run that comes to a state."""
+    until = time.monotonic() + 120
+    while True:
+        for run in client.read_flow_runs():
+            if run.state_name == state:
+                return run
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def test_a_scheduled_run_starts_by_itself_and_one_that_is_cancelled_leaves_nothing(
+    toy: Toy, start: Start, scheduler: SyncPrefectClient
+) -> None:
+    serving = start(
+        *("-m", "pipeline", "serve", "--cron", "0 2 * * *", "--timezone", "Europe/Berlin"),
+        PREFECT_API_URL=str(scheduler.api_url),
+        TOY=behave(search={"seconds": 60}),
+    )
+    read_until(serving, "nightly/local")
+    nightly = scheduler.read_deployment_by_name("nightly/local")
+    (schedule,) = nightly.schedules
+    assert schedule.schedule == CronSchedule(cron="0 2 * * *", timezone="Europe/Berlin")
+    deployment = scheduler.read_deployment_by_name("reproduce/local")
+    soon = datetime.now(UTC) + timedelta(seconds=3)
+    often = IntervalSchedule(interval=timedelta(seconds=10), anchor_date=soon)
+    scheduler.create_deployment_schedules(deployment.id, [(often, True)])
+    assert run_in_state(scheduler, "Completed").auto_scheduled
+
+    toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
+    read_until(serving, "search 1/2")
+    running = run_in_state(scheduler, "Running")
+    scheduler.set_flow_run_state(running.id, Cancelling())
+    while any("toy_stage" in command or "dvc" in command for command in processes_of(toy)):
+        time.sleep(0.05)
+    assert run_in_state(scheduler, "Cancelled").id == running.id
+    assert Path(f"{toy.log}.resume").read_text() == "search"
