@@ -59,4 +59,4 @@ def _print(ranking: Ranking) -> None:
         table.add_row(str(rank), one["experiment"], value, one["state"], *shown)
     console.print(table)
     ran = ", ".join(f"{stage} {times}" for stage, times in ranking["ran"].items())
-    say(f"stages that ran: {ran or 'none'}")
+    say(f"stages that ran in completed experiments: {ran or 'none'}")

@@ -46,7 +46,8 @@ class Progress:
     def _show(self, stage: str, done: int, row: Mapping[str, str]) -> None:
         total = self._epochs[stage]
         percent = 100 * done / total
-        shown = [f"{key.replace('_', ' ')} {row[key]}" for key in SHOWN if row.get(key)]
+        given = {key: round(float(row[key]), 3) for key in SHOWN if row.get(key)}
+        shown = [f"{key.replace('_', ' ')} {value:g}" for key, value in given.items()]
         description = f"{stage}, epoch {done} of {total}: {', '.join(shown)}"
         if self._artifact is None:
             key = re.sub(r"[^a-z0-9]+", "-", f"progress-{stage}".lower())

@@ -125,7 +125,7 @@ def test_a_sweep_from_the_command_line_prints_its_ranking(
     assert process.returncode == 0, output
     assert re.search(r"1 +│ grid-01 +│ 1 +│ Completed +│ 5", output)
     assert re.search(r"2 +│ grid-00 +│ 0.8 +│ Completed +│ 3", output)
-    assert output.endswith("stages that ran: search 1, export 1\n")
+    assert output.endswith("stages that ran in completed experiments: search 1, export 1\n")
 
 
 def test_a_word_that_is_no_choice_is_refused(start: Start) -> None:
