@@ -89,7 +89,7 @@ def step(
     """Make one training step; return its seconds."""
     began = time.perf_counter()
     loss = F.cross_entropy(network(images, weights), labels)
-    descend(optimizer, loss, learning_rate=0.01, gradient_clip=5.0)
+    descend(optimizer, [loss], learning_rate=0.01, gradient_clip=5.0)
     return time.perf_counter() - began
 
 

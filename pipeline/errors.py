@@ -54,6 +54,12 @@ class RunError(AsoSeError):
 
 
 class TrainingFailedError(AsoSeError):
-    """Training met numbers that are not finite (exit code 3)."""
+    """Training diverged, or lost what it had learnt, and could not recover (exit code 3)."""
 
     exit_code = 3
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether Python or torch, on an accelerator or the host, says that memory is used up."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)

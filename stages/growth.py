@@ -14,7 +14,6 @@ from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.exchange.dataset import read_images
 from pipeline.exchange.files import write_atomically
-from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
@@ -25,8 +24,9 @@ from pipeline.section import Section, Seed
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import decide
 from pipeline.training.device import choose_device
+from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import METRICS, SearchImages
+from pipeline.training.supernet import METRICS, SearchImages, expected
 
 
 class Params(Section):
@@ -43,7 +43,8 @@ class Params(Section):
 def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
     """Grow the network that search found."""
     device = choose_device()
-    searched = read_checkpoint(search / "checkpoint.safetensors", device)
+    checkpoint = search / "checkpoint.safetensors"
+    blueprint = read_checkpoint(checkpoint).network.blueprint
     images = SearchImages(
         training=read_images(prepare, "train", device),
         validation=read_images(prepare, "validation", device),
@@ -57,19 +58,21 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
     )
 
     points = resume_points("growth", params, prepare, search)
-    saved, before = points.newest()
-    state = (
-        resumed(saved, params.training, device)
-        if saved
-        else start(searched, recipe, images=len(images.training))
+    phase = Phase(
+        begin=lambda: start(
+            read_checkpoint(checkpoint, device), recipe, images=len(images.training)
+        ),
+        epochs=lambda state, slowdown: epochs(state, images, recipe, params.seed, slowdown),
+        snapshot=snapshot,
+        resumed=partial(resumed, training=params.training, device=device),
     )
-    rows = epochs(state, images, recipe, params.seed)
-    history = watch(
-        points.after_each(rows, before, partial(snapshot, state)),
-        before=before,
-        name="growth",
+    state, history = run(
+        phase,
+        points,
         epochs=params.growth.epochs,
         images=len(images.training),
+        expected=expected(blueprint, images),
+        max_recoveries=params.training.max_recoveries,
     )
 
     end = {key: history[-1][key] for key in METRICS}

@@ -11,16 +11,17 @@ from pathlib import Path
 from pipeline.data.batches import join
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.exchange.dataset import read_images
-from pipeline.exchange.progress import watch
+from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
-from pipeline.optimizing.optimize import epochs, resume, snapshot, start
+from pipeline.optimizing.optimize import epochs, resumed, snapshot, start
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.section import Section, Seed
 from pipeline.training.device import choose_device
+from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
+from pipeline.training.stability import Expected
 
 
 class Params(Section):
@@ -35,32 +36,41 @@ class Params(Section):
 def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
     """Train the discrete network."""
     device = choose_device()
-    grown = read_checkpoint(growth / "checkpoint.safetensors", device)
     images = read_images(prepare, "train", device)
     validation = read_images(prepare, "validation", device)
     if params.optimize.use_validation:
         images = join(images, validation)
 
-    state = start(grown, images, params.optimize, params.training, seed=params.seed)
     points = resume_points("optimize", params, prepare, growth)
-    saved, before = points.newest()
-    if saved:
-        resume(state, saved)
-    rows = epochs(
-        state,
-        images,
-        None if params.optimize.use_validation else validation,
-        params=params.optimize,
-        training=params.training,
-        augmentation=params.augmentation,
-        seed=params.seed,
+    grown = partial(read_checkpoint, growth / "checkpoint.safetensors", device)
+    begin = partial(start, params=params.optimize, training=params.training, seed=params.seed)
+    watched = None if params.optimize.use_validation else validation
+    phase = Phase(
+        begin=lambda: begin(grown(), images),
+        epochs=lambda state, slowdown: epochs(
+            state,
+            images,
+            watched,
+            params=params.optimize,
+            training=params.training,
+            augmentation=params.augmentation,
+            seed=params.seed,
+            slowdown=slowdown,
+        ),
+        snapshot=snapshot,
+        resumed=lambda saved: resumed(begin(grown(), images), saved),
     )
-    history = watch(
-        points.after_each(rows, before, partial(snapshot, state)),
-        before=before,
-        name="optimize",
+    state, history = run(
+        phase,
+        points,
         epochs=params.optimize.epochs,
         images=len(images),
+        expected=Expected(
+            classes=len(read_facts(prepare).classes),
+            accuracy="train_accuracy" if watched is None else "validation_accuracy",
+            images=len(images if watched is None else watched),
+        ),
+        max_recoveries=params.training.max_recoveries,
     )
 
     write_checkpoint(
@@ -68,7 +78,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
         Checkpoint(network=state.result, facts={"epoch": state.epoch}),
     )
     write_history(out / "history.tsv", history)
-    end = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    end = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "recoveries")
     write_json(out / "metrics.json", {key: history[-1][key] for key in end if key in history[-1]})
     points.remove()
 

@@ -13,7 +13,6 @@ from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.exchange.dataset import read_images
 from pipeline.exchange.files import write_atomically
-from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
@@ -22,8 +21,9 @@ from pipeline.searching.search import drop_at_start, epochs, resumed, snapshot, 
 from pipeline.section import Section, Seed
 from pipeline.space.relaxation import decide
 from pipeline.training.device import choose_device
+from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import METRICS, SearchImages
+from pipeline.training.supernet import METRICS, SearchImages, expected
 
 
 class Params(Section):
@@ -38,39 +38,46 @@ class Params(Section):
 def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
     """Search from a warmed-up supernet."""
     device = choose_device()
-    warmed = read_checkpoint(warmup / "checkpoint.safetensors", device)
+    checkpoint = warmup / "checkpoint.safetensors"
+    warmed = read_checkpoint(checkpoint)
     images = SearchImages(
         training=read_images(prepare, "train", device),
         validation=read_images(prepare, "validation", device),
     )
 
     points = resume_points("search", params, prepare, warmup)
-    saved, before = points.newest()
-    state = (
-        resumed(saved, params.training, device)
-        if saved
-        else start(
-            warmed, params.search, params.training, images=len(images.training), seed=params.seed
-        )
+    phase = Phase(
+        begin=lambda: start(
+            read_checkpoint(checkpoint, device),
+            params.search,
+            params.training,
+            images=len(images.training),
+            seed=params.seed,
+        ),
+        epochs=lambda state, slowdown: epochs(
+            state,
+            images,
+            params=params.search,
+            training=params.training,
+            augmentation=params.augmentation,
+            seed=params.seed,
+            slowdown=slowdown,
+        ),
+        snapshot=snapshot,
+        resumed=partial(resumed, training=params.training, device=device),
     )
-    rows = epochs(
-        state,
-        images,
-        params=params.search,
-        training=params.training,
-        augmentation=params.augmentation,
-        seed=params.seed,
-    )
-    history = watch(
-        points.after_each(rows, before, partial(snapshot, state)),
-        before=before,
-        name="search",
+    accuracy = warmed.facts["validation_accuracy"]
+    state, history = run(
+        phase,
+        points,
         epochs=params.search.epochs,
         images=len(images.training),
+        expected=expected(warmed.network.blueprint, images, before=accuracy),
+        max_recoveries=params.training.max_recoveries,
     )
 
     end = {key: history[-1][key] for key in METRICS}
-    drop = drop_at_start(warmed.facts["validation_accuracy"], history)
+    drop = drop_at_start(accuracy, history)
     write_checkpoint(
         out / "checkpoint.safetensors",
         Checkpoint(

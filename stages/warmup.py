@@ -12,14 +12,15 @@ from pathlib import Path
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
 from pipeline.exchange.dataset import read_facts, read_images
-from pipeline.exchange.progress import watch
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
 from pipeline.section import Section, Seed
 from pipeline.space.params import NetworkParams
 from pipeline.training.device import choose_device
+from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
+from pipeline.training.stability import Expected
 from pipeline.training.supernet import METRICS, SearchImages, snapshot
 from pipeline.warming.params import WarmupParams
 from pipeline.warming.warm import epochs, resumed, start
@@ -45,33 +46,35 @@ def main(params: Params, prepare: Path, out: Path) -> None:
     )
 
     points = resume_points("warmup", params, prepare)
-    saved, before = points.newest()
-    supernet = (
-        resumed(saved, params.training, device)
-        if saved
-        else start(
+    phase = Phase(
+        begin=partial(
+            start,
             params.network,
             params.training,
             image_channels=facts.channels,
             classes=len(facts.classes),
             seed=params.seed,
             device=device,
-        )
+        ),
+        epochs=lambda supernet, slowdown: epochs(
+            supernet,
+            images,
+            params=params.warmup,
+            training=params.training,
+            augmentation=params.augmentation,
+            seed=params.seed,
+            slowdown=slowdown,
+        ),
+        snapshot=snapshot,
+        resumed=partial(resumed, training=params.training, device=device),
     )
-    rows = epochs(
-        supernet,
-        images,
-        params=params.warmup,
-        training=params.training,
-        augmentation=params.augmentation,
-        seed=params.seed,
-    )
-    history = watch(
-        points.after_each(rows, before, partial(snapshot, supernet)),
-        before=before,
-        name="warmup",
+    supernet, history = run(
+        phase,
+        points,
         epochs=params.warmup.epochs,
         images=len(images.training),
+        expected=Expected(classes=len(facts.classes)),
+        max_recoveries=params.training.max_recoveries,
     )
 
     end = {key: history[-1][key] for key in METRICS}

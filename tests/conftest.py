@@ -55,6 +55,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "momentum": 0.9,
         "weight_decay": 3e-4,
         "gradient_clip": 5.0,
+        "max_recoveries": 2,
         "sampled_paths": 1,
         "statistics_batches": 2,
     },

@@ -98,9 +98,7 @@ def optimizing(**changes: Any) -> Phase:
         return optimize.start(checkpoint(), images, params, TRAINING, seed=0)
 
     def resumed(saved: dict[str, Any]) -> optimize.OptimizeState:
-        state = start()
-        optimize.resume(state, saved)
-        return state
+        return optimize.resumed(start(), saved)
 
     run = partial(optimize.epochs, images=images, validation=validation, params=params, **fields)
     return Phase(start, run, optimize.snapshot, resumed)

@@ -28,6 +28,7 @@ SHOWN = {
     "entropy": "entropy {:.2f}",
     "max_weight": "max {:.2f}",
     "event": "{}",
+    "verdict": "{}",
 }
 """Columns of an epoch's row that are shown, and how."""
 

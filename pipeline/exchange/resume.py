@@ -93,8 +93,9 @@ def resume_points(stage: str, params: Section, *inputs: Path) -> Points:
 def machine() -> str:
     """Return what changes the last bits of a result without being a param."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    device = os.environ.get("ASO_SE_DEVICE") or str(accelerator or "cpu")
-    return f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads"
+    named = os.environ.get("ASO_SE_DEVICE", "auto").partition(":")[0]
+    kind = accelerator or "cpu" if named in {"", "auto"} else named
+    return f"torch {torch.__version__}, {kind}, {torch.get_num_threads()} threads"
 
 
 def _root() -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.errors import AsoSeError, CodeChangedError
+from pipeline.errors import AsoSeError, CodeChangedError, is_lack_of_memory
 from pipeline.exchange.params import PARAMS_FILE, read_params
 from pipeline.section import Section
 
@@ -54,20 +54,14 @@ def run_stage(model: type[P], main: Callable[..., None]) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
-        if not _is_lack_of_memory(error):
+        if not is_lack_of_memory(error):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        sys.stderr.write(f"out of memory: {reason}; free some, or lower training.batch_size\n")
+        sys.stderr.write(f"out of memory: {reason}; free some, or choose a smaller network\n")
         sys.exit(MEMORY_OR_DISK)
     except OSError as error:
         sys.stderr.write(f"{error.filename or arguments[-1]}: {error.strerror or error}\n")
         sys.exit(MEMORY_OR_DISK if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 1)
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    """Whether torch, which is not imported here, or Python says that memory is used up."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
 
 
 def code_in_use() -> dict[str, str]:

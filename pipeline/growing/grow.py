@@ -124,6 +124,7 @@ def start(searched: Checkpoint, recipe: Recipe, *, images: int) -> GrowthState:
             logits=logits,
             logit_optimizer=adam(logits, rate),
             temperature=searched.facts["temperature"],
+            micro_batch=recipe.training.batch_size,
             anneal_rate=anneal_rate(recipe.search, recipe.training, images),
             epoch=searched.facts["epoch"],
             first_epoch=searched.facts["epoch"],
@@ -163,8 +164,13 @@ def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.devic
     )
 
 
-def epochs(state: GrowthState, images: SearchImages, recipe: Recipe, seed: int) -> Iterator[Row]:
-    """Search on and grow; yield a row after each epoch, when `state` is the whole state."""
+def epochs(
+    state: GrowthState, images: SearchImages, recipe: Recipe, seed: int, slowdown: float = 1.0
+) -> Iterator[Row]:
+    """Search on and grow; yield a row after each epoch, when `state` is the whole state.
+
+    slowdown: factor on the learning rates.
+    """
     params = recipe.growth
     for done in range(state.search.epoch - state.search.first_epoch, params.epochs):
         rates = (
@@ -180,6 +186,7 @@ def epochs(state: GrowthState, images: SearchImages, recipe: Recipe, seed: int) 
             rates=rates,
             stage="growth",
             seed=seed,
+            slowdown=slowdown,
         )
         state.accuracies.append(float(row["validation_accuracy"]))
         event = _settle(state, params)
@@ -271,6 +278,7 @@ def _grown(
         logits=logits,
         logit_optimizer=logit_optimizer,
         temperature=old.temperature,
+        micro_batch=old.micro_batch,
         anneal_rate=old.anneal_rate,
         epoch=old.epoch,
         first_epoch=old.first_epoch,

@@ -21,6 +21,7 @@ from pipeline.space.operations import relu_conv_norm
 from pipeline.space.relaxation import decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import estimate_statistics, evaluate
+from pipeline.training.memory import parts, within_memory
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine, descend, load_momentum, momentum, sgd
 
@@ -44,12 +45,17 @@ class AuxiliaryHead(nn.Module):
 
 @dataclass(slots=True, kw_only=True)
 class OptimizeState:
-    """The complete state of the stage. averaged: the EMA of the network, or None."""
+    """The complete state of the stage.
+
+    averaged: the EMA of the network, or None. micro_batch: images at a time, fewer than a batch
+    once memory was used up.
+    """
 
     network: Network
     auxiliary: AuxiliaryHead | None
     averaged: AveragedModel | None
     optimizer: torch.optim.SGD
+    micro_batch: int
     epoch: int
     first_epoch: int
 
@@ -97,6 +103,7 @@ def start(
         auxiliary=auxiliary,
         averaged=averaged,
         optimizer=sgd(parameters, training),
+        micro_batch=training.batch_size,
         epoch=epoch,
         first_epoch=epoch,
     )
@@ -109,17 +116,20 @@ def snapshot(state: OptimizeState) -> dict[str, Any]:
         "auxiliary": state.auxiliary and state.auxiliary.state_dict(),
         "averaged": state.averaged and state.averaged.state_dict(),
         "momentum": momentum(state.optimizer),
+        "micro_batch": state.micro_batch,
         "epoch": state.epoch,
     }
 
 
-def resume(state: OptimizeState, saved: dict[str, Any]) -> None:
-    """Bring a fresh state to where a snapshot of the same params was taken."""
+def resumed(state: OptimizeState, saved: dict[str, Any]) -> OptimizeState:
+    """Return a fresh state, brought to where a snapshot of the same params was taken."""
     for name in ("network", "auxiliary", "averaged"):
         if saved[name]:
             getattr(state, name).load_state_dict(saved[name])
     load_momentum(state.optimizer, saved["momentum"])
+    state.micro_batch = saved["micro_batch"]
     state.epoch = saved["epoch"]
+    return state
 
 
 def epochs(
@@ -131,10 +141,12 @@ def epochs(
     training: TrainingParams,
     augmentation: AugmentationParams,
     seed: int,
+    slowdown: float = 1.0,
 ) -> Iterator[Row]:
     """Train; yield a row after each epoch, when `state` is the whole state.
 
-    validation: images to watch; None where they are trained on.
+    validation: images to watch; None where they are trained on. slowdown: factor on the learning
+    rate.
     """
     while (done := state.epoch - state.first_epoch) < params.epochs:
         epoch = state.epoch + 1
@@ -146,34 +158,78 @@ def epochs(
             purpose=("optimize", epoch),
         )
         tally = Tally()
-        learning_rate = params.learning_rate
+        learning_rate = 0.0
         drop = params.drop_path * done / max(1, params.epochs - 1)
-        for step, (batch, labels) in enumerate(batches):
+        for number, (batch, labels) in enumerate(batches):
             progress = (done + tally.images / len(images)) / params.epochs
-            learning_rate = cosine(params.learning_rate, params.learning_rate_end, progress)
-            source = generator(seed, "optimize", "drop_path", epoch, step, device=batch.device)
-            path = DropPath(probability=drop, generator=source) if drop else None
-            loss = _loss(state, batch, labels, params=params, drop_path=path, tally=tally)
-            descend(
-                state.optimizer,
-                loss,
+            rate = cosine(params.learning_rate, params.learning_rate_end, progress)
+            learning_rate = slowdown * rate
+            weight_step(
+                state,
+                batch,
+                labels,
+                params=params,
+                drop_path=drop,
+                seed=seed,
+                number=number,
                 learning_rate=learning_rate,
                 gradient_clip=training.gradient_clip,
+                tally=tally,
             )
             if state.averaged is not None:
                 state.averaged.update_parameters(state.network)
         state.epoch = epoch
-        train_loss, train_accuracy = tally.read()
         row: Row = {
             "epoch": epoch,
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
+            **tally.row(),
             "learning_rate": learning_rate,
+            "micro_batch": state.micro_batch,
         }
         if validation is not None:
             loss_now, accuracy = evaluate(state.result, validation, training.evaluation_batch_size)
             row |= {"validation_loss": loss_now, "validation_accuracy": accuracy}
         yield row
+
+
+def weight_step(
+    state: OptimizeState,
+    batch: Tensor,
+    labels: Tensor,
+    *,
+    params: OptimizeParams,
+    drop_path: float,
+    seed: int,
+    number: int,
+    learning_rate: float,
+    gradient_clip: float,
+    tally: Tally,
+) -> None:
+    """Fit the weights, in parts where memory is used up.
+
+    drop_path: probability of dropping an operation's output. number: of the step in its epoch.
+    """
+
+    def step(micro_batch: int) -> tuple[Tensor, list[Tensor]]:
+        outputs = []
+        source = generator(
+            seed, "optimize", "drop_path", state.epoch + 1, number, device=batch.device
+        )
+        path = DropPath(probability=drop_path, generator=source) if drop_path else None
+
+        def losses() -> Iterator[Tensor]:
+            for images, targets in parts(batch, labels, micro_batch):
+                logits, loss = _loss(state, images, targets, params=params, drop_path=path)
+                outputs.append(logits.detach())
+                yield loss * (len(targets) / len(labels))
+
+        norm = descend(
+            state.optimizer, losses(), learning_rate=learning_rate, gradient_clip=gradient_clip
+        )
+        return norm, outputs
+
+    (norm, outputs), state.micro_batch = within_memory(step, state.micro_batch)
+    tally.add(torch.cat(outputs), labels)
+    tally.add_step(norm)
 
 
 def _loss(
@@ -183,8 +239,7 @@ def _loss(
     *,
     params: OptimizeParams,
     drop_path: DropPath | None,
-    tally: Tally,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     with autocast(batch.device):
         outputs = state.network.trunk(batch, drop_path=drop_path)
         logits = state.network.classify(outputs[-1])
@@ -194,8 +249,7 @@ def _loss(
             loss = loss + params.auxiliary_weight * F.cross_entropy(
                 second, labels, label_smoothing=params.label_smoothing
             )
-    tally.add(logits, labels)
-    return loss
+    return logits, loss
 
 
 def auxiliary_cell(network: Network) -> int:

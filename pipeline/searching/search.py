@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pipeline.data.batches import batch_sizes, training_batches
 from pipeline.data.params import AugmentationParams
+from pipeline.errors import TrainingFailedError
 from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
 from pipeline.randomness import generator
@@ -27,6 +28,7 @@ from pipeline.space.network import untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, hard_weights, relax, sample, soft_weights
 from pipeline.training import supernet
 from pipeline.training.device import autocast
+from pipeline.training.memory import parts, within_memory
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine, sgd
 from pipeline.training.supernet import SearchImages, Supernet, describe, weight_step
@@ -78,6 +80,7 @@ def start(
         logits=logits,
         logit_optimizer=adam(logits.requires_grad_(), arch_learning_rate(params, training, images)),
         temperature=params.temperature,
+        micro_batch=training.batch_size,
         anneal_rate=anneal_rate(params, training, images),
         epoch=warmed.facts["epoch"],
         first_epoch=warmed.facts["epoch"],
@@ -156,10 +159,12 @@ def epochs(
     training: TrainingParams,
     augmentation: AugmentationParams,
     seed: int,
+    slowdown: float = 1.0,
 ) -> Iterator[Row]:
     """Alternate for `params.epochs`.
 
-    Yield a row after each epoch, when `state` is the whole state.
+    Yield a row after each epoch, when `state` is the whole state. slowdown: factor on both learning
+    rates.
     """
     for done in range(state.epoch - state.first_epoch, params.epochs):
         rates = (
@@ -175,6 +180,7 @@ def epochs(
             rates=rates,
             stage="search",
             seed=seed,
+            slowdown=slowdown,
         )
 
 
@@ -196,10 +202,12 @@ def alternate(
     rates: tuple[float, float],
     stage: str,
     seed: int,
+    slowdown: float,
 ) -> Row:
     """Run one epoch over the training images, with an architecture step whenever one is due.
 
-    rates: learning rate of the weights at the start and at the end of the epoch.
+    rates: learning rate of the weights at the start and at the end of the epoch. slowdown: factor
+    on these and on the rate of the logits.
     """
     epoch = state.epoch + 1
     batches = partial(
@@ -208,16 +216,15 @@ def alternate(
     held_out = _endless(images, batches, stage, epoch)
     draw = partial(_draw, state, params=params, seed=seed, stage=stage, epoch=epoch)
     tally = Tally()
-    learning_rate = rates[0]
     for step, (batch, labels) in enumerate(batches(images.training, purpose=(stage, epoch))):
         progress = tally.images / len(images.training)
-        learning_rate = rates[0] + (rates[1] - rates[0]) * progress
+        rate = rates[0] + (rates[1] - rates[0]) * progress
         weight_step(
             state,
             batch,
             labels,
             edge_weights=draw("path", step),
-            learning_rate=learning_rate,
+            learning_rate=slowdown * rate,
             gradient_clip=training.gradient_clip,
             tally=tally,
         )
@@ -230,16 +237,10 @@ def alternate(
                 params=params,
                 gradient_clip=training.gradient_clip,
                 source=source,
+                slowdown=slowdown,
             )
     state.epoch = epoch
-    loss, accuracy = tally.read()
-    return {
-        "epoch": epoch,
-        "train_loss": loss,
-        "train_accuracy": accuracy,
-        **describe(state, images, partial(draw, "evaluation"), training),
-        "learning_rate": learning_rate,
-    }
+    return describe(state, images, partial(draw, "evaluation"), training, tally)
 
 
 def architecture_step(
@@ -250,19 +251,38 @@ def architecture_step(
     params: SearchParams,
     gradient_clip: float,
     source: torch.Generator,
+    slowdown: float = 1.0,
 ) -> None:
     """Fit the logits on one batch of validation images, then lower the temperature.
 
-    The weights stay as they are.
+    The weights stay as they are. slowdown: factor on the learning rate.
+
+    Raises:
+        TrainingFailedError: the gradient is not finite.
     """
     edge_weights = _relaxed(state, params, source, gradient=batch.device)
-    with autocast(batch.device), untracked_statistics(state.network):
-        loss = F.cross_entropy(state.network(batch, edge_weights), labels)
-    (gradient,) = torch.autograd.grad(loss, state.logits, allow_unused=True)
-    if gradient is not None:  # None: every operation drawn is `none`, nothing ran
-        state.logits.grad = gradient
-        torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)
+
+    def gradient(images: Tensor, targets: Tensor) -> Tensor | None:
+        with autocast(batch.device), untracked_statistics(state.network):
+            logits = state.network(images, edge_weights)
+            loss = F.cross_entropy(logits, targets) * (len(targets) / len(labels))
+        (found,) = torch.autograd.grad(loss, state.logits, retain_graph=True, allow_unused=True)
+        return found
+
+    def gradients(micro_batch: int) -> list[Tensor]:
+        found = [gradient(*part) for part in parts(batch, labels, micro_batch)]
+        return [one for one in found if one is not None]
+
+    found, state.micro_batch = within_memory(gradients, state.micro_batch)
+    if found:  # else every operation drawn is `none`, nothing ran
+        state.logits.grad = torch.stack(found).sum(0)
+        norm = torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)
+        if not norm.isfinite():
+            raise TrainingFailedError(f"the gradient of the logits is {float(norm)}")
+        (group,) = state.logit_optimizer.param_groups
+        unslowed, group["lr"] = group["lr"], group["lr"] * slowdown
         state.logit_optimizer.step()
+        group["lr"] = unslowed
     state.temperature = max(params.temperature_end, state.temperature * state.anneal_rate)
 
 

@@ -6,28 +6,53 @@ from contextlib import AbstractContextManager
 import torch
 
 from pipeline.errors import DeviceBusyError, DeviceError
+from pipeline.exchange.progress import say
 
 
 def choose_device() -> torch.device:
-    """Return the device that `ASO_SE_DEVICE` names, else the first accelerator, else the CPU.
+    """Return the device that `ASO_SE_DEVICE` names, and say which it is.
+
+    Without a name, or with `auto`, the accelerator with the most free memory; the CPU where there
+    is none, or none that can be used now.
 
     Raises:
         DeviceError: the named device does not exist here.
         DeviceBusyError: it does, and others hold it.
     """
-    named = os.environ.get("ASO_SE_DEVICE")
-    if named:
+    named = os.environ.get("ASO_SE_DEVICE") or "auto"
+    try:
+        device = _roomiest() if named == "auto" else _opened(named)
+    except DeviceError as error:
+        raise type(error)(f"ASO_SE_DEVICE={named}: {error}") from None
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    say(f"on {device}{threads}")
+    return device
+
+
+def _roomiest() -> torch.device:
+    """Return the accelerator with the most free memory, else the CPU; say what cannot be used."""
+    kind = torch.accelerator.current_accelerator(check_available=True)
+    free = {}
+    for index in range(torch.accelerator.device_count() if kind else 0):
         try:
-            device = torch.device(named)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0]
-            if "busy" in reason or "out of memory" in reason:
-                raise DeviceBusyError(f"ASO_SE_DEVICE={named}: {reason}") from None
-            raise DeviceError(f"ASO_SE_DEVICE={named}: no such device here: {reason}") from None
-        return device
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator or torch.device("cpu")
+            device = _opened(f"{kind}:{index}")
+            free[device] = torch.accelerator.get_memory_info(device)[0]
+        except DeviceError as error:
+            say(f"{kind}:{index}: {error}: passed over")
+    return max(free, key=lambda device: free[device], default=torch.device("cpu"))
+
+
+def _opened(name: str) -> torch.device:
+    """Return a device that has just been used; raises DeviceError with the reason alone."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        if "busy" in reason or "out of memory" in reason:
+            raise DeviceBusyError(reason) from None
+        raise DeviceError(f"no such device here: {reason}") from None
+    return device
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:

@@ -15,6 +15,7 @@ from pipeline.space.network import Network, discretize, untracked_statistics
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.device import autocast
+from pipeline.training.memory import within_memory
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally
 
@@ -22,12 +23,17 @@ from pipeline.training.steps import Tally
 @torch.no_grad()
 def evaluate(network: Network, images: Images, batch_size: int) -> tuple[float, float]:
     """Return loss (nats) and accuracy of a discrete network in evaluation mode."""
+
+    def tallied(size: int) -> Tally:
+        tally = Tally()
+        with autocast(images.pixels.device):
+            for batch, labels in evaluation_batches(images, size):
+                tally.add(network(batch), labels)
+        return tally
+
     training = network.training
     network.eval()
-    tally = Tally()
-    with autocast(images.pixels.device):
-        for batch, labels in evaluation_batches(images, batch_size):
-            tally.add(network(batch), labels)
+    tally, _ = within_memory(tallied, batch_size)
     network.train(training)
     return tally.read()
 
@@ -40,13 +46,16 @@ def evaluate_paths(
 
     draw: number of the draw -> edge weights.
     """
-    tally = Tally()
-    with autocast(images.pixels.device), untracked_statistics(network):
-        for number, (batch, labels) in enumerate(
-            evaluation_batches(images, params.evaluation_batch_size)
-        ):
-            for path in range(params.sampled_paths):
-                tally.add(network(batch, draw(number * params.sampled_paths + path)), labels)
+
+    def tallied(size: int) -> Tally:
+        tally = Tally()
+        with autocast(images.pixels.device), untracked_statistics(network):
+            for number, (batch, labels) in enumerate(evaluation_batches(images, size)):
+                for path in range(params.sampled_paths):
+                    tally.add(network(batch, draw(number * params.sampled_paths + path)), labels)
+        return tally
+
+    tally, _ = within_memory(tallied, params.evaluation_batch_size)
     return tally.read()
 
 
@@ -68,13 +77,17 @@ def estimate_statistics(network: Network, images: Images, params: TrainingParams
     """Replace the running BatchNorm statistics by the mean over a few training batches."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     training = network.training
+
+    def estimate(size: int) -> None:
+        batches = evaluation_batches(images, size)
+        with autocast(images.pixels.device):
+            for number, (batch, _) in enumerate(islice(batches, params.statistics_batches), 1):
+                for norm in norms:
+                    norm.momentum = 1 / number
+                network(batch)
+
     network.train()
-    batches = evaluation_batches(images, params.evaluation_batch_size)
-    with autocast(images.pixels.device):
-        for number, (batch, _) in enumerate(islice(batches, params.statistics_batches), 1):
-            for norm in norms:
-                norm.momentum = 1 / number
-            network(batch)
+    within_memory(estimate, params.evaluation_batch_size)
     for norm in norms:
         del norm.momentum
     network.train(training)

@@ -21,6 +21,9 @@ class TrainingParams(Section):
     gradient_clip: Annotated[float, Field(gt=0)] = Field(
         description="largest norm of the gradient; a longer one is scaled down"
     )
+    max_recoveries: Annotated[int, Field(ge=0, le=10)] = Field(
+        description="how often a phase that diverges goes back an epoch and halves its rates"
+    )
     sampled_paths: Annotated[int, Field(ge=1, le=64)] = Field(
         description="paths drawn per batch of validation images when a supernet is evaluated"
     )

@@ -5,13 +5,14 @@ N images, K classes. Nothing here copies from the device: sums stay there until 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, isfinite, pi
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingFailedError
+from pipeline.exchange.records import Row
 from pipeline.training.params import TrainingParams
 
 
@@ -43,18 +44,26 @@ def load_momentum(optimizer: torch.optim.SGD, saved: Iterable[Tensor]) -> None:
 
 
 def descend(
-    optimizer: torch.optim.SGD, loss: Tensor, *, learning_rate: float, gradient_clip: float
-) -> None:
-    """Apply the gradient of `loss`, clipped to a norm of `gradient_clip`, once.
+    optimizer: torch.optim.SGD,
+    losses: Iterable[Tensor],
+    *,
+    learning_rate: float,
+    gradient_clip: float,
+) -> Tensor:
+    """Apply the gradient of the sum of `losses`, clipped to a norm of `gradient_clip`, once.
 
+    losses: of the parts of a batch; the next is computed when the graph of the last is gone.
     Operations that did not run have no gradient: neither momentum nor weight decay touches them.
+    Returns the norm before clipping, on the device.
     """
     (group,) = optimizer.param_groups
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip)
+    for loss in losses:
+        loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip)
     group["lr"] = learning_rate
     optimizer.step()
+    return norm
 
 
 def cosine(start: float, end: float, progress: float) -> float:
@@ -64,11 +73,13 @@ def cosine(start: float, end: float, progress: float) -> float:
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over the images of an epoch, on their device."""
+    """Sums over the images of an epoch, and over the gradients of its steps, on their device."""
 
     loss: Tensor | float = 0.0
     correct: Tensor | float = 0.0
     images: int = 0
+    gradient_norm: Tensor | float = 0.0
+    steps: int = 0
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: (N, K) logits, (N,) labels."""
@@ -77,16 +88,28 @@ class Tally:
         self.correct = self.correct + (logits.argmax(1) == labels).sum()
         self.images += len(labels)
 
+    def add_step(self, gradient_norm: Tensor) -> None:
+        """Count a step: the norm of its gradient before it was clipped."""
+        self.gradient_norm = self.gradient_norm + gradient_norm
+        self.steps += 1
+
     def read(self) -> tuple[float, float]:
         """Return mean loss (nats) and accuracy; the one copy from the device.
 
         Raises:
-            TrainingFailedError: the loss is not finite.
+            TrainingFailedError: the loss or a gradient is not finite.
         """
         loss, accuracy = float(self.loss) / self.images, float(self.correct) / self.images
-        if not torch.isfinite(torch.tensor(loss)):
-            raise TrainingFailedError(
-                f"the loss is {loss}: training diverged;"
-                " try a lower learning_rate or training.gradient_clip"
-            )
+        for name, value in (("loss", loss), ("gradient", float(self.gradient_norm))):
+            if not isfinite(value):
+                raise TrainingFailedError(f"the {name} is {value}")
         return loss, accuracy
+
+    def row(self) -> Row:
+        """Return what an epoch of training shows; raises as `read` does."""
+        loss, accuracy = self.read()
+        return {
+            "train_loss": loss,
+            "train_accuracy": accuracy,
+            "gradient_norm": float(self.gradient_norm) / self.steps,
+        }

@@ -6,7 +6,7 @@ Everything that an epoch changes is here; randomness is counter-based, so nothin
 saved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,14 @@ from torch.optim import SGD
 from pipeline.data.batches import Images
 from pipeline.exchange.records import Row
 from pipeline.space import blueprint as blueprints
+from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network, build
 from pipeline.space.relaxation import EdgeWeights, concentration, decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import evaluate_genotype, evaluate_paths
+from pipeline.training.memory import parts, within_memory
 from pipeline.training.params import TrainingParams
+from pipeline.training.stability import Expected
 from pipeline.training.steps import Tally, descend, load_momentum, momentum, sgd
 
 METRICS = (
@@ -39,6 +42,7 @@ METRICS = (
     "cells",
     "channels",
     "parameters",
+    "recoveries",
 )
 """Columns of the last epoch that become a stage's metrics."""
 
@@ -56,13 +60,14 @@ class Supernet:
     """The complete state of warmup, search and growth.
 
     logits: (A, E, O) on the CPU. epoch: epochs done since the start of warmup. temperature: of
-    Gumbel-softmax.
+    Gumbel-softmax. micro_batch: images at a time, fewer than a batch once memory was used up.
     """
 
     network: Network
     optimizer: SGD
     logits: Tensor
     temperature: float
+    micro_batch: int
     epoch: int = 0
 
 
@@ -74,6 +79,7 @@ def snapshot(supernet: Supernet) -> dict[str, Any]:
         "momentum": momentum(supernet.optimizer),
         "logits": supernet.logits,
         "temperature": supernet.temperature,
+        "micro_batch": supernet.micro_batch,
         "epoch": supernet.epoch,
     }
 
@@ -92,6 +98,7 @@ def restored(
         "optimizer": optimizer,
         "logits": saved["logits"],
         "temperature": saved["temperature"],
+        "micro_batch": saved["micro_batch"],
         "epoch": saved["epoch"],
     }
 
@@ -106,12 +113,45 @@ def weight_step(
     gradient_clip: float,
     tally: Tally,
 ) -> None:
-    """Fit the weights of the operations that `edge_weights` runs; the logits stay as they are."""
-    with autocast(batch.device):
-        outputs = supernet.network(batch, edge_weights)
-        loss = F.cross_entropy(outputs, labels)
-    descend(supernet.optimizer, loss, learning_rate=learning_rate, gradient_clip=gradient_clip)
-    tally.add(outputs, labels)
+    """Fit the weights of the operations that `edge_weights` runs; the logits stay as they are.
+
+    Where memory is used up the batch is divided: one step all the same, with the sum of the
+    gradients of its parts, each of which BatchNorm normalises by itself.
+    """
+
+    def step(micro_batch: int) -> tuple[Tensor, list[Tensor]]:
+        outputs = []
+
+        def losses() -> Iterator[Tensor]:
+            for images, targets in parts(batch, labels, micro_batch):
+                with autocast(batch.device):
+                    logits = supernet.network(images, edge_weights)
+                    loss = F.cross_entropy(logits, targets) * (len(targets) / len(labels))
+                outputs.append(logits.detach())
+                yield loss
+
+        norm = descend(
+            supernet.optimizer, losses(), learning_rate=learning_rate, gradient_clip=gradient_clip
+        )
+        return norm, outputs
+
+    (norm, outputs), supernet.micro_batch = within_memory(step, supernet.micro_batch)
+    tally.add(torch.cat(outputs), labels)
+    tally.add_step(norm)
+
+
+def expected(blueprint: Blueprint, images: SearchImages, *, before: float = 0.0) -> Expected:
+    """Return what a phase that searches is measured against.
+
+    before: validation accuracy that it begins with.
+    """
+    return Expected(
+        classes=blueprint.classes,
+        accuracy="validation_accuracy",
+        images=len(images.validation),
+        before=before,
+        edges=blueprint.architectures * len(blueprint.edges),
+    )
 
 
 def describe(
@@ -119,11 +159,17 @@ def describe(
     images: SearchImages,
     draw: Callable[[int], EdgeWeights],
     params: TrainingParams,
+    tally: Tally,
 ) -> Row:
     """Return what is watched at the end of every epoch.
 
-    draw: number of the draw -> edge weights as this epoch's training drew them.
+    draw: number of the draw -> edge weights as this epoch's training drew them. tally: of the
+    epoch's weight steps.
+
+    Raises:
+        TrainingFailedError: something is not finite.
     """
+    trained = tally.row()
     network = supernet.network
     blueprint = network.blueprint
     validation_loss, validation_accuracy = evaluate_paths(network, images.validation, draw, params)
@@ -131,7 +177,10 @@ def describe(
     _, genotype_accuracy = evaluate_genotype(
         network, genotype, images.training, images.validation, params
     )
+    (group,) = supernet.optimizer.param_groups
     return {
+        "epoch": supernet.epoch,
+        **trained,
         "validation_loss": validation_loss,
         "validation_accuracy": validation_accuracy,
         "genotype_accuracy": genotype_accuracy,
@@ -140,4 +189,6 @@ def describe(
         "cells": len(blueprint.cells),
         "channels": blueprint.cells[0].channels,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "learning_rate": group["lr"],
+        "micro_batch": supernet.micro_batch,
     }

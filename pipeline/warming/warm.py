@@ -50,6 +50,7 @@ def start(
         optimizer=sgd(network.parameters(), training),
         logits=logits,
         temperature=1.0,
+        micro_batch=training.batch_size,
     )
 
 
@@ -75,10 +76,11 @@ def epochs(
     training: TrainingParams,
     augmentation: AugmentationParams,
     seed: int,
+    slowdown: float = 1.0,
 ) -> Iterator[Row]:
     """Train the weights; yield a row after each epoch, when `supernet` is the whole state.
 
-    Logits are untouched.
+    Logits are untouched. slowdown: factor on the learning rate.
     """
     blueprint = supernet.network.blueprint
     while supernet.epoch < params.epochs:
@@ -94,28 +96,22 @@ def epochs(
             purpose=("warmup", epoch),
         )
         tally = Tally()
-        learning_rate = params.learning_rate
         for step, (batch, labels) in enumerate(batches):
             done = (supernet.epoch + tally.images / len(images.training)) / params.epochs
-            learning_rate = cosine(params.learning_rate, params.learning_rate_end, done)
+            rate = cosine(params.learning_rate, params.learning_rate_end, done)
             weight_step(
                 supernet,
                 batch,
                 labels,
                 edge_weights=draw("path", step),
-                learning_rate=learning_rate,
+                learning_rate=slowdown * rate,
                 gradient_clip=training.gradient_clip,
                 tally=tally,
             )
         supernet.epoch = epoch
-        loss, accuracy = tally.read()
         yield {
-            "epoch": epoch,
             "phase": "skip" if epoch <= params.skip_epochs else "explore",
-            "train_loss": loss,
-            "train_accuracy": accuracy,
-            **describe(supernet, images, partial(draw, "evaluation"), training),
-            "learning_rate": learning_rate,
+            **describe(supernet, images, partial(draw, "evaluation"), training, tally),
         }
 
 

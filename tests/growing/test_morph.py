@@ -154,7 +154,7 @@ def test_all_new_weights_learn_within_two_steps(kind: Kind, share_logits: bool) 
     for step in range(2):
         images = torch.randn(8, 3, 8, 8, generator=generator(step, "images"))
         loss = grown(images, everything(grown.blueprint)).square().sum()
-        descend(fresh, loss, learning_rate=0.1, gradient_clip=5.0)
+        descend(fresh, [loss], learning_rate=0.1, gradient_clip=5.0)
     for name, parameter in grown.named_parameters():
         if new[name].any():
             assert (parameter != before[name])[new[name]].any(), name

@@ -25,6 +25,7 @@ def small_supernet() -> Supernet:
         optimizer=sgd(network.parameters(), tiny(TrainingParams)),
         logits=torch.randn(2, 5, 4, generator=generator(0, "logits")),
         temperature=1.0,
+        micro_batch=8,
     )
 
 
@@ -49,7 +50,9 @@ def test_a_weight_step_changes_weights_and_leaves_the_architecture_untouched() -
 
 
 def test_the_row_of_an_epoch_has_all_metrics_and_describing_changes_nothing() -> None:
-    supernet = small_supernet()
+    supernet, tally = small_supernet(), Tally()
+    tally.add(torch.zeros(2, 3), torch.tensor([0, 1]))
+    tally.add_step(torch.tensor(0.5))
     weights, logits = snapshot(supernet.network), supernet.logits.clone()
     blueprint = supernet.network.blueprint
     row = describe(
@@ -57,8 +60,10 @@ def test_the_row_of_an_epoch_has_all_metrics_and_describing_changes_nothing() ->
         search_images(),
         lambda number: explore(blueprint, probability=1.0, generator=generator(0, "path", number)),
         tiny(TrainingParams),
+        tally,
     )
-    assert row.keys() >= set(METRICS) - {"train_loss", "train_accuracy"}
+    assert row.keys() >= set(METRICS) - {"recoveries"}
+    assert (row["train_accuracy"], row["gradient_norm"]) == (0.5, 0.5)
     assert row["parameters"] == sum(p.numel() for p in supernet.network.parameters())
     assert (row["cells"], row["channels"]) == (3, 4)
     assert identical(snapshot(supernet.network), weights)

@@ -1,0 +1,46 @@
+"""Where memory is used up: the same step in smaller parts.
+
+The sum of the gradients of the parts of a batch is that of the whole but for rounding, except that
+BatchNorm knows only the images that it sees together: a part is normalised by its own statistics,
+as on several devices, and running statistics see each part in turn.
+"""
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import is_lack_of_memory
+from pipeline.exchange.progress import say
+
+T = TypeVar("T")
+
+
+def within_memory(compute: Callable[[int], T], images: int) -> tuple[T, int]:
+    """Return `compute(images)` and `images`, halved as often as that finds too little memory.
+
+    compute: does nothing lasting before it has all the memory that it needs; begins anew each time.
+    images: how many it may take at a time.
+
+    Raises:
+        MemoryError, RuntimeError: of `compute`, if not even one image at a time fits.
+    """
+    while True:
+        try:
+            return compute(images), images
+        except (MemoryError, RuntimeError) as error:
+            if images == 1 or not is_lack_of_memory(error):
+                raise
+        # Not in the handler: there the error's traceback holds what the attempt had allocated.
+        gc.collect()
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()
+        images = (images + 1) // 2
+        say(f"out of memory: going on with {images} images at a time")
+
+
+def parts(batch: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (N, ...) images and (N,) labels in parts of at most `size` images."""
+    return zip(torch.split(batch, size), torch.split(labels, size), strict=True)

@@ -1,0 +1,170 @@
+"""A phase is taken back where it goes wrong, a bounded number of times."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import TrainingFailedError
+from pipeline.exchange.records import Row
+from pipeline.exchange.resume import Points
+from pipeline.training.loop import Phase, run
+from pipeline.training.stability import Expected
+
+EXPECTED = Expected(classes=10, accuracy="accuracy", images=10**4, edges=28)
+GOOD: Row = {"train_loss": 1.0, "accuracy": 0.5, "share_skip_connect": 0.3}
+
+
+@dataclass
+class State:
+    epoch: int = 0
+
+
+@pytest.fixture
+def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Run a phase whose epochs do as told: (epoch, slowdown) -> row, or an error."""
+    monkeypatch.chdir(tmp_path)
+
+    def attempt(does: Callable[[int, float], Row], *, epochs: int = 4, most: int = 3) -> Any:
+        def rows(state: State, slowdown: float) -> Iterator[Row]:
+            while state.epoch < epochs:
+                row = does(state.epoch + 1, slowdown)
+                state.epoch += 1
+                yield {"epoch": state.epoch, "slowdown": slowdown, **row}
+
+        phase = Phase(
+            begin=State,
+            epochs=rows,
+            snapshot=lambda state: {"epoch": state.epoch},
+            resumed=lambda saved: State(**saved),
+        )
+        state, history = run(
+            phase,
+            Points("search", tmp_path / "points"),
+            epochs=epochs,
+            images=1,
+            expected=EXPECTED,
+            max_recoveries=most,
+        )
+        assert state.epoch == epochs
+        assert [row["epoch"] for row in history] == list(range(1, epochs + 1))
+        return history
+
+    return attempt
+
+
+def failing(at: int, unless: float, **bad: float) -> Callable[[int, float], Row]:
+    """Epochs that are good but for one, until the rates are low enough."""
+
+    def does(epoch: int, slowdown: float) -> Row:
+        if epoch == at and slowdown > unless:
+            if not bad:
+                raise TrainingFailedError("the loss is nan")
+            return {**GOOD, **bad}
+        return GOOD
+
+    return does
+
+
+def test_a_healthy_phase_is_left_alone(attempt: Callable[..., Any]) -> None:
+    history = attempt(lambda *_: GOOD)
+    assert {(row["recoveries"], row["verdict"], row["health"]) for row in history} == {(0, "", 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ({}, "epoch 3: the loss is nan"),
+        ({"train_loss": 1e4}, "epoch 3: exploded (loss 10000.000"),
+        ({"accuracy": 0.1}, "epoch 3: degraded (loss 1.000"),
+        ({"share_skip_connect": 0.99}, "epoch 3: collapsed (loss 1.000"),
+    ],
+)
+def test_an_epoch_that_went_wrong_does_not_count_and_the_rates_are_halved(
+    bad: dict[str, float],
+    reason: str,
+    attempt: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    history = attempt(failing(3, 0.3, **bad))
+    assert [row["recoveries"] for row in history] == [0, 0, 2, 2]
+    assert [row["slowdown"] for row in history] == [1.0, 1.0, 0.25, 0.25]
+    assert {row["verdict"] for row in history} == {""}
+    said = [line for line in capsys.readouterr().out.splitlines() if "of at most 3" in line]
+    assert len(said) == 2
+    assert said[0].startswith(f"search: {reason}")
+    assert said[0].endswith("going on at 0.5 times the learning rates (1 of at most 3 times)")
+
+
+def test_the_first_epoch_begins_anew(attempt: Callable[..., Any]) -> None:
+    history = attempt(failing(1, 0.6))
+    assert [row["slowdown"] for row in history] == [0.5] * 4
+
+
+@pytest.mark.parametrize("bad", [{}, {"train_loss": 1e4}, {"accuracy": 0.1}])
+def test_what_goes_wrong_again_and_again_ends_in_one_clear_line(
+    bad: dict[str, float], attempt: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingFailedError, match=r"^search: epoch 3: .* learning") as caught:
+        attempt(failing(3, 0.0, **bad), most=2)
+    assert "at 0.25 times" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(list((tmp_path / "points").iterdir())) == 2  # what was good is kept
+
+
+def test_an_architecture_that_collapses_nevertheless_is_recorded_not_refused(
+    attempt: Callable[..., Any],
+) -> None:
+    history = attempt(failing(3, 0.0, share_skip_connect=0.99), most=1)
+    assert [row["verdict"] for row in history] == ["", "", "collapsed", ""]
+    assert history[2]["health"] == 0.3
+
+
+def test_no_recovery_is_one_that_a_user_may_want(attempt: Callable[..., Any]) -> None:
+    with pytest.raises(TrainingFailedError, match=r"^search: epoch 2: the loss is nan"):
+        attempt(failing(2, 0.9), most=0)
+
+
+def test_oscillation_halves_the_rates_and_loses_nothing(attempt: Callable[..., Any]) -> None:
+    def swinging(epoch: int, slowdown: float) -> Row:
+        swing = 0.4 * (-1) ** epoch if slowdown == 1.0 else 0.0
+        return {**GOOD, "train_loss": 1.0 + swing}
+
+    history = attempt(swinging, epochs=9)
+    assert [row["slowdown"] for row in history] == [1.0] * 6 + [0.5] * 3
+    assert history[5]["verdict"] == "oscillating"
+    assert [row["recoveries"] for row in history] == [0] * 6 + [1] * 3
+
+
+def test_a_phase_that_was_killed_after_a_recovery_still_knows_of_it(
+    attempt: Callable[..., Any],
+) -> None:
+    def killed(epoch: int, slowdown: float) -> Row:
+        if epoch == 4:
+            raise KeyboardInterrupt
+        return failing(2, 0.6)(epoch, slowdown)
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt(killed)
+    history = attempt(failing(2, 0.6))
+    assert [row["slowdown"] for row in history] == [1.0, 0.5, 0.5, 0.5]
+    assert [row["recoveries"] for row in history] == [0, 1, 1, 1]
+
+
+def test_the_rows_of_a_phase_that_recovered_do_not_depend_on_where_it_was_killed(
+    attempt: Callable[..., Any], tmp_path: Path
+) -> None:
+    whole = attempt(failing(3, 0.3))
+    for path in (tmp_path / "points").iterdir():
+        path.unlink()
+
+    def killed(epoch: int, slowdown: float) -> Row:
+        if slowdown == 0.5:
+            raise KeyboardInterrupt
+        return failing(3, 0.3)(epoch, slowdown)
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt(killed)
+    assert attempt(failing(3, 0.3)) == whole
