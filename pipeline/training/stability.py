@@ -42,6 +42,8 @@ TURN = 0.1
 """...by this fraction of itself."""
 PATIENCE = 10
 IMPROVEMENT = 0.001
+ARRIVED = 0.98
+"""Who stands still there has nothing left to gain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,8 @@ def stagnant(accuracies: Sequence[float]) -> bool:
     """Whether the newest epochs hardly beat the best before them."""
     if len(accuracies) <= PATIENCE:
         return False
-    return max(accuracies[-PATIENCE:]) - max(accuracies[:-PATIENCE]) < IMPROVEMENT
+    best = max(accuracies[:-PATIENCE])
+    return best < ARRIVED and max(accuracies[-PATIENCE:]) - best < IMPROVEMENT
 
 
 def _accuracies(rows: Sequence[Row], expected: Expected) -> list[float]:

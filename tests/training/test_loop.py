@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from pipeline.data.params import AugmentationParams
 from pipeline.errors import TrainingFailedError
 from pipeline.exchange.records import Row
 from pipeline.exchange.resume import Points
+from pipeline.space.params import NetworkParams
 from pipeline.training.loop import Phase, run
+from pipeline.training.params import TrainingParams
 from pipeline.training.stability import Expected
+from pipeline.training.supernet import Supernet, snapshot
+from pipeline.warming import warm
+from pipeline.warming.params import WarmupParams
+from tests.conftest import search_images, tiny
 
+CPU = torch.device("cpu")
 EXPECTED = Expected(classes=10, accuracy="accuracy", images=10**4, edges=28)
 GOOD: Row = {"train_loss": 1.0, "accuracy": 0.5, "share_skip_connect": 0.3}
 
@@ -168,3 +177,50 @@ def test_the_rows_of_a_phase_that_recovered_do_not_depend_on_where_it_was_killed
     with pytest.raises(KeyboardInterrupt):
         attempt(killed)
     assert attempt(failing(3, 0.3)) == whole
+
+
+def test_a_real_phase_whose_weights_explode_recovers_or_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = tiny(TrainingParams, gradient_clip=1e9)
+    images = search_images()
+    spoilt = [2]
+
+    def epochs(supernet: Supernet, slowdown: float) -> Iterator[Row]:
+        for row in warm.epochs(
+            supernet,
+            images,
+            params=tiny(WarmupParams, epochs=4),
+            training=training,
+            augmentation=tiny(AugmentationParams),
+            seed=0,
+            slowdown=slowdown,
+        ):
+            yield row
+            if supernet.epoch in spoilt:  # the next epoch begins with a weight that is no number
+                spoilt.remove(supernet.epoch)
+                supernet.network.head.weight.data[0, 0] = float("nan")
+
+    def begin() -> Supernet:
+        return warm.start(
+            tiny(NetworkParams), training, image_channels=3, classes=3, seed=0, device=CPU
+        )
+
+    supernet, history = run(
+        Phase(
+            begin=begin,
+            epochs=epochs,
+            snapshot=snapshot,
+            resumed=lambda saved: warm.resumed(saved, training, CPU),
+        ),
+        Points("warmup", tmp_path / "points"),
+        epochs=4,
+        images=24,
+        expected=Expected(classes=3),
+        max_recoveries=1,
+    )
+    assert [row["recoveries"] for row in history] == [0, 0, 1, 1]
+    assert history[2]["learning_rate"] < history[1]["learning_rate"] / 2
+    assert all(tensor.isfinite().all() for tensor in supernet.network.state_dict().values())
+    assert "warmup: epoch 3: the loss is nan; going on at 0.5 times" in capsys.readouterr().out

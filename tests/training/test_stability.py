@@ -116,6 +116,7 @@ def test_standing_still_takes_more_than_ten_epochs() -> None:
     assert not stagnant([0.5] * 10)
     assert stagnant([0.5] * 11)
     assert not stagnant([0.5] * 10 + [0.52])
+    assert not stagnant([0.99] * 20)
 
 
 def test_without_a_column_to_watch_only_the_loss_counts() -> None:
