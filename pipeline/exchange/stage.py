@@ -19,7 +19,8 @@ from pipeline.section import Section
 
 ROOT = Path(__file__).resolve().parents[2]
 P = TypeVar("P", bound=Section)
-MEMORY_OR_DISK = 4
+EXHAUSTED = 4
+"""Exit code: memory, disk or device cannot do it now; later, they may."""
 
 
 def _digests() -> dict[Path, str]:
@@ -54,14 +55,18 @@ def run_stage(model: type[P], main: Callable[..., None]) -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
     except (MemoryError, RuntimeError) as error:
-        if not is_lack_of_memory(error):
-            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        sys.stderr.write(f"out of memory: {reason}; free some, or choose a smaller network\n")
-        sys.exit(MEMORY_OR_DISK)
+        if is_lack_of_memory(error):
+            line = f"out of memory: {reason}; free some, or choose a smaller network"
+        elif type(error).__name__ == "AcceleratorError":
+            line = f"the device failed: {reason}; run it again, or elsewhere (ASO_SE_DEVICE)"
+        else:
+            raise
+        sys.stderr.write(f"{line}\n")
+        sys.exit(EXHAUSTED)
     except OSError as error:
         sys.stderr.write(f"{error.filename or arguments[-1]}: {error.strerror or error}\n")
-        sys.exit(MEMORY_OR_DISK if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 1)
+        sys.exit(EXHAUSTED if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 1)
 
 
 def code_in_use() -> dict[str, str]:

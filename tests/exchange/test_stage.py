@@ -1,5 +1,6 @@
 """A stage ends with a code and one line, and never with the result of code that was edited."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,26 @@ def test_a_bug_of_ours_shows_its_traceback(stage: Stage) -> None:
     done = stage("raise RuntimeError('a bug')")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("torch.empty(1 << 50)", r"out of memory: .*can't allocate memory.*; free some, or "),
+        ("raise torch.OutOfMemoryError('CUDA out of memory.')", r"out of memory: CUDA out of "),
+        ("raise MemoryError", r"out of memory: MemoryError; free some, or choose a smaller "),
+        (
+            "raise torch.AcceleratorError('CUDA error: gone')",
+            r"the device failed: CUDA error: gone; ",
+        ),
+    ],
+)
+def test_what_memory_or_a_device_cannot_do_now_is_one_line_and_a_code_of_its_own(
+    stage: Stage, error: str, line: str
+) -> None:
+    done = stage(f"import torch; {error}")
+    assert done.returncode == 4
+    assert re.fullmatch(f"{line}[^\\n]*\\n", done.stderr)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")

@@ -1,11 +1,13 @@
 """Growth is a transaction: it keeps the outputs, and comes back undone where it hurts."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from math import nan
 
 import torch
+from torch import Tensor
 
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint
@@ -216,3 +218,16 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not() -> None:
 def test_a_stage_without_growth_sums_up_to_nothing() -> None:
     events: list[Event] = []
     assert set(summarize(events).values()) == {0}
+
+
+def test_growths_and_roll_backs_leave_no_tensor_behind() -> None:
+    def tensors_after_a_stage(tolerance: float) -> int:
+        params = recipe(tolerance=tolerance, epochs=4)
+        rows = list(run(begin(params), params))
+        assert any("accepted" in row["event"] or "rolled" in row["event"] for row in rows)
+        gc.collect()
+        return sum(issubclass(type(one), Tensor) for one in gc.get_objects())
+
+    for tolerance in (0.99, 0.0):
+        tensors_after_a_stage(tolerance)  # what is made once and kept
+        assert tensors_after_a_stage(tolerance) == tensors_after_a_stage(tolerance)
