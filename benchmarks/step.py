@@ -33,8 +33,9 @@ from pipeline.space.relaxation import (
     initial_logits,
     sample,
 )
+from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import descend, sgd
+from pipeline.training.steps import descend
 
 TRAINING = TrainingParams(
     batch_size=64,
@@ -81,7 +82,7 @@ def path(blueprint: Blueprint, generator: torch.Generator) -> EdgeWeights:
 
 def step(
     network: Network,
-    optimizer: torch.optim.SGD,
+    optimizer: Sgd,
     images: Tensor,
     labels: Tensor,
     weights: EdgeWeights | None,
@@ -130,11 +131,11 @@ def main() -> None:
 
     seconds: dict[str, list[float]] = {"supernet": [], "fixed": []}
     supernet = build(blueprint, generator=generator)
-    optimizer = sgd(supernet.parameters(), TRAINING)
+    optimizer = Sgd.of(supernet.parameters(), TRAINING)
     for pair in range(arguments.pairs + 1):
         weights = path(blueprint, generator)
         fixed = build(blueprint, fixed_genotype(blueprint, weights), generator=generator)
-        fixed_optimizer = sgd(fixed.parameters(), TRAINING)
+        fixed_optimizer = Sgd.of(fixed.parameters(), TRAINING)
         sides = [
             ("supernet", lambda w=weights: step(supernet, optimizer, images, labels, w)),
             ("fixed", lambda f=fixed, o=fixed_optimizer: step(f, o, images, labels, None)),

@@ -27,7 +27,6 @@ from pipeline.searching import search
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import (
     SearchState,
-    adam,
     alternate,
     anneal_rate,
     arch_learning_rate,
@@ -43,8 +42,9 @@ from pipeline.space.relaxation import (
     initial_logits,
     skip_only,
 )
+from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import cosine, sgd
+from pipeline.training.steps import cosine
 from pipeline.training.supernet import SearchImages
 
 LARGEST_DIFFERENCE = 1e-5
@@ -120,9 +120,9 @@ def start(searched: Checkpoint, recipe: Recipe, *, images: int) -> GrowthState:
     return GrowthState(
         search=SearchState(
             network=searched.network,
-            optimizer=sgd(searched.network.parameters(), recipe.training),
+            optimizer=Sgd.of(searched.network.parameters(), recipe.training),
             logits=logits,
-            logit_optimizer=adam(logits, rate),
+            logit_optimizer=Adam(logits, rate),
             temperature=searched.facts["temperature"],
             micro_batch=recipe.training.batch_size,
             anneal_rate=anneal_rate(recipe.search, recipe.training, images),

@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Generator, Tensor
-from torch.optim import SGD, Adam
 
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network, build
+from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import sgd
 
 Channels = Tensor
 """(old channels,) int64: the position of each old channel among the new ones."""
@@ -42,19 +41,17 @@ def grow(
 
 
 def grow_momentum(
-    optimizer: SGD, network: Network, grown: Network, params: TrainingParams, *, added: int | None
-) -> SGD:
+    optimizer: Sgd, network: Network, grown: Network, params: TrainingParams, *, added: int | None
+) -> Sgd:
     """Return an optimiser of the grown network with the momentum of the old weights.
 
     New weights have none.
     """
-    following = sgd(grown.parameters(), params)
-    old = dict(network.named_parameters())
-    new = dict(grown.named_parameters())
+    following = Sgd.of(grown.parameters(), params)
+    old = dict(zip(dict(network.named_parameters()), optimizer.buffers, strict=True))
+    new = dict(zip(dict(grown.named_parameters()), following.buffers, strict=True))
     for name, source, outputs, inputs in _places(network.blueprint, grown.blueprint, new, added):
-        momentum = following.state[new[name]]["momentum_buffer"]
-        past = optimizer.state[old[source]]["momentum_buffer"]
-        momentum.copy_(place(past, momentum, outputs, inputs))
+        new[name].copy_(place(old[source], new[name], outputs, inputs))
     return following
 
 
@@ -64,14 +61,10 @@ def grow_logits(logits: Tensor, optimizer: Adam, fresh: Tensor) -> tuple[Tensor,
     logits: (A, E, O). fresh: (A', E, O), its last A' - A blocks are the new cells' initial logits.
     """
     grown = torch.cat([logits.detach(), fresh[len(logits) :]]).requires_grad_()
-    following = Adam([grown], **{key: optimizer.defaults[key] for key in ("lr", "betas")})
-    past = optimizer.state.get(logits)
-    if past:
-        moments = {
-            key: torch.cat([past[key], torch.zeros_like(fresh[len(logits) :])])
-            for key in ("exp_avg", "exp_avg_sq")
-        }
-        following.state[grown] = {"step": past["step"].clone(), **moments}
+    following = Adam(grown, optimizer.learning_rate)
+    following.mean[: len(logits)] = optimizer.mean
+    following.square[: len(logits)] = optimizer.square
+    following.steps = optimizer.steps.clone()
     return grown, following
 
 

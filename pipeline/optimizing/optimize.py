@@ -22,8 +22,9 @@ from pipeline.space.relaxation import decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.memory import parts, within_memory
+from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine, descend, load_momentum, momentum, sgd
+from pipeline.training.steps import Tally, cosine, descend
 
 
 class AuxiliaryHead(nn.Module):
@@ -54,7 +55,7 @@ class OptimizeState:
     network: Network
     auxiliary: AuxiliaryHead | None
     averaged: AveragedModel | None
-    optimizer: torch.optim.SGD
+    optimizer: Sgd
     micro_batch: int
     epoch: int
     first_epoch: int
@@ -102,7 +103,7 @@ def start(
         network=network,
         auxiliary=auxiliary,
         averaged=averaged,
-        optimizer=sgd(parameters, training),
+        optimizer=Sgd.of(parameters, training),
         micro_batch=training.batch_size,
         epoch=epoch,
         first_epoch=epoch,
@@ -115,7 +116,7 @@ def snapshot(state: OptimizeState) -> dict[str, Any]:
         "network": state.network.state_dict(),
         "auxiliary": state.auxiliary and state.auxiliary.state_dict(),
         "averaged": state.averaged and state.averaged.state_dict(),
-        "momentum": momentum(state.optimizer),
+        "momentum": state.optimizer.buffers,
         "micro_batch": state.micro_batch,
         "epoch": state.epoch,
     }
@@ -126,7 +127,7 @@ def resumed(state: OptimizeState, saved: dict[str, Any]) -> OptimizeState:
     for name in ("network", "auxiliary", "averaged"):
         if saved[name]:
             getattr(state, name).load_state_dict(saved[name])
-    load_momentum(state.optimizer, saved["momentum"])
+    state.optimizer.load(saved["momentum"])
     state.micro_batch = saved["micro_batch"]
     state.epoch = saved["epoch"]
     return state
@@ -158,12 +159,10 @@ def epochs(
             purpose=("optimize", epoch),
         )
         tally = Tally()
-        learning_rate = 0.0
         drop = params.drop_path * done / max(1, params.epochs - 1)
         for number, (batch, labels) in enumerate(batches):
             progress = (done + tally.images / len(images)) / params.epochs
             rate = cosine(params.learning_rate, params.learning_rate_end, progress)
-            learning_rate = slowdown * rate
             weight_step(
                 state,
                 batch,
@@ -172,7 +171,7 @@ def epochs(
                 drop_path=drop,
                 seed=seed,
                 number=number,
-                learning_rate=learning_rate,
+                learning_rate=slowdown * rate,
                 gradient_clip=training.gradient_clip,
                 tally=tally,
             )
@@ -182,7 +181,6 @@ def epochs(
         row: Row = {
             "epoch": epoch,
             **tally.row(),
-            "learning_rate": learning_rate,
             "micro_batch": state.micro_batch,
         }
         if validation is not None:
@@ -229,7 +227,7 @@ def weight_step(
 
     (norm, outputs), state.micro_batch = within_memory(step, state.micro_batch)
     tally.add(torch.cat(outputs), labels)
-    tally.add_step(norm)
+    tally.add_step(norm, learning_rate)
 
 
 def _loss(

@@ -29,11 +29,10 @@ from pipeline.space.relaxation import EdgeWeights, hard_weights, relax, sample, 
 from pipeline.training import supernet
 from pipeline.training.device import autocast
 from pipeline.training.memory import parts, within_memory
+from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine, sgd
+from pipeline.training.steps import Tally, cosine
 from pipeline.training.supernet import SearchImages, Supernet, describe, weight_step
-
-ADAM_BETAS = (0.5, 0.999)  # Liu et al. 2019, section 3.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +44,7 @@ class SearchState(Supernet):
     when an architecture step is due.
     """
 
-    logit_optimizer: torch.optim.Adam
+    logit_optimizer: Adam
     anneal_rate: float
     first_epoch: int
     steps: int = 0
@@ -76,9 +75,9 @@ def start(
         logits = sharpen(logits, none=network.blueprint.none, delta=params.sharpen)
     return SearchState(
         network=network,
-        optimizer=sgd(network.parameters(), training),
+        optimizer=Sgd.of(network.parameters(), training),
         logits=logits,
-        logit_optimizer=adam(logits.requires_grad_(), arch_learning_rate(params, training, images)),
+        logit_optimizer=Adam(logits.requires_grad_(), arch_learning_rate(params, training, images)),
         temperature=params.temperature,
         micro_batch=training.batch_size,
         anneal_rate=anneal_rate(params, training, images),
@@ -89,11 +88,11 @@ def start(
 
 def snapshot(state: SearchState) -> dict[str, Any]:
     """Return the state as tensors, which stay its own, and as what JSON holds."""
-    (group,) = state.logit_optimizer.param_groups
+    adam = state.logit_optimizer
     return {
         **supernet.snapshot(state),
-        "arch_learning_rate": group["lr"],
-        "moments": dict(state.logit_optimizer.state[state.logits]),
+        "arch_learning_rate": adam.learning_rate,
+        "moments": {"mean": adam.mean, "square": adam.square, "steps": adam.steps},
         "anneal_rate": state.anneal_rate,
         "first_epoch": state.first_epoch,
         "steps": state.steps,
@@ -104,9 +103,9 @@ def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.devic
     """Return the state of a snapshot."""
     fields = supernet.restored(saved, training, device)
     logits = fields["logits"].requires_grad_()
-    logit_optimizer = adam(logits, saved["arch_learning_rate"])
-    if saved["moments"]:  # none before the first architecture step
-        logit_optimizer.state[logits] = saved["moments"]
+    logit_optimizer = Adam(logits, saved["arch_learning_rate"])
+    for name, moment in saved["moments"].items():
+        setattr(logit_optimizer, name, moment)
     return SearchState(
         **fields,
         logit_optimizer=logit_optimizer,
@@ -114,14 +113,6 @@ def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.devic
         first_epoch=saved["first_epoch"],
         steps=saved["steps"],
     )
-
-
-def adam(logits: Tensor, learning_rate: float) -> torch.optim.Adam:
-    """Return the optimiser of the logits.
-
-    No weight decay, which would pull every edge back to undecided.
-    """
-    return torch.optim.Adam([logits], lr=learning_rate, betas=ADAM_BETAS)
 
 
 def arch_learning_rate(params: SearchParams, training: TrainingParams, images: int) -> float:
@@ -218,13 +209,13 @@ def alternate(
     tally = Tally()
     for step, (batch, labels) in enumerate(batches(images.training, purpose=(stage, epoch))):
         progress = tally.images / len(images.training)
-        rate = rates[0] + (rates[1] - rates[0]) * progress
+        rate = slowdown * (rates[0] + (rates[1] - rates[0]) * progress)
         weight_step(
             state,
             batch,
             labels,
             edge_weights=draw("path", step),
-            learning_rate=slowdown * rate,
+            learning_rate=rate,
             gradient_clip=training.gradient_clip,
             tally=tally,
         )
@@ -279,10 +270,7 @@ def architecture_step(
         norm = torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)
         if not norm.isfinite():
             raise TrainingFailedError(f"the gradient of the logits is {float(norm)}")
-        (group,) = state.logit_optimizer.param_groups
-        unslowed, group["lr"] = group["lr"], group["lr"] * slowdown
-        state.logit_optimizer.step()
-        group["lr"] = unslowed
+        state.logit_optimizer.step(state.logits.grad, slowdown)
     state.temperature = max(params.temperature_end, state.temperature * state.anneal_rate)
 
 

@@ -7,44 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingFailedError
 from pipeline.exchange.records import Row
-from pipeline.training.params import TrainingParams
-
-
-def sgd(parameters: Iterable[nn.Parameter], params: TrainingParams) -> torch.optim.SGD:
-    """Return SGD with momentum; the learning rate comes with each step.
-
-    The momentum buffers exist from the start: the fused kernel (7 times faster than the loop over
-    thousands of small tensors) crashes where only the sampled operations have gradients and some
-    buffers do not exist yet.
-    """
-    optimizer = torch.optim.SGD(
-        parameters, lr=0.0, momentum=params.momentum, weight_decay=params.weight_decay, fused=True
-    )
-    for parameter in optimizer.param_groups[0]["params"]:
-        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
-
-
-def momentum(optimizer: torch.optim.SGD) -> list[Tensor]:
-    """Return the momentum buffers, in the order of the parameters."""
-    (group,) = optimizer.param_groups
-    return [optimizer.state[parameter]["momentum_buffer"] for parameter in group["params"]]
-
-
-def load_momentum(optimizer: torch.optim.SGD, saved: Iterable[Tensor]) -> None:
-    """Fill the momentum buffers, which keep their memory format: the fused kernel relies on it."""
-    for buffer, value in zip(momentum(optimizer), saved, strict=True):
-        buffer.copy_(value)
+from pipeline.training.optimizers import Sgd
 
 
 def descend(
-    optimizer: torch.optim.SGD,
+    optimizer: Sgd,
     losses: Iterable[Tensor],
     *,
     learning_rate: float,
@@ -56,13 +28,11 @@ def descend(
     Operations that did not run have no gradient: neither momentum nor weight decay touches them.
     Returns the norm before clipping, on the device.
     """
-    (group,) = optimizer.param_groups
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     for loss in losses:
         loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(group["params"], gradient_clip)
-    group["lr"] = learning_rate
-    optimizer.step()
+    norm = nn.utils.clip_grad_norm_(optimizer.parameters, gradient_clip)
+    optimizer.step(learning_rate)
     return norm
 
 
@@ -73,13 +43,17 @@ def cosine(start: float, end: float, progress: float) -> float:
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over the images of an epoch, and over the gradients of its steps, on their device."""
+    """Sums over the images of an epoch, and over the gradients of its steps, on their device.
+
+    learning_rate: of the newest step.
+    """
 
     loss: Tensor | float = 0.0
     correct: Tensor | float = 0.0
     images: int = 0
     gradient_norm: Tensor | float = 0.0
     steps: int = 0
+    learning_rate: float = 0.0
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: (N, K) logits, (N,) labels."""
@@ -88,10 +62,11 @@ class Tally:
         self.correct = self.correct + (logits.argmax(1) == labels).sum()
         self.images += len(labels)
 
-    def add_step(self, gradient_norm: Tensor) -> None:
-        """Count a step: the norm of its gradient before it was clipped."""
+    def add_step(self, gradient_norm: Tensor, learning_rate: float) -> None:
+        """Count a step: the norm of its gradient before it was clipped, its learning rate."""
         self.gradient_norm = self.gradient_norm + gradient_norm
         self.steps += 1
+        self.learning_rate = learning_rate
 
     def read(self) -> tuple[float, float]:
         """Return mean loss (nats) and accuracy; the one copy from the device.
@@ -112,4 +87,5 @@ class Tally:
             "train_loss": loss,
             "train_accuracy": accuracy,
             "gradient_norm": float(self.gradient_norm) / self.steps,
+            "learning_rate": self.learning_rate,
         }

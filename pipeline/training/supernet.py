@@ -13,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import SGD
 
 from pipeline.data.batches import Images
 from pipeline.exchange.records import Row
@@ -24,9 +23,10 @@ from pipeline.space.relaxation import EdgeWeights, concentration, decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import evaluate_genotype, evaluate_paths
 from pipeline.training.memory import parts, within_memory
+from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.stability import Expected
-from pipeline.training.steps import Tally, descend, load_momentum, momentum, sgd
+from pipeline.training.steps import Tally, descend
 
 METRICS = (
     "train_loss",
@@ -64,7 +64,7 @@ class Supernet:
     """
 
     network: Network
-    optimizer: SGD
+    optimizer: Sgd
     logits: Tensor
     temperature: float
     micro_batch: int
@@ -76,7 +76,7 @@ def snapshot(supernet: Supernet) -> dict[str, Any]:
     return {
         "blueprint": supernet.network.blueprint.to_dict(),
         "network": supernet.network.state_dict(),
-        "momentum": momentum(supernet.optimizer),
+        "momentum": supernet.optimizer.buffers,
         "logits": supernet.logits,
         "temperature": supernet.temperature,
         "micro_batch": supernet.micro_batch,
@@ -91,8 +91,8 @@ def restored(
     blueprint = blueprints.from_dict(saved["blueprint"])
     network = build(blueprint, generator=torch.Generator(), device=device)
     network.load_state_dict(saved["network"])
-    optimizer = sgd(network.parameters(), training)
-    load_momentum(optimizer, saved["momentum"])
+    optimizer = Sgd.of(network.parameters(), training)
+    optimizer.load(saved["momentum"])
     return {
         "network": network,
         "optimizer": optimizer,
@@ -137,7 +137,7 @@ def weight_step(
 
     (norm, outputs), supernet.micro_batch = within_memory(step, supernet.micro_batch)
     tally.add(torch.cat(outputs), labels)
-    tally.add_step(norm)
+    tally.add_step(norm, learning_rate)
 
 
 def expected(blueprint: Blueprint, images: SearchImages, *, before: float = 0.0) -> Expected:
@@ -177,7 +177,6 @@ def describe(
     _, genotype_accuracy = evaluate_genotype(
         network, genotype, images.training, images.validation, params
     )
-    (group,) = supernet.optimizer.param_groups
     return {
         "epoch": supernet.epoch,
         **trained,
@@ -189,6 +188,5 @@ def describe(
         "cells": len(blueprint.cells),
         "channels": blueprint.cells[0].channels,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "learning_rate": group["lr"],
         "micro_batch": supernet.micro_batch,
     }

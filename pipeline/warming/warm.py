@@ -20,8 +20,9 @@ from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.network import build
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import EdgeWeights, explore, initial_logits, skip_only
+from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine, sgd
+from pipeline.training.steps import Tally, cosine
 from pipeline.training.supernet import SearchImages, Supernet, describe, restored, weight_step
 from pipeline.warming.params import WarmupParams
 
@@ -47,7 +48,7 @@ def start(
     )
     return Supernet(
         network=network,
-        optimizer=sgd(network.parameters(), training),
+        optimizer=Sgd.of(network.parameters(), training),
         logits=logits,
         temperature=1.0,
         micro_batch=training.batch_size,
@@ -98,13 +99,13 @@ def epochs(
         tally = Tally()
         for step, (batch, labels) in enumerate(batches):
             done = (supernet.epoch + tally.images / len(images.training)) / params.epochs
-            rate = cosine(params.learning_rate, params.learning_rate_end, done)
+            rate = slowdown * cosine(params.learning_rate, params.learning_rate_end, done)
             weight_step(
                 supernet,
                 batch,
                 labels,
                 edge_weights=draw("path", step),
-                learning_rate=slowdown * rate,
+                learning_rate=rate,
                 gradient_clip=training.gradient_clip,
                 tally=tally,
             )

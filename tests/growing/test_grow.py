@@ -65,16 +65,13 @@ def run(state: GrowthState, params: Recipe, seed: int = 0) -> Iterator[Row]:
 
 def whole_state(state: SearchState) -> dict[str, object]:
     """Return copies of all that a growth may touch."""
-    (adam,) = state.logit_optimizer.state.values()
+    adam = state.logit_optimizer
     return {
         "logits": state.logits.detach().clone(),
         "temperature": state.temperature,
         "steps": state.steps,
-        "momentum": [
-            state.optimizer.state[parameter]["momentum_buffer"].clone()
-            for parameter in state.network.parameters()
-        ],
-        "adam": {key: value.clone() for key, value in adam.items()},
+        "momentum": [buffer.clone() for buffer in state.optimizer.buffers],
+        "adam": [moment.clone() for moment in (adam.mean, adam.square, adam.steps)],
     }
 
 

@@ -13,12 +13,12 @@ from pipeline.growing.blueprints import deepen, position, widen
 from pipeline.growing.morph import grow, grow_logits, grow_momentum, spread
 from pipeline.growing.params import Kind
 from pipeline.randomness import generator
-from pipeline.searching.search import adam
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network
 from pipeline.space.relaxation import EdgeWeights, explore, skip_only
+from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import descend, sgd
+from pipeline.training.steps import descend
 from tests.conftest import (
     blueprints,
     costly,
@@ -112,21 +112,17 @@ def test_momentum_stays_with_its_weights_and_new_weights_have_none(
     network = tiny_network(blueprint)
     for kind, factor in growths:
         # Weights that are nowhere 0, and each its own momentum: so every one can be followed.
-        optimizer = sgd(scramble(network).parameters(), params)
+        optimizer = Sgd.of(scramble(network).parameters(), params)
         with torch.no_grad():
-            for parameter in network.parameters():
+            for parameter, momentum in zip(network.parameters(), optimizer.buffers, strict=True):
                 parameter.add_(torch.where(parameter == 0, 1.0, 0.0))
-                optimizer.state[parameter]["momentum_buffer"].copy_(parameter)
+                momentum.copy_(parameter)
         grown = grown_by(network, kind, factor)
         added = position(network.blueprint) if kind == "deepen" else None
         following = grow_momentum(optimizer, network, grown, params, added=added)
-        for parameter in grown.parameters():
-            momentum = following.state[parameter]["momentum_buffer"]
+        for parameter, momentum in zip(grown.parameters(), following.buffers, strict=True):
             assert torch.equal(momentum[momentum != 0], parameter[momentum != 0])
-        buffers = (
-            following.state[parameter]["momentum_buffer"] for parameter in grown.parameters()
-        )
-        kept = torch.cat([momentum[momentum != 0] for momentum in buffers])
+        kept = torch.cat([momentum[momentum != 0] for momentum in following.buffers])
         old = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
         assert torch.equal(kept.sort().values, old.sort().values)
         network = grown
@@ -138,19 +134,19 @@ def test_all_new_weights_learn_within_two_steps(kind: Kind, share_logits: bool) 
     blueprint = tiny_blueprint(share_logits=share_logits)
     params = tiny(TrainingParams, weight_decay=0.0)
     network = scramble(tiny_network(blueprint))
-    optimizer = sgd(network.parameters(), params)
-    for parameter in network.parameters():
-        optimizer.state[parameter]["momentum_buffer"].fill_(1.0)
+    optimizer = Sgd.of(network.parameters(), params)
+    for momentum in optimizer.buffers:
+        momentum.fill_(1.0)
     grown = grown_by(network, kind)
     added = position(blueprint) if kind == "deepen" else None
     marks = grow_momentum(optimizer, network, grown, params, added=added)
     new = {
-        name: marks.state[parameter]["momentum_buffer"] == 0
-        for name, parameter in grown.named_parameters()
+        name: momentum == 0
+        for (name, _), momentum in zip(grown.named_parameters(), marks.buffers, strict=True)
     }
     assert any(mark.any() for mark in new.values())
     before = snapshot(grown)
-    fresh = sgd(grown.train().parameters(), params)
+    fresh = Sgd.of(grown.train().parameters(), params)
     for step in range(2):
         images = torch.randn(8, 3, 8, 8, generator=generator(step, "images"))
         loss = grown(images, everything(grown.blueprint)).square().sum()
@@ -176,29 +172,28 @@ def test_logits_and_their_moments_are_kept_and_new_ones_have_no_past(
     target = deepen(blueprint) if kind == "deepen" else widen(blueprint, 1.5)
     shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
     logits = torch.randn(shape, generator=generator(0, "logits")).requires_grad_()
-    optimizer = adam(logits, 0.25)
-    (logits.square().sum()).backward()
-    optimizer.step()
+    optimizer = Adam(logits, 0.25)
+    optimizer.step(2 * logits.detach())
     fresh = torch.full((target.architectures, *shape[1:]), 9.0)
     grown, following = grow_logits(logits, optimizer, fresh)
     known = len(logits)
     assert grown.shape == fresh.shape
     assert torch.equal(grown[:known], logits)
     assert (grown[known:] == 9).all()
-    for key in ("exp_avg", "exp_avg_sq"):
-        assert torch.equal(following.state[grown][key][:known], optimizer.state[logits][key])
-        assert (following.state[grown][key][known:] == 0).all()
-    assert following.state[grown]["step"] == 1
-    assert following.param_groups[0]["lr"] == 0.25
-    before = logits.detach().clone(), optimizer.state[logits]["exp_avg"].clone()
-    grown.square().sum().backward()
-    following.step()
+    for old, new in ((optimizer.mean, following.mean), (optimizer.square, following.square)):
+        assert torch.equal(new[:known], old)
+        assert (new[known:] == 0).all()
+    assert following.steps == 1
+    assert following.learning_rate == 0.25
+    before = logits.detach().clone(), optimizer.mean.clone()
+    following.step(2 * grown.detach())
     assert torch.equal(logits, before[0])
-    assert torch.equal(optimizer.state[logits]["exp_avg"], before[1])
+    assert torch.equal(optimizer.mean, before[1])
+    assert (optimizer.steps, following.steps) == (1, 2)
 
 
 def test_logits_that_have_not_moved_yet_grow_too() -> None:
     logits = torch.zeros(2, 5, 4, requires_grad=True)
-    grown, following = grow_logits(logits, adam(logits, 0.1), torch.ones(3, 5, 4))
+    grown, following = grow_logits(logits, Adam(logits, 0.1), torch.ones(3, 5, 4))
     assert grown[:, 0, 0].tolist() == [0, 0, 1]
-    assert not following.state
+    assert (following.steps, following.mean.abs().sum()) == (0, 0)

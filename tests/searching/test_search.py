@@ -35,13 +35,12 @@ def test_an_architecture_step_changes_the_logits_and_no_bit_of_the_weights(sampl
     params = tiny(SearchParams, sampling=sampling)
     state = begin(params)
     weights, logits = snapshot(state.network), state.logits.detach().clone()
-    momentum = [entry["momentum_buffer"].clone() for entry in state.optimizer.state.values()]
+    momentum = [buffer.clone() for buffer in state.optimizer.buffers]
     one_architecture_step(state, params)
     assert not torch.equal(state.logits, logits)
     assert identical(snapshot(state.network), weights)
     assert all(parameter.grad is None for parameter in state.network.parameters())
-    for before, entry in zip(momentum, state.optimizer.state.values(), strict=True):
-        assert torch.equal(entry["momentum_buffer"], before)
+    assert all(map(torch.equal, state.optimizer.buffers, momentum))
 
 
 def test_an_architecture_step_whose_path_is_cut_everywhere_moves_nothing() -> None:

@@ -98,7 +98,7 @@ def test_a_rate_that_is_too_fast_stops_at_the_end() -> None:
 
 def test_the_automatic_rate_of_the_logits_reaches_as_far_as_it_is_told() -> None:
     params = tiny(SearchParams, epochs=3, arch_reach=4.0)
-    (group,) = begin(params).logit_optimizer.param_groups
-    assert group["lr"] * architecture_steps(24, 8, 3, 3) == pytest.approx(4.0)
-    (group,) = begin(tiny(SearchParams, arch_learning_rate=0.3)).logit_optimizer.param_groups
-    assert group["lr"] == 0.3
+    rate = begin(params).logit_optimizer.learning_rate
+    assert rate * architecture_steps(24, 8, 3, 3) == pytest.approx(4.0)
+    state = begin(tiny(SearchParams, arch_learning_rate=0.3))
+    assert state.logit_optimizer.learning_rate == 0.3

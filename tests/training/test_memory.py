@@ -16,8 +16,9 @@ from pipeline.searching.params import SearchParams
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import skip_only
 from pipeline.training.memory import parts, within_memory
+from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, descend, sgd
+from pipeline.training.steps import Tally, descend
 from pipeline.training.supernet import weight_step
 from tests.conftest import search_images, tiny
 from tests.test_resume import checkpoint
@@ -135,7 +136,9 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole(size: int) -> None:
     for most in (8, size):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
-        optimizer = sgd(network.parameters(), tiny(TrainingParams, momentum=0.0, weight_decay=0.0))
+        optimizer = Sgd.of(
+            network.parameters(), tiny(TrainingParams, momentum=0.0, weight_decay=0.0)
+        )
         losses = (
             F.cross_entropy(network(some), targets) * (len(targets) / 8)
             for some, targets in parts(images, labels, most)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pipeline.errors import TrainingFailedError
 from pipeline.randomness import generator
 from pipeline.space.relaxation import EdgeWeights, skip_only
+from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine, descend, sgd
+from pipeline.training.steps import Tally, cosine, descend
 from tests.conftest import snapshot, tiny, tiny_network
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
@@ -20,7 +21,7 @@ PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
 @given(st.floats(0.01, 100), st.floats(0.01, 10))
 def test_a_gradient_is_scaled_down_to_the_clip_and_never_up(length: float, clip: float) -> None:
     weights = torch.nn.Parameter(torch.zeros(4))
-    optimizer = sgd([weights], tiny(TrainingParams, **PLAIN))
+    optimizer = Sgd.of([weights], tiny(TrainingParams, **PLAIN))
     loss = weights @ torch.full((4,), length / 2)
     descend(optimizer, [loss], learning_rate=1.0, gradient_clip=clip)
     assert float(weights.detach().norm()) == pytest.approx(min(length, clip), rel=1e-3)
@@ -28,7 +29,7 @@ def test_a_gradient_is_scaled_down_to_the_clip_and_never_up(length: float, clip:
 
 def test_a_step_has_the_learning_rate_that_it_is_given() -> None:
     weights = torch.nn.Parameter(torch.zeros(1))
-    optimizer = sgd([weights], tiny(TrainingParams, **PLAIN))
+    optimizer = Sgd.of([weights], tiny(TrainingParams, **PLAIN))
     for rate in (0.5, 0.25):
         descend(optimizer, [-weights.sum()], learning_rate=rate, gradient_clip=9.0)
     assert weights.item() == 0.75
@@ -36,7 +37,7 @@ def test_a_step_has_the_learning_rate_that_it_is_given() -> None:
 
 def test_a_gradient_is_of_one_loss_only() -> None:
     weights = torch.nn.Parameter(torch.zeros(2))
-    optimizer = sgd([weights], tiny(TrainingParams, **PLAIN))
+    optimizer = Sgd.of([weights], tiny(TrainingParams, **PLAIN))
     for index in (0, 1):
         descend(optimizer, [-weights[index]], learning_rate=1.0, gradient_clip=9.0)
     assert weights.tolist() == [1.0, 1.0]
@@ -45,7 +46,7 @@ def test_a_gradient_is_of_one_loss_only() -> None:
 def test_operations_that_never_ran_keep_their_bits_under_weight_decay_and_have_momentum() -> None:
     network = tiny_network()
     skip = skip_only(network.blueprint)
-    optimizer = sgd(network.parameters(), tiny(TrainingParams, weight_decay=0.5))
+    optimizer = Sgd.of(network.parameters(), tiny(TrainingParams, weight_decay=0.5))
     before = snapshot(network)
     for step in range(3):
         images = torch.randn(4, 3, 8, 8, generator=generator(step, "images"))
@@ -55,8 +56,7 @@ def test_operations_that_never_ran_keep_their_bits_under_weight_decay_and_have_m
     parameters = dict(network.named_parameters())
     idle = {name for name in parameters if "sep_conv" in name or "avg_pool" in name}
     assert idle
-    for name, parameter in parameters.items():
-        momentum = optimizer.state[parameter]["momentum_buffer"]
+    for (name, parameter), momentum in zip(parameters.items(), optimizer.buffers, strict=True):
         assert momentum.shape == parameter.shape
         assert torch.equal(parameter, before[name]) == (name in idle)
         assert bool((momentum == 0).all()) == (name in idle)
@@ -64,7 +64,7 @@ def test_operations_that_never_ran_keep_their_bits_under_weight_decay_and_have_m
 
 def test_operations_that_ran_before_but_not_now_are_moved_by_neither_momentum_nor_decay() -> None:
     network = tiny_network()
-    optimizer = sgd(network.parameters(), tiny(TrainingParams, weight_decay=0.5))
+    optimizer = Sgd.of(network.parameters(), tiny(TrainingParams, weight_decay=0.5))
     images = torch.randn(4, 3, 8, 8, generator=generator(0, "images"))
     blueprint = network.blueprint
     everything = ((tuple(range(len(blueprint.operations))),) * len(blueprint.edges),) * 2
@@ -116,14 +116,14 @@ def test_neither_is_a_loss_whose_gradient_is_not_finite(norm: float) -> None:
     tally = Tally()
     tally.add(torch.zeros(1, 2), torch.tensor([0]))
     for one in (1.0, norm, 2.0):
-        tally.add_step(torch.tensor(one))
+        tally.add_step(torch.tensor(one), 0.1)
     with pytest.raises(TrainingFailedError, match=r"^the gradient is (nan|inf)$"):
         tally.read()
 
 
 def test_the_norm_that_a_step_returns_is_that_before_clipping() -> None:
     weights = torch.nn.Parameter(torch.zeros(4))
-    optimizer = sgd([weights], tiny(TrainingParams, **PLAIN))
+    optimizer = Sgd.of([weights], tiny(TrainingParams, **PLAIN))
     losses = [weights.sum(), 2 * weights.sum()]
     norm = descend(optimizer, losses, learning_rate=1.0, gradient_clip=0.5)
     assert norm.item() == pytest.approx(6.0)

@@ -5,8 +5,9 @@ import torch
 from pipeline.data.batches import evaluation_batches
 from pipeline.randomness import generator
 from pipeline.space.relaxation import explore
+from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, sgd
+from pipeline.training.steps import Tally
 from pipeline.training.supernet import METRICS, Supernet, describe, weight_step
 from tests.conftest import (
     identical,
@@ -22,7 +23,7 @@ def small_supernet() -> Supernet:
     network = tiny_network()
     return Supernet(
         network=network,
-        optimizer=sgd(network.parameters(), tiny(TrainingParams)),
+        optimizer=Sgd.of(network.parameters(), tiny(TrainingParams)),
         logits=torch.randn(2, 5, 4, generator=generator(0, "logits")),
         temperature=1.0,
         micro_batch=8,
@@ -52,7 +53,7 @@ def test_a_weight_step_changes_weights_and_leaves_the_architecture_untouched() -
 def test_the_row_of_an_epoch_has_all_metrics_and_describing_changes_nothing() -> None:
     supernet, tally = small_supernet(), Tally()
     tally.add(torch.zeros(2, 3), torch.tensor([0, 1]))
-    tally.add_step(torch.tensor(0.5))
+    tally.add_step(torch.tensor(0.5), 0.1)
     weights, logits = snapshot(supernet.network), supernet.logits.clone()
     blueprint = supernet.network.blueprint
     row = describe(
