@@ -1,13 +1,20 @@
-"""A sampled search step against a fixed network of the same shape, interleaved in one run.
+"""A step of our search against a fixed network and against the schedules of DARTS and GDAS.
 
-    python benchmarks/step.py [--pairs 12] [--channels 16] [--cells 8] [--nodes 4] [--batch 64]
-    [--size 32]
+    python benchmarks/step.py [--rounds 6] [--channels 16] [--cells 8] [--nodes 4] [--batch 64]
+    [--size 32] [--device cpu]
 
-Each pair draws one path and makes two training steps on the same images (forward, backward,
-clipped update): the supernet along that path, then a network that has only the path's operations,
-a fresh one of the same shape. Everything that a supernet adds (sampling, thousands of idle
-parameters, their optimiser) is in the ratio. Peak memory is measured in a process of its own for
-each. Prints a table and a JSON line.
+All in one run, interleaved, on the same images and, where one is sampled, along the same path:
+
+- `fixed`: a weight step of a network that has only the path's operations: the lower bound.
+- `sampled`: a weight step of the supernet along the same path.
+- `ours`: 4 weight steps along sampled paths, then 1 architecture step that differentiates nothing
+  but the logits.
+- `gdas`: an architecture step with every weight step, both along sampled paths, both with the
+  gradient of all weights (Dong & Yang 2019, as published).
+- `darts`: the same with the mixture of all operations on every edge (Liu et al. 2019, first order).
+
+Seconds are per training image; peak memory is that of a process which does nothing else. Prints a
+table and a JSON line.
 """
 
 import argparse
@@ -16,23 +23,30 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.genotype import Architecture, Gene, Genotype
-from pipeline.space.network import Network, build
-from pipeline.space.params import NetworkParams
+from pipeline.space.network import Network, build, untracked_statistics
+from pipeline.space.params import NetworkParams, OperationName
 from pipeline.space.relaxation import (
     EdgeWeights,
     from_choices,
     hard_weights,
     initial_logits,
+    relax,
     sample,
+    soft_weights,
 )
+from pipeline.training.device import autocast
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import descend
@@ -43,10 +57,11 @@ TRAINING = TrainingParams(
     momentum=0.9,
     weight_decay=3e-4,
     gradient_clip=5.0,
+    max_recoveries=0,
     sampled_paths=1,
     statistics_batches=1,
 )
-OPERATIONS = (
+OPERATIONS: tuple[OperationName, ...] = (
     "none",
     "max_pool_3x3",
     "avg_pool_3x3",
@@ -56,9 +71,93 @@ OPERATIONS = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
+SIDES = ("fixed", "sampled", "ours", "gdas", "darts")
+WEIGHT_STEPS = 4
+"""Of ours, to one architecture step."""
 
 
-def fixed_genotype(blueprint: Blueprint, weights: EdgeWeights) -> Genotype:
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all sides share."""
+
+    blueprint: Blueprint
+    images: Tensor
+    labels: Tensor
+    supernet: Network
+    optimizer: Sgd
+    generator: torch.Generator
+
+    def loss(self, network: Network, weights: EdgeWeights | None) -> Tensor:
+        """Run the network forward on the batch."""
+        with autocast(self.images.device):
+            return F.cross_entropy(network(self.images, weights), self.labels)
+
+    def timed(self, work: Callable[[], object]) -> float:
+        """Return the seconds that some work takes."""
+        began = time.perf_counter()
+        work()
+        if self.images.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    def weight_step(self, network: Network, optimizer: Sgd, weights: EdgeWeights | None) -> float:
+        """Forward, backward, clipped update."""
+        return self.timed(
+            lambda: descend(
+                optimizer, [self.loss(network, weights)], learning_rate=0.01, gradient_clip=5.0
+            )
+        )
+
+    def architecture_step(self, logits: Tensor, weights: EdgeWeights) -> float:
+        """Ours: the gradient of the logits alone, statistics left as they are."""
+
+        def step() -> None:
+            with untracked_statistics(self.supernet):
+                torch.autograd.grad(self.loss(self.supernet, weights), logits)
+
+        return self.timed(step)
+
+    def full_architecture_step(self, weights: EdgeWeights) -> float:
+        """The peers': a whole backward pass, of which only the logits' gradient is used."""
+
+        def step() -> None:
+            self.optimizer.zero_grad()
+            self.loss(self.supernet, weights).backward()  # type: ignore[no-untyped-call]
+
+        return self.timed(step)
+
+
+def round_of(bench: Bench, side: str, logits: Tensor) -> float:
+    """Return seconds per training image of one side, on a path drawn from `logits`."""
+    blueprint, device = bench.blueprint, bench.images.device
+    rows = sample(logits, temperature=1.0, generator=bench.generator)
+    # `none` is redrawn as a skip, so that the fixed network has all edges too.
+    choices = rows.detach().argmax(-1)
+    choices = torch.where(choices == blueprint.none, blueprint.skip, choices)
+    path = from_choices(choices)
+    if side == "fixed":
+        network = build(
+            blueprint, genotype_of(blueprint, path), generator=bench.generator, device=device
+        )
+        optimizer = Sgd.of(network.parameters(), TRAINING)
+        return bench.weight_step(network, optimizer, None) / len(bench.images)
+    gated = EdgeWeights(active=path.active, gates=hard_weights(rows, device).gates)
+    if side == "darts":
+        mixture = soft_weights(
+            relax(logits, temperature=1.0, generator=bench.generator), device=device, dominance=2.0
+        )
+        plain = EdgeWeights(active=mixture.active, gates=mixture.gates.detach())  # type: ignore[union-attr]
+        seconds = bench.weight_step(bench.supernet, bench.optimizer, plain)
+        return (seconds + bench.full_architecture_step(mixture)) / len(bench.images)
+    seconds = bench.weight_step(bench.supernet, bench.optimizer, path)
+    if side == "sampled":
+        return seconds / len(bench.images)
+    if side == "gdas":
+        return (seconds + bench.full_architecture_step(gated)) / len(bench.images)
+    return (seconds + bench.architecture_step(logits, gated) / WEIGHT_STEPS) / len(bench.images)
+
+
+def genotype_of(blueprint: Blueprint, weights: EdgeWeights) -> Genotype:
     """Return the genotype that has exactly the operations of a path, on all edges."""
     architectures = []
     for number, active in enumerate(weights.active):
@@ -69,47 +168,8 @@ def fixed_genotype(blueprint: Blueprint, weights: EdgeWeights) -> Genotype:
     return Genotype(architectures=tuple(architectures))
 
 
-def path(blueprint: Blueprint, generator: torch.Generator) -> EdgeWeights:
-    """Draw a path from fresh logits.
-
-    `none` is redrawn as a skip, so that both networks have all edges.
-    """
-    logits = initial_logits(blueprint, none=-2, skip=1, noise=0.5, generator=generator)
-    drawn = hard_weights(sample(logits, temperature=1.0, generator=generator))
-    choices = torch.tensor(drawn.active).squeeze(-1)
-    return from_choices(torch.where(choices == blueprint.none, blueprint.skip, choices))
-
-
-def step(
-    network: Network,
-    optimizer: Sgd,
-    images: Tensor,
-    labels: Tensor,
-    weights: EdgeWeights | None,
-) -> float:
-    """Make one training step; return its seconds."""
-    began = time.perf_counter()
-    loss = F.cross_entropy(network(images, weights), labels)
-    descend(optimizer, [loss], learning_rate=0.01, gradient_clip=5.0)
-    return time.perf_counter() - began
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, value in (
-        ("pairs", 12),
-        ("channels", 16),
-        ("cells", 8),
-        ("nodes", 4),
-        ("batch", 64),
-        ("size", 32),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument(
-        "--only", choices=("supernet", "fixed"), help="one side, for its peak memory"
-    )
-    arguments = parser.parse_args()
+def bench_of(arguments: argparse.Namespace) -> Bench:
+    """Return images, and a supernet of the size that the arguments say."""
     params = NetworkParams(
         space="darts",
         operations=OPERATIONS,
@@ -127,66 +187,85 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     shape = (arguments.batch, 3, arguments.size, arguments.size)
     images = torch.randn(shape, generator=generator).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(10, (arguments.batch,), generator=generator)
-
-    seconds: dict[str, list[float]] = {"supernet": [], "fixed": []}
-    supernet = build(blueprint, generator=generator)
-    optimizer = Sgd.of(supernet.parameters(), TRAINING)
-    for pair in range(arguments.pairs + 1):
-        weights = path(blueprint, generator)
-        fixed = build(blueprint, fixed_genotype(blueprint, weights), generator=generator)
-        fixed_optimizer = Sgd.of(fixed.parameters(), TRAINING)
-        sides = [
-            ("supernet", lambda w=weights: step(supernet, optimizer, images, labels, w)),
-            ("fixed", lambda f=fixed, o=fixed_optimizer: step(f, o, images, labels, None)),
-        ]
-        for name, run in sides if pair % 2 else reversed(sides):
-            if arguments.only in (None, name):
-                taken = run()
-                if pair:  # the first pair warms up
-                    seconds[name].append(taken)
-    if arguments.only:
-        print(json.dumps({"peak_mib": peak_mib()}))
-        return
-    report(seconds, {side: peak_of(side) for side in seconds}, arguments)
-
-
-def peak_mib() -> float:
-    """Return this process's peak memory in MiB (getrusage would count the parent's before exec)."""
-    (line,) = (
-        line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
+    supernet = build(blueprint, generator=generator, device=arguments.device)
+    return Bench(
+        blueprint=blueprint,
+        images=images.to(arguments.device),
+        labels=torch.randint(10, (arguments.batch,), generator=generator).to(arguments.device),
+        supernet=supernet,
+        optimizer=Sgd.of(supernet.parameters(), TRAINING),
+        generator=generator,
     )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    sizes = {"rounds": 6, "channels": 16, "cells": 8, "nodes": 4, "batch": 64, "size": 32}
+    for name, value in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", choices=SIDES, help="one side, for its peak memory")
+    arguments = parser.parse_args()
+    bench = bench_of(arguments)
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    for number in range(arguments.rounds + 1):
+        logits = initial_logits(
+            bench.blueprint, none=-2, skip=1, noise=0.5, generator=bench.generator
+        ).requires_grad_()
+        drawn = bench.generator.get_state()
+        for side in [arguments.only] if arguments.only else SIDES[:: 1 if number % 2 else -1]:
+            bench.generator.set_state(drawn)  # all along the same path
+            taken = round_of(bench, side, logits)
+            if number:  # the first round warms up
+                seconds[side].append(taken)
+    if arguments.only:
+        print(json.dumps({"peak_mib": peak_mib(arguments.device)}))
+    else:
+        report(seconds, {side: peak_of(side) for side in SIDES}, arguments)
+
+
+def peak_mib(device: str) -> float:
+    """Return the peak memory in MiB of this process, on its device.
+
+    Not from getrusage, which counts the parent's before exec.
+    """
+    if device != "cpu":
+        return torch.accelerator.max_memory_allocated(device) / 2**20
+    status = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in status if "VmHWM" in line)
     return int(line.split()[1]) / 1024
 
 
 def peak_of(side: str) -> float:
     """Return the peak memory in MiB of a process that makes only this side's steps."""
-    command = [sys.executable, *sys.argv, "--only", side, "--pairs", "3"]
+    command = [sys.executable, *sys.argv, "--only", side, "--rounds", "1"]
     return float(json.loads(subprocess.check_output(command))["peak_mib"])
 
 
 def report(
     seconds: dict[str, list[float]], peaks: dict[str, float], arguments: argparse.Namespace
 ) -> None:
-    """Print the table and the JSON line."""
-    ratios = [a / b for a, b in zip(seconds["supernet"], seconds["fixed"], strict=True)]
-    print(f"{'':10}{'median s/step':>15}{'peak MiB':>12}")
-    for side, values in seconds.items():
-        print(f"{side:10}{statistics.median(values):15.3f}{peaks[side]:12.0f}")
-    print(f"ratio supernet / fixed, pair by pair: median {statistics.median(ratios):.3f}")
-    print(
-        json.dumps(
-            {
-                **{k: v for k, v in vars(arguments).items() if k != "only"},
-                "threads": torch.get_num_threads(),
-                "seconds": {side: statistics.median(values) for side, values in seconds.items()},
-                "ratio_median": statistics.median(ratios),
-                "ratio_min": min(ratios),
-                "ratio_max": max(ratios),
-                "peak_mib": peaks,
-            }
-        )
-    )
+    """Print the table and the JSON line; ratios are round by round, their median counts."""
+    medians = {side: statistics.median(values) for side, values in seconds.items()}
+    ratios = {
+        side: statistics.median(a / b for a, b in zip(seconds[side], seconds["ours"], strict=True))
+        for side in SIDES
+    }
+    table = Table("", "ms per training image", "times ours", "peak MiB")
+    for side in SIDES:
+        shown = f"{1000 * medians[side]:.2f}", f"{ratios[side]:.2f}", f"{peaks[side]:.0f}"
+        table.add_row(side, *shown)
+    Console(stderr=True).print(table)
+    document = {
+        **{key: value for key, value in vars(arguments).items() if key != "only"},
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "seconds_per_image": medians,
+        "times_ours": ratios,
+        "peak_mib": peaks,
+    }
+    print(json.dumps(document))
 
 
 if __name__ == "__main__":
