@@ -42,5 +42,9 @@ def within_memory(compute: Callable[[int], T], images: int) -> tuple[T, int]:
 
 
 def parts(batch: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (N, ...) images and (N,) labels in parts of at most `size` images."""
-    return zip(torch.split(batch, size), torch.split(labels, size), strict=True)
+    """Yield (N, ...) images and (N,) labels in equal parts of at most `size` + 1 images.
+
+    One more, as in a batch that took in a last single image: BatchNorm wants no part of one.
+    """
+    count = max(1, -(-(len(labels) - 1) // size))
+    return zip(batch.tensor_split(count), labels.tensor_split(count), strict=True)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.data.params import AugmentationParams
@@ -125,6 +127,18 @@ def test_what_an_attempt_held_is_free_before_the_next() -> None:
         return images
 
     within_memory(compute, 8)
+
+
+@given(st.integers(2, 200), st.integers(2, 64))
+def test_parts_are_all_of_the_batch_and_none_is_a_single_image(count: int, size: int) -> None:
+    batch = torch.arange(count)
+    found = list(parts(batch, batch, size))
+    assert torch.equal(torch.cat([images for images, _ in found]), batch)
+    assert all(2 <= len(images) <= size + 1 for images, _ in found)
+
+
+def test_a_batch_that_took_in_a_last_single_image_is_one_part() -> None:
+    assert len(list(parts(torch.zeros(65), torch.zeros(65), 64))) == 1
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 8, 100])
