@@ -84,4 +84,4 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(Params, main)
+    run_stage(Params, main, together=True)

@@ -94,4 +94,4 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(Params, main)
+    run_stage(Params, main, together=True)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors", "section", "randomness"},
+    {"errors", "section", "randomness", "ranks"},
     {"space", "data"},
     {"exchange", "training"},
     {"warming", "searching", "growing", "optimizing", "deriving", "exporting"},

@@ -265,3 +265,14 @@ def test_a_stage_dies_with_a_killed_dvc_and_goes_on_to_the_same_bytes(rerun: Pro
     assert re.search(r"^growth: goes on after epoch [23] of 4$", output, re.MULTILINE)
     assert {path.name: path.read_bytes() for path in artifacts.iterdir()} == expected
     assert not list((rerun.folder / ".aso-se" / "resume").iterdir())
+
+
+def test_several_processes_train_a_stage_together_and_one_of_them_speaks(rerun: Project) -> None:
+    rerun.environment["ASO_SE_PROCESSES"] = "2"
+    try:
+        output = rerun.run("dvc", "repro", "--force", "--single-item", "search")
+    finally:
+        del rerun.environment["ASO_SE_PROCESSES"]
+    assert re.findall(r"^search (\d)/2", output, re.MULTILINE) == ["1", "2"]
+    assert output.count("one of 2 processes") == 1
+    assert (rerun.folder / "artifacts" / "search" / "genotype.json").exists()

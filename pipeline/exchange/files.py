@@ -3,13 +3,18 @@
 import os
 from pathlib import Path
 
+from pipeline.ranks import is_first
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` durably: a temporary file beside `path`, fsync, rename, fsync of the folder.
 
     A reader sees the old file or the new one, never a part; on a full disk the old one survives. A
-    new inode each time, so that a hard link from DVC's cache is never written through.
+    new inode each time, so that a hard link from DVC's cache is never written through. Of several
+    processes that train together only the first writes.
     """
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:

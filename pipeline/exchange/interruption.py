@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
+from pipeline import ranks
+
 INTERRUPTED = 75
 """Exit code (EX_TEMPFAIL): nothing is wrong, run it again."""
 
@@ -65,7 +67,9 @@ def _end_with(parent: int) -> None:
     else:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     # The parent may have ended before: then another process, of another session, has adopted us.
-    if os.getppid() != parent or os.getsid(parent) != os.getsid(0):
+    # (torchrun starts each of its processes in a session of its own.)
+    adopted = ranks.count() == 1 and os.getsid(parent) != os.getsid(0)
+    if os.getppid() != parent or adopted:
         os.kill(os.getpid(), signal.SIGTERM)
 
 

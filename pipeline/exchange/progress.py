@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.exchange.interruption import if_interrupted
 from pipeline.exchange.records import Row, write_history
+from pipeline.ranks import is_first
 
 PROGRESS = Path(".aso-se/progress")
 
@@ -36,8 +37,9 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Print one line."""
-    console.print(text, markup=False)
+    """Print one line; of several processes that train together only the first does."""
+    if is_first():
+        console.print(text, markup=False)
 
 
 def watch(
@@ -59,7 +61,9 @@ def watch(
         TimeRemainingColumn(),
         TextColumn("{task.fields[last]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, disable=not (console.is_terminal and is_first())
+    ) as progress:
         task = progress.add_task(name, total=epochs, completed=len(done), last="")
         began = time.perf_counter()
         for row in rows:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline import ranks
 from pipeline.errors import CheckpointError
 from pipeline.exchange.checkpoint import decode, encode
 from pipeline.exchange.files import write_atomically
@@ -69,11 +70,14 @@ class Points:
             path = self.folder / f"{len(done):05}.safetensors"
             write_atomically(path, encode(tensors, facts))
             for old in sorted(self.folder.glob("*.safetensors"))[:-KEPT_POINTS]:
-                old.unlink()
+                if ranks.is_first():
+                    old.unlink()
             yield row
 
     def remove(self) -> None:
         """Remove them: the stage has succeeded."""
+        if not ranks.is_first():
+            return
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -95,7 +99,8 @@ def machine() -> str:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     named = os.environ.get("ASO_SE_DEVICE", "auto").partition(":")[0]
     kind = accelerator or "cpu" if named in {"", "auto"} else named
-    return f"torch {torch.__version__}, {kind}, {torch.get_num_threads()} threads"
+    processes = f", {ranks.count()} processes" if ranks.count() > 1 else ""
+    return f"torch {torch.__version__}, {kind}, {torch.get_num_threads()} threads{processes}"
 
 
 def _root() -> Path:

@@ -8,12 +8,14 @@ the new hash would be recorded with the old code's result; such a stage refuses 
 
 import errno
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.errors import AsoSeError, CodeChangedError, is_lack_of_memory
+from pipeline import ranks
+from pipeline.errors import AsoSeError, CodeChangedError, DeviceError, is_lack_of_memory
 from pipeline.exchange.params import PARAMS_FILE, read_params
 from pipeline.section import Section
 
@@ -35,8 +37,10 @@ def _digests() -> dict[Path, str]:
 _AT_START = _digests()
 
 
-def run_stage(model: type[P], main: Callable[..., None]) -> None:
+def run_stage(model: type[P], main: Callable[..., None], *, together: bool = False) -> None:
     """Run `main(params, *paths)` with the sections of `model` and the paths of the command line.
+
+    together: whether several processes may do it, as many as `ASO_SE_PROCESSES` says.
 
     An error that a user can put right becomes one line and its exit code; a wrong command line
     exits with 2.
@@ -48,6 +52,8 @@ def run_stage(model: type[P], main: Callable[..., None]) -> None:
         sys.stderr.write(f"usage: python -m stages.{Path(sys.argv[0]).stem} {usage}\n")
         sys.exit(2)
     try:
+        if together and ranks.count() == 1:
+            _become_several(os.environ.get("ASO_SE_PROCESSES", "1"))
         params = read_params(model)
         main(params, *map(Path, arguments))
         _require_unchanged(model, params)
@@ -67,6 +73,22 @@ def run_stage(model: type[P], main: Callable[..., None]) -> None:
     except OSError as error:
         sys.stderr.write(f"{error.filename or arguments[-1]}: {error.strerror or error}\n")
         sys.exit(EXHAUSTED if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 1)
+
+
+def _become_several(processes: str) -> None:
+    """Run this command again, under torchrun, unless one process is enough; do not return.
+
+    Raises:
+        DeviceError: that is no number of processes.
+    """
+    if not processes.isdecimal() or processes == "0":
+        raise DeviceError(
+            f"ASO_SE_PROCESSES={processes}: expected a number of processes, 1 or more"
+        )
+    if processes != "1":
+        torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        stage = ["-m", f"stages.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+        os.execv(sys.executable, [sys.executable, "-m", *torchrun, *stage])  # noqa: S606
 
 
 def code_in_use() -> dict[str, str]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pipeline import ranks
 from pipeline.data.batches import Images, training_batches
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint
@@ -25,6 +26,7 @@ from pipeline.training.memory import parts, within_memory
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine, descend
+from pipeline.training.together import one_batch, share
 
 
 class AuxiliaryHead(nn.Module):
@@ -158,10 +160,11 @@ def epochs(
             seed=seed,
             purpose=("optimize", epoch),
         )
-        tally = Tally()
+        tally, seen = Tally(), 0
         drop = params.drop_path * done / max(1, params.epochs - 1)
         for number, (batch, labels) in enumerate(batches):
-            progress = (done + tally.images / len(images)) / params.epochs
+            progress = (done + seen / len(images)) / params.epochs
+            seen += len(labels)
             rate = cosine(params.learning_rate, params.learning_rate_end, progress)
             weight_step(
                 state,
@@ -202,15 +205,18 @@ def weight_step(
     gradient_clip: float,
     tally: Tally,
 ) -> None:
-    """Fit the weights, in parts where memory is used up.
+    """Fit the weights, in parts where memory is used up; of several processes each takes a share.
 
     drop_path: probability of dropping an operation's output. number: of the step in its epoch.
     """
+    batch, labels, total = share(batch, labels)
 
     def step(micro_batch: int) -> tuple[Tensor, list[Tensor]]:
         outputs = []
         source = generator(
-            seed, "optimize", "drop_path", state.epoch + 1, number, device=batch.device
+            *(seed, "optimize", "drop_path", state.epoch + 1, number),
+            *([ranks.number()] if ranks.number() else []),
+            device=batch.device,
         )
         path = DropPath(probability=drop_path, generator=source) if drop_path else None
 
@@ -218,7 +224,7 @@ def weight_step(
             for images, targets in parts(batch, labels, micro_batch):
                 logits, loss = _loss(state, images, targets, params=params, drop_path=path)
                 outputs.append(logits.detach())
-                yield loss * (len(targets) / len(labels))
+                yield loss * (len(targets) / total)
 
         norm = descend(
             state.optimizer, losses(), learning_rate=learning_rate, gradient_clip=gradient_clip
@@ -238,7 +244,7 @@ def _loss(
     params: OptimizeParams,
     drop_path: DropPath | None,
 ) -> tuple[Tensor, Tensor]:
-    with autocast(batch.device):
+    with autocast(batch.device), one_batch():
         outputs = state.network.trunk(batch, drop_path=drop_path)
         logits = state.network.classify(outputs[-1])
         loss = F.cross_entropy(logits, labels, label_smoothing=params.label_smoothing)

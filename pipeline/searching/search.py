@@ -33,6 +33,7 @@ from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine
 from pipeline.training.supernet import SearchImages, Supernet, describe, weight_step
+from pipeline.training.together import add_up, one_batch, share
 
 
 @dataclass(slots=True, kw_only=True)
@@ -206,9 +207,10 @@ def alternate(
     )
     held_out = _endless(images, batches, stage, epoch)
     draw = partial(_draw, state, params=params, seed=seed, stage=stage, epoch=epoch)
-    tally = Tally()
+    tally, seen = Tally(), 0
     for step, (batch, labels) in enumerate(batches(images.training, purpose=(stage, epoch))):
-        progress = tally.images / len(images.training)
+        progress = seen / len(images.training)
+        seen += len(labels)
         rate = slowdown * (rates[0] + (rates[1] - rates[0]) * progress)
         weight_step(
             state,
@@ -252,11 +254,12 @@ def architecture_step(
         TrainingFailedError: the gradient is not finite.
     """
     edge_weights = _relaxed(state, params, source, gradient=batch.device)
+    batch, labels, total = share(batch, labels)
 
     def gradient(images: Tensor, targets: Tensor) -> Tensor | None:
-        with autocast(batch.device), untracked_statistics(state.network):
+        with autocast(batch.device), untracked_statistics(state.network), one_batch():
             logits = state.network(images, edge_weights)
-            loss = F.cross_entropy(logits, targets) * (len(targets) / len(labels))
+            loss = F.cross_entropy(logits, targets) * (len(targets) / total)
         (found,) = torch.autograd.grad(loss, state.logits, retain_graph=True, allow_unused=True)
         return found
 
@@ -267,6 +270,7 @@ def architecture_step(
     found, state.micro_batch = within_memory(gradients, state.micro_batch)
     if found:  # else every operation drawn is `none`, nothing ran
         state.logits.grad = torch.stack(found).sum(0)
+        add_up([state.logits.grad])
         norm = torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)
         if not norm.isfinite():
             raise TrainingFailedError(f"the gradient of the logits is {float(norm)}")

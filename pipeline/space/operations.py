@@ -5,6 +5,7 @@ Each takes (N, C, H, W) and returns (N, C, ceil(H / stride), ceil(W / stride)), 
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ class BatchNorm(nn.Module):
 
     momentum = 0.1
     epsilon = 1e-5
+    total: ClassVar[Callable[[Tensor], Tensor] | None] = None
+    """Sum over several processes that each have a part of the batch, differentiable; else None."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,6 +35,8 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch while training, by the running statistics in evaluation mode."""
+        if self.training and BatchNorm.total is not None:
+            return self._normalise_part(x, BatchNorm.total)
         known = self.track or not self.training
         return F.batch_norm(
             x,
@@ -43,6 +48,27 @@ class BatchNorm(nn.Module):
             momentum=self.momentum,
             eps=self.epsilon,
         )
+
+    def _normalise_part(self, x: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+        """Normalise by the statistics of a batch of which `x` is a part.
+
+        Sums are of what differs from the running mean, or rounding would eat the variance.
+        """
+        wide, shift = x.float(), self.running_mean.detach().clone()
+        centred = wide - shift[:, None, None]
+        images = x.new_full((1,), x.numel() / x.shape[1], dtype=torch.float32)
+        sums = torch.cat([centred.sum((0, 2, 3)), centred.square().sum((0, 2, 3)), images])
+        first, second, count = torch.split(total(sums), [x.shape[1], x.shape[1], 1])
+        mean = first / count
+        variance = second / count - mean.square()
+        if self.track:
+            with torch.no_grad():
+                self.running_mean.lerp_(shift + mean, self.momentum)
+                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = self.weight * (variance + self.epsilon).rsqrt()
+        shifted = (centred - mean[:, None, None]) * scale[:, None, None]
+        normalised: Tensor = (shifted + self.bias[:, None, None]).to(x.dtype)
+        return normalised
 
 
 def convolution(

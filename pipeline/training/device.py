@@ -5,13 +5,16 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from pipeline import ranks
 from pipeline.errors import DeviceBusyError, DeviceError
 from pipeline.exchange.progress import say
+from pipeline.training.together import meet
 
 
 def choose_device() -> torch.device:
     """Return the device that `ASO_SE_DEVICE` names, and say which it is.
 
+    Of several processes that train together each takes its own, and they wait for each other.
     Without a name, or with `auto`, the accelerator with the most free memory; the CPU where there
     is none, or none that can be used now.
 
@@ -20,12 +23,17 @@ def choose_device() -> torch.device:
         DeviceBusyError: it does, and others hold it.
     """
     named = os.environ.get("ASO_SE_DEVICE") or "auto"
+    kind = torch.accelerator.current_accelerator(check_available=True)
+    if ranks.count() > 1:
+        named = f"{kind}:{os.environ['LOCAL_RANK']}" if kind and named == "auto" else "cpu"
     try:
         device = _roomiest() if named == "auto" else _opened(named)
     except DeviceError as error:
         raise type(error)(f"ASO_SE_DEVICE={named}: {error}") from None
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    say(f"on {device}{threads}")
+    processes = f", one of {ranks.count()} processes" if ranks.count() > 1 else ""
+    say(f"on {device}{threads}{processes}")
+    meet(device)
     return device
 
 

@@ -18,6 +18,7 @@ from pipeline.training.device import autocast
 from pipeline.training.memory import within_memory
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally
+from pipeline.training.together import is_mine
 
 
 @torch.no_grad()
@@ -27,8 +28,9 @@ def evaluate(network: Network, images: Images, batch_size: int) -> tuple[float, 
     def tallied(size: int) -> Tally:
         tally = Tally()
         with autocast(images.pixels.device):
-            for batch, labels in evaluation_batches(images, size):
-                tally.add(network(batch), labels)
+            for number, (batch, labels) in enumerate(evaluation_batches(images, size)):
+                if is_mine(number):
+                    tally.add(network(batch), labels)
         return tally
 
     training = network.training
@@ -51,7 +53,7 @@ def evaluate_paths(
         tally = Tally()
         with autocast(images.pixels.device), untracked_statistics(network):
             for number, (batch, labels) in enumerate(evaluation_batches(images, size)):
-                for path in range(params.sampled_paths):
+                for path in range(params.sampled_paths if is_mine(number) else 0):
                     tally.add(network(batch, draw(number * params.sampled_paths + path)), labels)
         return tally
 

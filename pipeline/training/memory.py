@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from pipeline import ranks
 from pipeline.errors import is_lack_of_memory
 from pipeline.exchange.progress import say
 
@@ -25,13 +26,15 @@ def within_memory(compute: Callable[[int], T], images: int) -> tuple[T, int]:
     images: how many it may take at a time.
 
     Raises:
-        MemoryError, RuntimeError: of `compute`, if not even one image at a time fits.
+        MemoryError, RuntimeError: of `compute`, if not even one image at a time fits; at once where
+            several processes train together.
     """
     while True:
         try:
             return compute(images), images
         except (MemoryError, RuntimeError) as error:
-            if images == 1 or not is_lack_of_memory(error):
+            # Of several processes the others would wait for this one's part for ever.
+            if images == 1 or ranks.count() > 1 or not is_lack_of_memory(error):
                 raise
         # Not in the handler: there the error's traceback holds what the attempt had allocated.
         gc.collect()

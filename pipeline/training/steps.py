@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import TrainingFailedError
 from pipeline.exchange.records import Row
 from pipeline.training.optimizers import Sgd
+from pipeline.training.together import add_up
 
 
 def descend(
@@ -31,6 +33,7 @@ def descend(
     optimizer.zero_grad()
     for loss in losses:
         loss.backward()  # type: ignore[no-untyped-call]
+    add_up([one.grad for one in optimizer.parameters if one.grad is not None])
     norm = nn.utils.clip_grad_norm_(optimizer.parameters, gradient_clip)
     optimizer.step(learning_rate)
     return norm
@@ -74,7 +77,10 @@ class Tally:
         Raises:
             TrainingFailedError: the loss or a gradient is not finite.
         """
-        loss, accuracy = float(self.loss) / self.images, float(self.correct) / self.images
+        sums = torch.tensor([float(self.loss), float(self.correct), self.images]).double()
+        add_up([sums])
+        total, correct, images = sums.tolist()
+        loss, accuracy = total / images, correct / images
         for name, value in (("loss", loss), ("gradient", float(self.gradient_norm))):
             if not isfinite(value):
                 raise TrainingFailedError(f"the {name} is {value}")

@@ -27,6 +27,7 @@ from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.stability import Expected
 from pipeline.training.steps import Tally, descend
+from pipeline.training.together import one_batch, share
 
 METRICS = (
     "train_loss",
@@ -116,17 +117,19 @@ def weight_step(
     """Fit the weights of the operations that `edge_weights` runs; the logits stay as they are.
 
     Where memory is used up the batch is divided: one step all the same, with the sum of the
-    gradients of its parts, each of which BatchNorm normalises by itself.
+    gradients of its parts, each of which BatchNorm normalises by itself. Of several processes each
+    takes a share of the batch, and BatchNorm sees all of it.
     """
+    batch, labels, total = share(batch, labels)
 
     def step(micro_batch: int) -> tuple[Tensor, list[Tensor]]:
         outputs = []
 
         def losses() -> Iterator[Tensor]:
             for images, targets in parts(batch, labels, micro_batch):
-                with autocast(batch.device):
+                with autocast(batch.device), one_batch():
                     logits = supernet.network(images, edge_weights)
-                    loss = F.cross_entropy(logits, targets) * (len(targets) / len(labels))
+                    loss = F.cross_entropy(logits, targets) * (len(targets) / total)
                 outputs.append(logits.detach())
                 yield loss
 

@@ -96,9 +96,10 @@ def epochs(
             seed=seed,
             purpose=("warmup", epoch),
         )
-        tally = Tally()
+        tally, seen = Tally(), 0
         for step, (batch, labels) in enumerate(batches):
-            done = (supernet.epoch + tally.images / len(images.training)) / params.epochs
+            done = (supernet.epoch + seen / len(images.training)) / params.epochs
+            seen += len(labels)
             rate = slowdown * cosine(params.learning_rate, params.learning_rate_end, done)
             weight_step(
                 supernet,
