@@ -1,9 +1,6 @@
 """What every flow needs to know: where the project is, and how a user's mistake is told."""
 
-import os
-import socket
 from collections.abc import Callable
-from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
@@ -13,6 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from pipeline.errors import AsoSeError
+from pipeline.running.lock import signature
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,10 +27,7 @@ def project() -> Path:
 
 def holder() -> str:
     """Return one line that says who this run is."""
-    since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return (
-        f"flow run '{flow_run.name}' (pid {os.getpid()} on {socket.gethostname()}, since {since})"
-    )
+    return signature(f"flow run '{flow_run.name}'")
 
 
 def say_waiting(other: str) -> None:

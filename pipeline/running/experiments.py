@@ -104,7 +104,7 @@ def _call(folder: Path, *command: str) -> str:
     done = subprocess.run(  # noqa: S603 - our own commands, no shell
         command,
         cwd=folder,
-        env=environment_of_dvc({}),
+        env=environment_of_dvc(folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

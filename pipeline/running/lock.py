@@ -5,9 +5,21 @@ server outlives a killed process by minutes.
 """
 
 import fcntl
+import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+
+LOCK = Path(".aso-se/lock")
+"""Of a working tree: whoever runs DVC in it holds this, and so does that DVC."""
+
+
+def signature(name: str) -> str:
+    """Return one line that tells others which run holds a lock."""
+    since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return f"{name} (pid {os.getpid()} on {socket.gethostname()}, since {since})"
 
 
 @contextmanager

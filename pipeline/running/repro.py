@@ -14,11 +14,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import Literal, Self
 
 from pipeline.errors import RunError
 from pipeline.running.redaction import hide
@@ -32,6 +32,7 @@ HEADERS: dict[Fate, re.Pattern[str]] = {
 }
 """The line with which DVC 3 begins each stage."""
 EXIT_CODE = re.compile(r"^ERROR: failed to reproduce .* exited with (-?\d+)$")
+SITE_CACHE = Path(".dvc/tmp/site-cache")
 END = -1
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 7.0
@@ -82,11 +83,14 @@ class Repro:
         environment: Mapping[str, str] | None = None,
         lock: int | None = None,
         stop: threading.Event | None = None,
+        shown: bool = False,
     ) -> None:
         """Prepare to run `dvc repro` with `arguments`; `start` starts it.
 
         environment: what is added to this process's. lock: a descriptor that the child inherits, so
-        that it holds the lock as long as it lives. stop: ends the run when it is set.
+        that it holds the lock as long as it lives. stop: ends the run when it is set. shown: stdout
+        goes where this process's own goes, a terminal with progress bars perhaps; only stderr is
+        read then, and `stage` stays None.
         """
         self.tree = tree
         self.stage: Observed | None = None
@@ -94,9 +98,10 @@ class Repro:
         self.moment = time.monotonic()
         self.deadline = float("inf")
         self._command = [sys.executable, "-m", "dvc", "repro", *arguments]
-        self._environment = environment_of_dvc(environment or {})
+        self._environment = environment_of_dvc(tree, environment or {})
         self._lock = () if lock is None else (lock,)
         self._stop = stop or threading.Event()
+        self._stdout = None if shown else subprocess.PIPE
 
     def __enter__(self) -> Self:
         """Start DVC."""
@@ -120,14 +125,14 @@ class Repro:
             cwd=self.tree,
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._stdout,
             stderr=subprocess.PIPE,
             process_group=0,
             pass_fds=self._lock,
         )
         self._arrived: queue.Queue[Line] = queue.Queue()
         self._reader = threading.Thread(
-            target=_read_both, args=(self._process, self._arrived), daemon=True
+            target=_read_pipes, args=(self._process, self._arrived), daemon=True
         )
         self._reader.start()
         self._lines = self._read()
@@ -136,6 +141,11 @@ class Repro:
     def succeeded(self) -> bool:
         """Whether DVC has ended, with success."""
         return self._process.returncode == 0
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal has ended DVC itself."""
+        return (self._process.returncode or 0) < 0
 
     @property
     def ended(self) -> bool:
@@ -158,6 +168,12 @@ class Repro:
                     self.stage = Observed(found[1], fate, line.moment)
                     return
             if line.text:
+                yield line
+
+    def last_lines(self) -> Iterator[Line]:
+        """Yield what was said after `lines` was left, once all has ended."""
+        while not self._arrived.empty():
+            if (line := self._arrived.get()).text:
                 yield line
 
     def end(self) -> None:
@@ -212,30 +228,36 @@ def bound_to_this(command: list[str]) -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("bound.py")), str(os.getpid()), *command]
 
 
-def environment_of_dvc(added: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment where DVC finds this interpreter and lines come as they are made."""
+def environment_of_dvc(tree: Path, added: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return an environment where DVC finds this interpreter and lines come as they are made.
+
+    DVC keeps hashes and links of a tree in pickles, by default in a folder that all users of the
+    machine can write; they go to the tree itself. Without them DVC hashes once more, nothing else.
+    """
     here = str(Path(sys.executable).parent)
     return {
         **os.environ,
         "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
         "DVC_NO_ANALYTICS": "1",
-        **added,
+        "DVC_SITE_CACHE_DIR": os.environ.get(
+            "DVC_SITE_CACHE_DIR", str(tree.absolute() / SITE_CACHE)
+        ),
+        **(added or {}),
     }
 
 
-def _read_both(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]") -> None:
-    """Hand on the lines of both pipes as they arrive, and one of level END behind them.
+def _read_pipes(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]") -> None:
+    """Hand on the lines of the pipes as they arrive, and one of level END behind them.
 
     In a thread, for whoever uses the lines may be slow, and what came to one pipe meanwhile could
     not be told from what came before or after it to the other.
     """
-    assert process.stdout
-    assert process.stderr
-    rests: dict[IO[bytes], bytes] = {process.stdout: b"", process.stderr: b""}
-    with process.stdout, process.stderr, selectors.DefaultSelector() as selector:
+    rests = {pipe: b"" for pipe in (process.stdout, process.stderr) if pipe}
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
         for pipe in rests:
-            selector.register(pipe, selectors.EVENT_READ)
+            selector.register(stack.enter_context(pipe), selectors.EVENT_READ)
         while selector.get_map():
             ready = {key.fileobj for key, _ in selector.select()}
             for pipe in [pipe for pipe in rests if pipe in ready]:
