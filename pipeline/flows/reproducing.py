@@ -15,13 +15,12 @@ from pipeline.flows.project import holder, in_one_line, project, say_waiting
 from pipeline.flows.remote import push_outputs, require_remote
 from pipeline.flows.stages import GIVEN_UP, STOPPED, OnEpoch, Outcome, follow_all, not_reached
 from pipeline.running.graph import read_graph
-from pipeline.running.lock import hold
+from pipeline.running.lock import LOCK, hold
+from pipeline.running.mending import mend
 from pipeline.running.overrides import compose
 from pipeline.running.params_file import use_params
 from pipeline.running.repro import Repro, StoppedError
 from pipeline.running.results import read_metrics
-
-LOCK = Path(".aso-se/lock")
 
 
 class GivenUpError(RunError):
@@ -84,6 +83,8 @@ def reproduced(
     if push:
         require_remote(tree)
     with hold(tree / LOCK, holder(), waiting=say_waiting) as lock:
+        for line in mend(tree):
+            get_run_logger().warning(line)
         if kept := use_params(tree, text):
             get_run_logger().info("%s: the params.yaml that was edited by hand", kept.name)
         run_dvc(tree, key=key, force=force, hours=hours, lock=lock)

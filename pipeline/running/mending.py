@@ -1,0 +1,136 @@
+"""Mend what a killed DVC leaves in a tree, so that the next run needs no hand.
+
+DVC 3 writes some of its own files in place. A kill in between leaves a part, and every later
+`dvc repro` stops at it:
+
+- `.dvc/tmp/rwlock`, JSON that names the process which runs a stage. One that was killed is still
+  named; DVC notices, except when its number belongs to another process by now, or to a zombie.
+- `dvc.lock`. What was recorded since the last commit DVC finds again in its run cache.
+- its databases of hashes and links, which bear kills but not a full disk or a power cut.
+
+The outputs and the cache need nothing: DVC renames whole files into place, and what is missing or
+changed it restores or runs again.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing, suppress
+from itertools import chain
+from pathlib import Path
+
+import psutil
+
+from pipeline.errors import RunError
+from pipeline.exchange.files import write_atomically
+from pipeline.running.lock import hold
+from pipeline.running.recorded import DVC_LOCK, read_outputs
+from pipeline.running.repro import SITE_CACHE
+
+DVC_STATE = Path(".dvc/tmp")
+DAMAGED = Path(".aso-se/dvc.lock.damaged")
+
+
+class _BusyError(Exception):
+    """Another DVC command is at work."""
+
+
+def mend(tree: Path) -> list[str]:
+    """Mend what can be mended; return a line about each thing. The caller holds the tree's LOCK.
+
+    Raises:
+        RunError: a DVC that was not started through us runs a stage here; or `dvc.lock` holds a
+            merge conflict, which only a person can decide.
+    """
+    if not (tree / ".dvc").is_dir():
+        return []
+    _require_no_conflict(tree)
+    # While another command has DVC's own lock, what looks broken may be half written.
+    with suppress(_BusyError), hold(tree / DVC_STATE / "lock", str(os.getpid()), waiting=_leave):
+        return [*_mend_rwlock(tree), *_mend_databases(tree), *_mend_dvc_lock(tree)]
+    return []
+
+
+def _leave(_: str) -> None:
+    raise _BusyError
+
+
+def _require_no_conflict(tree: Path) -> None:
+    path = tree / DVC_LOCK
+    if path.is_file() and b"\n<<<<<<< " in b"\n" + path.read_bytes():
+        raise RunError(
+            f"{DVC_LOCK}: holds a merge conflict; 'git checkout --ours {DVC_LOCK}' (or --theirs),"
+            " then 'aso-se run' runs what does not fit"
+        )
+
+
+def _mend_rwlock(tree: Path) -> list[str]:
+    """Remove the file if it is broken or names only processes that are gone.
+
+    While DVC runs a stage it has no other lock than the lines in there.
+    """
+    path = tree / DVC_STATE / "rwlock"
+    if not path.exists():
+        return []
+    try:
+        held = json.loads(path.read_bytes())
+        owners = [*held.get("write", {}).values(), *chain(*held.get("read", {}).values())]
+        alive = [owner for owner in owners if _lives(owner["pid"], path.stat().st_mtime)]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        path.unlink()
+        return [f"{path.relative_to(tree)}: broken, as a kill leaves it; removed"]
+    if alive:
+        raise RunError(
+            f"another DVC (pid {alive[0]['pid']}: {alive[0]['cmd']}) runs a stage here;"
+            " run it again when that has ended"
+        )
+    path.unlink()
+    return [f"{path.relative_to(tree)}: names a run that was killed; removed"] if owners else []
+
+
+def _lives(pid: int, since: float) -> bool:
+    """Whether a process lives and is not a later one of the same number."""
+    try:
+        process = psutil.Process(pid)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _mend_databases(tree: Path) -> list[str]:
+    if all(map(_is_sound, (tree / SITE_CACHE).rglob("*.db"))):
+        return []
+    shutil.rmtree(tree / SITE_CACHE)
+    return [f"{SITE_CACHE}: damaged; removed, DVC hashes the files once more"]
+
+
+def _is_sound(database: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            return list(connection.execute("PRAGMA quick_check")) == [("ok",)]
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _mend_dvc_lock(tree: Path) -> list[str]:
+    path = tree / DVC_LOCK
+    if not path.exists() or _is_whole(tree):
+        return []
+    write_atomically(tree / DAMAGED, path.read_bytes())
+    command = ["git", "show", f"HEAD:./{DVC_LOCK}"]
+    committed = subprocess.run(command, cwd=tree, capture_output=True, check=False)  # noqa: S603
+    write_atomically(path, committed.stdout)
+    if _is_whole(tree):
+        return [f"{DVC_LOCK}: damaged; now as committed, the damaged one is {DAMAGED}"]
+    path.unlink()
+    return [f"{DVC_LOCK}: damaged, and not committed; moved to {DAMAGED}"]
+
+
+def _is_whole(tree: Path) -> bool:
+    try:
+        read_outputs(tree)
+    except RunError:
+        return False
+    return True
