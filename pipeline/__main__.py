@@ -5,27 +5,50 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import AsoSeError, ParamsError
-from pipeline.exchange.files import write_atomically
 from pipeline.exchange.params import PARAMS_FILE, read_params
 from pipeline.exchange.progress import say
 from pipeline.params import Params
+from pipeline.running.params_file import use_params
 
 PROFILES = Path("profiles")
 
 
 def main() -> None:
     """Run one command; exit 1 with one line per mistake that the user can put right."""
+    arguments = _parser().parse_args()
+    try:
+        sys.exit(arguments.call(arguments))
+    except AsoSeError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+        sys.exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aso-se", description="Search, grow, train and export a classifier."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(required=True)
+    running = commands.add_parser("run", help="run what changed; safe to kill, safe to run twice")
+    running.add_argument("targets", nargs="*", help="stages to bring up to date; without, all")
+    running.add_argument("--force", action="store_true", help="run them, changed or not")
+    running.set_defaults(call=run)
+    verifying = commands.add_parser("verify", help="hash the artifacts and compare with dvc.lock")
+    verifying.set_defaults(call=verify)
     checking = commands.add_parser("check", help="validate a params file as a whole")
     checking.add_argument("file", nargs="?", type=Path, default=PARAMS_FILE)
+    checking.set_defaults(call=lambda arguments: check(arguments.file))
     choosing = commands.add_parser("profile", help="make one of profiles/ the params.yaml")
     choosing.add_argument("name")
+    choosing.set_defaults(call=lambda arguments: choose_profile(arguments.name))
     serving = commands.add_parser("serve", help="offer the flows to a Prefect server and run them")
     serving.add_argument("--cron", help="when to run nightly by itself, such as '0 2 * * *'")
     serving.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
+    serving.set_defaults(call=serve)
     sweeping = commands.add_parser("sweep", help="run and rank experiments over some params")
     sweeping.add_argument("space", nargs="+", metavar="KEY=VALUES", help="3,5,7 or 0.5..8.0")
     sweeping.add_argument("--name", help="of the sweep; the same name goes on with an Optuna study")
@@ -33,19 +56,22 @@ def main() -> None:
     sweeping.add_argument("--objective", default="growth.validation_accuracy", help="a metric")
     sweeping.add_argument("--minimize", action="store_true", help="less of it is better")
     sweeping.add_argument("--max-parallel", type=int, default=1, help="experiments at once")
-    arguments = parser.parse_args()
-    try:
-        if arguments.command == "check":
-            check(arguments.file)
-        elif arguments.command == "profile":
-            choose_profile(arguments.name)
-        elif arguments.command == "serve":
-            serve(arguments)
-        else:
-            sweep(arguments)
-    except AsoSeError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+    sweeping.set_defaults(call=sweep)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Bring the tree up to date; return the exit code."""
+    from pipeline.running.front import run_safely  # noqa: PLC0415 - psutil comes with DVC
+
+    return run_safely(Path.cwd(), arguments.targets, force=arguments.force)
+
+
+def verify(_: argparse.Namespace) -> int:
+    """Say how the artifacts differ from `dvc.lock`; return 1 if they do."""
+    from pipeline.running.verifying import verify_aloud  # noqa: PLC0415 - the cache is DVC's
+
+    return verify_aloud(Path.cwd())
 
 
 def check(path: Path) -> None:
@@ -65,13 +91,9 @@ def choose_profile(name: str) -> None:
         known = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
         raise ParamsError(f"{source}: no such profile; there are: {known}")
     check(source)
-    profiles = [path.read_bytes() for path in PROFILES.glob("*.yaml")]
-    if PARAMS_FILE.exists() and PARAMS_FILE.read_bytes() not in profiles:
-        kept = PARAMS_FILE.with_suffix(".yaml.before")
-        PARAMS_FILE.replace(kept)
+    if kept := use_params(Path(), source.read_text(encoding="utf-8")):
         say(f"{kept}: your own {PARAMS_FILE} as it was")
-    write_atomically(PARAMS_FILE, source.read_bytes())
-    say(f"{PARAMS_FILE}: now {source}; 'dvc repro' runs it")
+    say(f"{PARAMS_FILE}: now {source}; 'aso-se run' runs it")
 
 
 def serve(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,74 @@
+"""`aso-se run`: one `dvc repro` with a terminal of its own, safe against kills and a second run."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+from typing import NoReturn
+
+from pipeline.errors import RunError
+from pipeline.exchange.interruption import INTERRUPTED, SHOW_CURSOR
+from pipeline.running.lock import LOCK, hold, signature
+from pipeline.running.mending import mend
+from pipeline.running.repro import Line, Repro, StoppedError
+
+
+def run_safely(tree: Path, targets: Sequence[str], *, force: bool) -> int:
+    """Bring a tree up to date, as `dvc repro` does; SIGINT and SIGTERM end all of it.
+
+    Returns:
+        0, the exit code of the stage that failed, 75 if a signal ended it, else 1.
+
+    Raises:
+        RunError: `tree` is no clone, or another run is at work in it.
+    """
+    require_clone(tree)
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with hold(tree / LOCK, signature("aso-se run"), waiting=refuse) as lock:
+        for line in mend(tree):
+            sys.stderr.write(f"{line}\n")
+        arguments = [*(["--force"] if force else []), *targets]
+        repro = Repro(tree, *arguments, lock=lock, stop=stop, shown=True)
+        try:
+            return _follow(repro)
+        except StoppedError:
+            return INTERRUPTED
+
+
+def require_clone(tree: Path) -> None:
+    """Raise RunError if there is no pipeline here."""
+    if not (tree / "dvc.yaml").is_file():
+        raise RunError(f"{tree}: holds no dvc.yaml; run this in a clone of the project")
+
+
+def refuse(other: str) -> NoReturn:
+    """Raise RunError: another has the tree."""
+    raise RunError(f"this tree is in use by {other or 'another run'}; run it again afterwards")
+
+
+def _follow(repro: Repro) -> int:
+    """Hand on what DVC and its stages say on stderr, to the last word; return the exit code."""
+    with repro:
+        try:
+            for line in repro.lines():
+                _show(line)
+        finally:
+            repro.end()
+            for line in repro.last_lines():
+                _show(line)
+            if sys.stdout.isatty():  # a stage has hidden it behind its progress bar
+                sys.stdout.write(SHOW_CURSOR)
+    if repro.succeeded:
+        return 0
+    if repro.killed:
+        sys.stderr.write("dvc: killed; run it again\n")
+        return INTERRUPTED
+    return max(repro.exit_code or 1, 1)
+
+
+def _show(line: Line) -> None:
+    sys.stderr.write(f"{line.text}\n")
+    sys.stderr.flush()

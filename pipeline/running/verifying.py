@@ -1,0 +1,96 @@
+"""`aso-se verify`: are the artifacts, byte for byte, what `dvc.lock` records?
+
+DVC takes a file of the same size and time for the same file, and a write-protected object of its
+cache for a whole one. So it sees rot in neither; this hashes both.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from pipeline.exchange.progress import say
+from pipeline.running.experiments import dvc
+from pipeline.running.front import refuse, require_clone
+from pipeline.running.lock import LOCK, hold, signature
+from pipeline.running.recorded import read_outputs
+
+FOLDER = ".dir"
+"""Ends the digest of a folder; its object is a list of the files in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file that is not as recorded. remedy: a command after which 'aso-se run' brings it back."""
+
+    path: Path
+    problem: str
+    remedy: str = ""
+
+
+def verify_aloud(tree: Path) -> int:
+    """Say what differs and how to get it back; return 1 if anything does, else 0.
+
+    Raises:
+        RunError: `tree` is no clone or in use, or its `dvc.lock` is missing or damaged.
+    """
+    require_clone(tree)
+    with hold(tree / LOCK, signature("aso-se verify"), waiting=refuse):
+        files, found = verify(tree)
+    if not found:
+        say(f"{files} files, all as dvc.lock says")
+        return 0
+    for difference in found:
+        say(f"{difference.path}: {difference.problem}")
+    say("\nTo get them back:")
+    for command in [*(one.remedy for one in found if one.remedy), "aso-se run"]:
+        say(f"  {command}")
+    return 1
+
+
+def verify(tree: Path) -> tuple[int, list[Difference]]:
+    """Return how many files `dvc.lock` records, and all that differ, in the tree and DVC's cache.
+
+    Raises:
+        RunError: `dvc.lock` is missing or damaged, or DVC does not say where its cache is.
+    """
+    objects = Path(dvc(tree, "cache", "dir")) / "files" / "md5"
+    files: dict[Path, str] = {}
+    found: list[Difference] = []
+    for name, digest in read_outputs(tree).items():
+        content = objects / digest[:2] / digest[2:]
+        if not digest.endswith(FOLDER):
+            files[Path(name)] = digest
+        elif problem := _problem(content, digest):
+            remedy = f"rm -rf {quote(name)} {quote(str(content))}"
+            found.append(Difference(content, f"{problem}: the list of files in {name}", remedy))
+        else:
+            for entry in json.loads(content.read_bytes()):
+                files[Path(name) / entry["relpath"]] = entry["md5"]
+    for path, digest in files.items():
+        found += _compare(tree, path, digest, objects / digest[:2] / digest[2:])
+    return len(files), found
+
+
+def _compare(tree: Path, path: Path, digest: str, cached: Path) -> Iterator[Difference]:
+    """Yield what is wrong with a file and with its object in the cache, where it has one."""
+    problem = _problem(tree / path, digest)
+    if problem:
+        yield Difference(
+            path, problem, "" if problem == "missing" else f"rm -rf {quote(str(path))}"
+        )
+    if _problem(cached, digest) == "changed":
+        shown = quote(str(cached))
+        remedy = f"rm -f {shown}" if problem else f"install -m 444 {quote(str(path))} {shown}"
+        yield Difference(cached, f"changed: the copy of {path} in DVC's cache", remedy)
+
+
+def _problem(path: Path, digest: str) -> str:
+    """Return 'missing' or 'changed', or '' if the file has the digest."""
+    if not path.is_file():
+        return "changed" if path.exists() else "missing"
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return "" if actual == digest.removesuffix(FOLDER) else "changed"
