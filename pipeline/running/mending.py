@@ -77,7 +77,7 @@ def _mend_rwlock(tree: Path) -> list[str]:
     try:
         held = json.loads(path.read_bytes())
         owners = [*held.get("write", {}).values(), *chain(*held.get("read", {}).values())]
-        alive = [owner for owner in owners if _lives(owner["pid"], path.stat().st_mtime)]
+        alive = [owner for owner in owners if _is_dvc(owner["pid"])]
     except (ValueError, LookupError, TypeError, AttributeError):
         path.unlink()
         return [f"{path.relative_to(tree)}: broken, as a kill leaves it; removed"]
@@ -90,12 +90,11 @@ def _mend_rwlock(tree: Path) -> list[str]:
     return [f"{path.relative_to(tree)}: names a run that was killed; removed"] if owners else []
 
 
-def _lives(pid: int, since: float) -> bool:
-    """Whether a process lives and is not a later one of the same number."""
+def _is_dvc(pid: int) -> bool:
+    """Whether a process lives, is no zombie and no other one that has got the number."""
     try:
-        process = psutil.Process(pid)
-        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since)
-    except psutil.NoSuchProcess:
+        return any("dvc" in word for word in psutil.Process(pid).cmdline())
+    except psutil.Error:
         return False
 
 

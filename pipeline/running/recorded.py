@@ -20,7 +20,8 @@ def read_outputs(tree: Path) -> dict[str, str]:
         text = (tree / DVC_LOCK).read_text(encoding="utf-8")
         stages = yaml.safe_load(text)["stages"].values()
         outputs = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
-        whole = text.endswith("\n") and not any(None in stage.values() for stage in stages)
+        parts = [part for stage in stages for part in (stage, stage.get("params", {}))]
+        whole = text.endswith("\n") and not any(None in part.values() for part in parts)
     except FileNotFoundError:
         raise RunError(f"{DVC_LOCK}: no such file; 'aso-se run' makes it") from None
     except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
