@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 .PHONY: run test install lint types lock clean
 
 run: install  ## install, then search, grow, train and export (only what changed runs)
-	dvc repro
+	aso-se run
 
 test: install  ## install, then run the tests
 	OMP_NUM_THREADS=1 pytest -n auto --dist loadgroup

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import AsoSeError, ParamsError
+from pipeline.exchange.interruption import INTERRUPTED
 from pipeline.exchange.params import PARAMS_FILE, read_params
 from pipeline.exchange.progress import say
 from pipeline.params import Params
@@ -21,6 +22,8 @@ def main() -> None:
     except AsoSeError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except OSError as error:
         if error.filename is None:
             raise

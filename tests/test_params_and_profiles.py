@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.__main__ import choose_profile
 from pipeline.errors import ParamsError
+from pipeline.exchange.files import write_atomically
 from pipeline.exchange.params import read_params
 from pipeline.params import Params
 
@@ -177,3 +179,21 @@ def test_the_command_line_checks_params_and_chooses_profiles(tmp_path: Path) -> 
     unknown = aso_se(tmp_path, "profile", "mnist")
     assert unknown.returncode == 1
     assert "profiles/mnist.yaml: no such profile; there are: cifar10, " in unknown.stderr
+
+
+def test_a_kill_while_a_profile_is_chosen_leaves_a_whole_params_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text("by hand")
+    there = []
+
+    def write(path: Path, content: bytes) -> None:
+        there.append((tmp_path / "params.yaml").read_text())
+        write_atomically(path, content)
+
+    monkeypatch.setattr("pipeline.running.params_file.write_atomically", write)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
+    choose_profile("digits")
+    assert there == ["by hand", "by hand"]
+    assert (tmp_path / "params.yaml.before").read_text() == "by hand"

@@ -186,7 +186,7 @@ def test_a_scheduled_run_starts_by_itself_and_one_that_is_cancelled_leaves_nothi
     read_until(serving, "search 1/2")
     running = run_in_state(scheduler, "Running")
     scheduler.set_flow_run_state(running.id, Cancelling())
-    while any("toy_stage" in command or "dvc" in command for command in processes_of(toy)):
+    while any("toy_stage" in command or "dvc" in command for command in processes_of(toy).values()):
         time.sleep(0.05)
     assert run_in_state(scheduler, "Cancelled").id == running.id
     assert Path(f"{toy.log}.resume").read_text() == "search"

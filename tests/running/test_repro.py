@@ -35,16 +35,16 @@ def until_search_works(repro: Repro) -> None:
         pass
 
 
-def processes_of(toy: Toy) -> list[str]:
-    """Return the command lines of all processes that work in the project."""
-    found = []
+def processes_of(toy: Toy) -> dict[int, str]:
+    """Return the command lines of all processes that work in the project, by their numbers."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if (folder / "cwd").readlink() == toy.folder and int(folder.name) != os.getpid():
-                found.append((folder / "cmdline").read_text())
+                found[int(folder.name)] = (folder / "cmdline").read_text()
         except OSError:
             continue
-    return [command for command in found if command]
+    return {pid: command for pid, command in found.items() if command}
 
 
 def test_of_an_up_to_date_tree_every_stage_is_cached(toy: Toy) -> None:
@@ -95,7 +95,7 @@ def test_leaving_the_block_ends_the_stage_which_keeps_its_resume_point(
         assert processes_of(toy)
         began = time.monotonic()
     assert time.monotonic() - began < 5
-    assert processes_of(toy) == []
+    assert processes_of(toy) == {}
     assert Path(f"{toy.log}.resume").read_text() == "search"
 
 
@@ -105,7 +105,7 @@ def test_a_stage_that_will_not_end_is_killed(toy: Toy, monkeypatch: pytest.Monke
     toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
     with Repro(toy.folder) as repro:
         until_search_works(repro)
-    assert processes_of(toy) == []
+    assert processes_of(toy) == {}
 
 
 def test_a_stage_has_until_its_deadline(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +150,6 @@ def test_dvc_dies_with_the_process_that_started_it(
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         until = time.monotonic() + 5
-        while any("dvc" in command for command in processes_of(toy)):
+        while any("dvc" in command for command in processes_of(toy).values()):
             assert time.monotonic() < until
             time.sleep(0.05)
