@@ -28,7 +28,7 @@ def hold(path: Path, holder: str, *, waiting: Callable[[str], None]) -> Iterator
 
     Args:
         path: made if it is not there; never removed, for another may be waiting on it.
-        holder: one line that tells a waiting run who has the lock.
+        holder: one line that tells a waiting run who has the lock; '' leaves the file as it is.
         waiting: is told, once, the holder that this run waits for.
 
     Yields:
@@ -42,9 +42,10 @@ def hold(path: Path, holder: str, *, waiting: Callable[[str], None]) -> Iterator
             file.seek(0)
             waiting(file.read().strip())
             fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(holder)
-        file.flush()
+        if holder:
+            file.truncate(0)
+            file.write(holder)
+            file.flush()
         yield file.fileno()
 
 

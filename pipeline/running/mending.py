@@ -13,7 +13,6 @@ changed it restores or runs again.
 """
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -48,7 +47,7 @@ def mend(tree: Path) -> list[str]:
         return []
     _require_no_conflict(tree)
     # While another command has DVC's own lock, what looks broken may be half written.
-    with suppress(_BusyError), hold(tree / DVC_STATE / "lock", str(os.getpid()), waiting=_leave):
+    with suppress(_BusyError), hold(tree / DVC_STATE / "lock", "", waiting=_leave):
         return [*_mend_rwlock(tree), *_mend_databases(tree), *_mend_dvc_lock(tree)]
     return []
 
