@@ -72,9 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def verify(_: argparse.Namespace) -> int:
     """Say how the artifacts differ from `dvc.lock`; return 1 if they do."""
-    from pipeline.running.verifying import verify_aloud  # noqa: PLC0415 - the cache is DVC's
+    from pipeline.running.verifying import report  # noqa: PLC0415 - the cache is DVC's
 
-    return verify_aloud(Path.cwd())
+    return report(Path.cwd())
 
 
 def check(path: Path) -> None:

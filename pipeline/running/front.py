@@ -1,4 +1,4 @@
-"""`aso-se run`: one `dvc repro` with a terminal of its own, safe against kills and a second run."""
+"""`aso-se run`: one `dvc repro` on this terminal, safe against kills and against a second run."""
 
 import signal
 import sys

@@ -30,7 +30,7 @@ class Difference:
     remedy: str = ""
 
 
-def verify_aloud(tree: Path) -> int:
+def report(tree: Path) -> int:
     """Say what differs and how to get it back; return 1 if anything does, else 0.
 
     Raises:
