@@ -31,11 +31,7 @@ def run_safely(tree: Path, targets: Sequence[str], *, force: bool) -> int:
         for line in mend(tree):
             sys.stderr.write(f"{line}\n")
         arguments = [*(["--force"] if force else []), *targets]
-        repro = Repro(tree, *arguments, lock=lock, stop=stop, shown=True)
-        try:
-            return _follow(repro)
-        except StoppedError:
-            return INTERRUPTED
+        return _follow(Repro(tree, *arguments, lock=lock, stop=stop, shown=True))
 
 
 def require_clone(tree: Path) -> None:
@@ -55,18 +51,26 @@ def _follow(repro: Repro) -> int:
         try:
             for line in repro.lines():
                 _show(line)
-        finally:
+        except StoppedError:
             repro.end()
+            _leave_progress_bar()
             for line in repro.last_lines():
                 _show(line)
-            if sys.stdout.isatty():  # a stage has hidden it behind its progress bar
-                sys.stdout.write(SHOW_CURSOR)
+            return INTERRUPTED
     if repro.succeeded:
         return 0
+    _leave_progress_bar()
     if repro.killed:
         sys.stderr.write("dvc: killed; run it again\n")
         return INTERRUPTED
     return max(repro.exit_code or 1, 1)
+
+
+def _leave_progress_bar() -> None:
+    """Go on below the bar of a stage that was ended, which has hidden the cursor."""
+    if sys.stdout.isatty():
+        sys.stdout.write(f"\n{SHOW_CURSOR}")
+        sys.stdout.flush()
 
 
 def _show(line: Line) -> None:

@@ -187,13 +187,14 @@ def test_a_run_goes_on_wherever_plain_dvc_was_killed(
 
 
 def test_the_stages_have_the_terminal_and_it_gets_its_cursor_back(toy: Toy) -> None:
-    stage = '  asking:\n    cmd: python -c "import sys; print(sys.stdout.isatty())"\n'
+    stage = '  asking:\n    cmd: python -c "import sys; print(sys.stdout.isatty()); sys.exit(3)"\n'
     with (toy.folder / "dvc.yaml").open("a") as file:
         file.write(stage)
     here, there = pty.openpty()
     command = [sys.executable, "-m", "pipeline", "run", "asking"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(command, env=environment, stdout=there, stderr=there, check=True)
+    done = subprocess.run(command, env=environment, stdout=there, stderr=there, check=False)
+    assert done.returncode == 3
     os.close(there)
     output = os.read(here, 1 << 16).decode()
     os.close(here)
