@@ -3,7 +3,7 @@
     python benchmarks/kills.py [--kills 40] [--seed 0] [--longest 20] [--plain] [--tiny]
 
 Runs the committed tree once without interruption, in a fresh clone where nothing is cached. Then,
-in another clone, starts it again and again and after a random time (up to `--longest` seconds) kills
+in another clone, starts it again and again and after a random time (at most `--longest` s) kills
 one of: the stage, DVC, the front, all at once. Where a run ends before enough kills, another clone
 is begun. Every finished clone is compared with the first. `--plain` runs `dvc repro`, which knows
 nothing of what its front mends. Prints a table and a JSON line; exits with 1 unless every artifact
