@@ -31,26 +31,25 @@ def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     """Extract the network and test it."""
     device = choose_device()
     facts = read_facts(prepare)
-    network = read_checkpoint(optimize / "checkpoint.safetensors", device).network.eval()
-    genotype = network.genotype
-    assert genotype is not None
+    trained = read_checkpoint(optimize / "checkpoint.safetensors", device)
+    genotype = trained.decided()
+    network = trained.network.eval()
     images = read_images(prepare, "test", device)
 
     logits = predict(network, images, params.training.evaluation_batch_size)
-    metrics = measure(logits, images.labels, facts.classes)
     size = cost(network.blueprint, genotype, (facts.height, facts.width))
+    metrics = {
+        **measure(logits, images.labels, facts.classes),
+        "test_images": len(images),
+        "parameters": size.parameters,
+        "mflops": size.mflops,
+    }
 
-    write_checkpoint(out / "model.safetensors", Checkpoint(network=network))
+    # Under the model's own checksum: export writes them into the model card.
+    model = Checkpoint(network=network, facts={"metrics": metrics})
+    write_checkpoint(out / "model.safetensors", model)
     write_atomically(out / "genotype.json", genotype.to_json().encode())
-    write_json(
-        out / "metrics.json",
-        {
-            **metrics,
-            "test_images": len(images),
-            "parameters": size.parameters,
-            "mflops": size.mflops,
-        },
-    )
+    write_json(out / "metrics.json", metrics)
     rows = zip(images.labels.tolist(), logits.argmax(1).tolist(), strict=True)
     write_history(
         out / "confusion.tsv",

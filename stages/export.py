@@ -7,7 +7,6 @@ facts as JSON, a model card and the parity that was measured.
 """
 
 import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,8 +33,9 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
     """Export, compare, and only then write."""
     dataset = read_facts(prepare)
     model = derive / "model.safetensors"
-    network = read_checkpoint(model).network.eval()
-    assert network.genotype is not None
+    derived = read_checkpoint(model)
+    genotype, metrics = derived.decided(), derived.fact("metrics")
+    network = derived.network.eval()
     facts = ModelFacts(
         classes=dataset.classes,
         height=dataset.height,
@@ -43,7 +43,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
         channels=dataset.channels,
         mean=dataset.mean,
         std=dataset.std,
-        genotype=network.genotype.to_dict(),
+        genotype=genotype.to_dict(),
         digests={"model.safetensors": hashlib.sha256(model.read_bytes()).hexdigest()},
     )
 
@@ -53,7 +53,6 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
     parity = measure_parity(exported, network, pixels, dataset.mean, dataset.std)
     require_parity(parity, params.export.max_difference)
 
-    metrics = json.loads((derive / "metrics.json").read_text())
     write_atomically(out / "model.onnx", exported)
     write_atomically(out / "model.json", model_json(facts).encode())
     write_atomically(out / "model_card.md", model_card(facts, metrics, parity).encode())

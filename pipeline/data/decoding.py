@@ -20,6 +20,10 @@ UNREADABLE = (
     SyntaxError,  # how Pillow reports a broken chunk of PNG
     ValueError,
     EOFError,
+    TypeError,  # a fraction of TIFF as a length
+    ArithmeticError,
+    LookupError,
+    MemoryError,  # sizes within JPEG 2000; whole pictures are limited
     struct.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
@@ -42,7 +46,7 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
     except UnidentifiedImageError:
         reason = f"its format is none of {', '.join(FORMATS)}"
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()) or type(error).__name__
     raise DataError(f"{path}: not a readable image ({reason}); repair it or take it out")
 
 

@@ -40,6 +40,6 @@ class AugmentationParams(Section):
         description="pixels of black around an image before it is cropped at random; 0 is off"
     )
     flip: bool = Field(description="mirror every other image, at random")
-    cutout: Annotated[int, Field(ge=0)] = Field(
+    cutout: Annotated[int, Field(ge=0, le=1024)] = Field(
         description="side in pixels of a square that is blanked (DeVries & Taylor 2017); 0 is off"
     )

@@ -20,11 +20,13 @@ from pipeline.errors import CheckpointError, GenotypeError
 from pipeline.exchange.files import write_atomically
 from pipeline.space import blueprint as blueprints
 from pipeline.space import genotype as genotypes
-from pipeline.space.network import Network, build
+from pipeline.space.genotype import Genotype
+from pipeline.space.network import Network, rebuild
 
 FORMAT = 1
 KEY = "aso-se"
 PREFIX = "network."
+AGAIN = "'dvc repro' writes it again"
 BLANK = "sha256-of-this-file-with-this-text-in-the-place-of-the-digest".ljust(64, "-")
 """Stands where the digest will, while the digest is computed."""
 
@@ -36,11 +38,31 @@ class Checkpoint:
     network: a supernet, or a discrete network if it has a genotype; on the CPU.
     logits: (A, E, O), or None once the architecture is fixed.
     facts: the rest, as JSON: epoch, temperature, accuracies.
+    path: of the file that it was read from.
     """
 
     network: Network
     logits: Tensor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    def searched(self) -> Tensor:
+        """Return the logits; raise CheckpointError if the architecture is fixed already."""
+        if self.logits is None or self.network.genotype is not None:
+            raise CheckpointError(f"{self.path}: of a discrete network, not of a supernet; {AGAIN}")
+        return self.logits
+
+    def decided(self) -> Genotype:
+        """Return the genotype; raise CheckpointError if there is none yet."""
+        if self.network.genotype is None:
+            raise CheckpointError(f"{self.path}: of a supernet, not of a discrete network; {AGAIN}")
+        return self.network.genotype
+
+    def fact(self, name: str) -> Any:
+        """Return one of the facts; raise CheckpointError where another stage wrote the file."""
+        if name not in self.facts:
+            raise CheckpointError(f"{self.path}: of another stage, it has no {name}; {AGAIN}")
+        return self.facts[name]
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -67,18 +89,18 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     try:
         blueprint = blueprints.from_dict(facts["blueprint"])
         genotype = genotypes.from_dict(facts["genotype"]) if facts["genotype"] else None
-        network = build(blueprint, genotype, generator=torch.Generator())
         logits = tensors.pop("logits", None)
-        network.load_state_dict({name.removeprefix(PREFIX): tensors[name] for name in tensors})
+        weights = {name.removeprefix(PREFIX): tensors[name] for name in tensors}
+        network = rebuild(blueprint, genotype, weights)
         shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
-        if logits is not None and logits.shape != shape:
+        if logits is not None and (logits.shape, logits.dtype) != (shape, torch.float32):
             raise ValueError(f"logits are {tuple(logits.shape)}, not {shape}")  # noqa: TRY301
-        rest = facts["facts"]
-    except (KeyError, TypeError, ValueError, RuntimeError, GenotypeError) as error:
+        rest = dict(facts["facts"])
+    except (LookupError, TypeError, ValueError, RuntimeError, GenotypeError) as error:
         raise CheckpointError(
-            f"{path}: not a checkpoint of this version; 'dvc repro' writes it again: {error!r}"
+            f"{path}: not a checkpoint of this version; {AGAIN}: {error!r}"
         ) from None
-    return Checkpoint(network=network.to(device), logits=logits, facts=rest)
+    return Checkpoint(network=network.to(device), logits=logits, facts=rest, path=path)
 
 
 def encode(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
@@ -116,9 +138,7 @@ def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: damaged (its checksum differs); run 'dvc repro' to write it again"
         )
     if found != FORMAT:
-        raise CheckpointError(
-            f"{path}: format {found}, this version reads {FORMAT}; 'dvc repro' writes it again"
-        )
+        raise CheckpointError(f"{path}: format {found}, this version reads {FORMAT}; {AGAIN}")
     try:
         return safetensors.torch.load(content), facts
     except SafetensorError as error:

@@ -12,6 +12,8 @@ from typing import Literal
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
+from torch import Tensor
 
 from pipeline.data.batches import Images
 from pipeline.errors import DataError
@@ -56,18 +58,21 @@ def read_facts(folder: Path) -> DatasetFacts:
         raise DataError(f"{path}: format {found}, this version reads {FORMAT}; {AGAIN}")
     if digest != checksum(document):
         raise DataError(f"{path}: damaged or edited (its checksum differs); {AGAIN}")
-    height, width, channels = document["image_shape"]
-    return DatasetFacts(
-        name=document["name"],
-        classes=tuple(document["classes"]),
-        height=height,
-        width=width,
-        channels=channels,
-        mean=tuple(document["mean"]),
-        std=tuple(document["std"]),
-        counts=document["counts"],
-        digests=document["sha256"],
-    )
+    try:
+        height, width, channels = document["image_shape"]
+        return DatasetFacts(
+            name=document["name"],
+            classes=tuple(document["classes"]),
+            height=height,
+            width=width,
+            channels=channels,
+            mean=tuple(document["mean"]),
+            std=tuple(document["std"]),
+            counts=document["counts"],
+            digests=document["sha256"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the facts of a data set: {error!r}; {AGAIN}") from None
 
 
 def read_images(
@@ -81,12 +86,27 @@ def read_images(
     facts = read_facts(folder)
     path = folder / f"{split}.safetensors"
     content = _read(path)
-    if hashlib.sha256(content).hexdigest() != facts.digests[split]:
+    if hashlib.sha256(content).hexdigest() != facts.digests.get(split):
         raise DataError(f"{path}: damaged (its checksum differs from that in {FACTS}); {AGAIN}")
-    tensors = safetensors.torch.load(content)
+    try:
+        return _images(safetensors.torch.load(content), facts, split, device)
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: not the images of {FACTS}: {error!r}; {AGAIN}") from None
+
+
+def _images(
+    tensors: Mapping[str, Tensor], facts: DatasetFacts, split: str, device: torch.device | str
+) -> Images:
+    images, labels = tensors["images"], tensors["labels"]
+    shape = (len(labels), facts.height, facts.width, facts.channels)
+    counts = [facts.counts[split][name] for name in facts.classes]
+    if (images.shape, images.dtype) != (shape, torch.uint8):
+        raise ValueError(f"{images.dtype} {tuple(images.shape)}, not uint8 {shape}")
+    if torch.bincount(labels, minlength=len(counts)).tolist() != counts:
+        raise ValueError("other numbers of images")
     return Images(
-        pixels=tensors["images"].permute(0, 3, 1, 2).to(device),
-        labels=tensors["labels"].to(device),
+        pixels=images.permute(0, 3, 1, 2).to(device),
+        labels=labels.to(device),
         mean=torch.tensor(facts.mean, device=device),
         std=torch.tensor(facts.std, device=device),
     )

@@ -15,6 +15,9 @@ from pipeline.section import Section
 
 PARAMS_FILE = Path("params.yaml")
 P = TypeVar("P", bound=Section)
+INTEGER, NUMBER, TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+LONGEST = 80
+"""Characters of a value that a message shows."""
 
 
 def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False) -> P:
@@ -25,8 +28,11 @@ def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False
         raise ParamsError(
             f"{path}: no such file; 'cp profiles/digits.yaml {path}' gives one that works"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        line = 1 + error.object.count(b"\n", 0, error.start)
+        raise ParamsError(f"{path}: line {line}: cannot be read: not UTF-8") from None
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read: {error.strerror}") from None
     return parse_params(model, text, str(path), whole=whole)
 
 
@@ -48,36 +54,67 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
     try:
         # Through JSON, pydantic's strict mode takes a list for a tuple and 1 for 1.0, but neither
         # `true` nor "1".
-        return model.model_validate_json(json.dumps(document, default=str))
+        return model.model_validate_json(json.dumps(document))
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise ParamsError(f"{where}: not plain values: nested too deeply") from None
+            reason = error.errors()[0]["ctx"]["error"]
+            raise ParamsError(f"{where}: not plain values: {reason}") from None
         lines = [f"{where}: {line}" for line in _mistakes(error.errors(), model)]
         raise ParamsError("\n".join(lines)) from None
-    except (TypeError, ValueError, RecursionError) as error:  # what JSON cannot hold
-        raise ParamsError(f"{where}: not plain values: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as DVC reads it: `3e-4` is a number (YAML 1.2), and a key may stand only once."""
+    """Plain values, as DVC reads them (YAML 1.2).
+
+    `3e-4` is a number; `010`, `0x10`, `1:30` and a date are text. A key may stand only once. Aliases
+    and tags are refused: ten lines of aliases can stand for a billion values.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Build a node; raise where it is no plain value."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
+            raise yaml.composer.ComposerError(
+                None, None, "only plain values stand here, no alias and no tag", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
+        """Build a value; name the line of a number that Python does not take."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, str(error), node.start_mark
+            ) from None
 
     def construct_mapping(
         self, node: yaml.MappingNode, *args: Any, **kwargs: Any
     ) -> dict[Any, Any]:
         """Build a mapping; raise where a key comes twice."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen = set()
+        for key, _ in node.value:
+            name = str(self.construct_object(key, deep=True))
+            if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key}' stands twice", node.start_mark
+                    None, None, f"{_short(repr(name))} stands twice", key.start_mark
                 )
+            seen.add(name)
         mapping = cast("dict[Any, Any]", super().construct_mapping(node, *args, **kwargs))
         return {str(key): value for key, value in mapping.items()}
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag not in {INTEGER, NUMBER, TIMESTAMP}]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(INTEGER, re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    NUMBER,
+    re.compile(
+        r"^([-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+|[-+]?(\d[\d_]*\.\d*|\.\d+)"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
     list("-+.0123456789"),
 )
 
@@ -90,8 +127,8 @@ def _load(text: str, where: str) -> dict[str, Any]:
         line = f"line {mark.line + 1}: " if mark else ""
         reason = getattr(error, "problem", None) or " ".join(str(error).split())
         raise ParamsError(f"{where}: {line}not YAML: {reason}") from None
-    except (ValueError, RecursionError) as error:  # a 45th of May
-        raise ParamsError(f"{where}: not YAML: {error}") from None
+    except RecursionError:
+        raise ParamsError(f"{where}: not YAML: nested too deeply") from None
     if not isinstance(document, dict):
         raise ParamsError(
             f"{where}: expected sections such as 'network:', got {type(document).__name__}"
@@ -101,22 +138,23 @@ def _load(text: str, where: str) -> dict[str, Any]:
 
 def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
     """Return one line per key that is wrong; a misspelt key is not also a missing one."""
-    by_key: dict[str, list[ErrorDetails]] = {}
+    by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for detail in errors:
-        by_key.setdefault(".".join(_path(detail, model)), []).append(detail)
+        by_key.setdefault(tuple(_path(detail, model)), []).append(detail)
     lines, meant = {}, set()
-    for key, details in by_key.items():
-        parent, _, name = key.rpartition(".")
+    for path, details in by_key.items():
+        key = ".".join(map(_plain, path))
         if details[0]["type"] == "extra_forbidden":
-            known = _fields(parent, model)
+            *parents, name = path
+            known = _fields(parents, model)
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
-            lines[key] = f"{key}: unknown key; {hint}"
-            meant |= {f"{parent}.{close[0]}".lstrip(".")} if close else set()
+            lines[path] = f"{key}: unknown key; {hint}"
+            meant |= {(*parents, *close)}
         else:
-            lines[key] = _explain(key, details)
-    missing = {key for key, details in by_key.items() if details[0]["type"] == "missing"}
-    return [line for key, line in lines.items() if key not in missing & meant]
+            lines[path] = _explain(key, details)
+    missing = {path for path, details in by_key.items() if details[0]["type"] == "missing"}
+    return [line for path, line in lines.items() if path not in missing & meant]
 
 
 def _explain(key: str, details: list[ErrorDetails]) -> str:
@@ -126,7 +164,16 @@ def _explain(key: str, details: list[ErrorDetails]) -> str:
     if first["type"] == "value_error":  # ours: "<key within the section>: <what is wrong>"
         return f"{key}.{first['msg']}".replace("Value error, ", "").lstrip(".")
     wanted = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
-    return f"{key}: expected {wanted}, got {first['input']!r}"
+    return f"{key}: expected {wanted}, got {_short(repr(first['input']))}"
+
+
+def _plain(name: str) -> str:
+    """Return the name of a key; quoted where it could be taken for another or for more lines."""
+    return _short(name if re.fullmatch(r"[\w-]+", name) else repr(name))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _path(detail: ErrorDetails, model: type[BaseModel] | None) -> list[str]:
@@ -140,9 +187,9 @@ def _path(detail: ErrorDetails, model: type[BaseModel] | None) -> list[str]:
     return parts
 
 
-def _fields(key: str, model: type[BaseModel]) -> list[str]:
-    for part in filter(None, key.split(".")):
-        section = _section(model.model_fields[part].annotation)
+def _fields(sections: list[str], model: type[BaseModel]) -> list[str]:
+    for name in sections:
+        section = _section(model.model_fields[name].annotation)
         assert section is not None
         model = section
     return list(model.model_fields)

@@ -114,8 +114,7 @@ def start(searched: Checkpoint, recipe: Recipe, *, images: int) -> GrowthState:
 
     images: number of training images, which decides the rate of the logits as in search.
     """
-    assert searched.logits is not None
-    logits = searched.logits.requires_grad_()
+    logits = searched.searched().requires_grad_()
     rate = arch_learning_rate(recipe.search, recipe.training, images)
     return GrowthState(
         search=SearchState(
@@ -123,11 +122,11 @@ def start(searched: Checkpoint, recipe: Recipe, *, images: int) -> GrowthState:
             optimizer=Sgd.of(searched.network.parameters(), recipe.training),
             logits=logits,
             logit_optimizer=Adam(logits, rate),
-            temperature=searched.facts["temperature"],
+            temperature=searched.fact("temperature"),
             micro_batch=recipe.training.batch_size,
             anneal_rate=anneal_rate(recipe.search, recipe.training, images),
-            epoch=searched.facts["epoch"],
-            first_epoch=searched.facts["epoch"],
+            epoch=searched.fact("epoch"),
+            first_epoch=searched.fact("epoch"),
         )
     )
 

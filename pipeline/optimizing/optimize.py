@@ -85,9 +85,8 @@ def start(
     Its BatchNorm statistics are re-estimated, for they were of other paths.
     """
     supernet = grown.network
-    assert grown.logits is not None
-    genotype = decide(grown.logits, supernet.blueprint)
-    epoch = grown.facts["epoch"]
+    genotype = decide(grown.searched(), supernet.blueprint)
+    epoch = grown.fact("epoch")
     device = images.pixels.device
     if params.from_scratch:
         source = generator(seed, "optimize", "weights")

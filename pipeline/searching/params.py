@@ -23,7 +23,7 @@ class SearchParams(Section):
     arch_learning_rate: Rate | Literal["auto"] = Field(
         description="of the logits, per architecture step; auto: arch_reach / number of such steps"
     )
-    arch_reach: Annotated[float, Field(gt=0)] = Field(
+    arch_reach: Annotated[float, Field(gt=0, le=1000)] = Field(
         description="for auto: how far a logit moves in search if all steps go the same way"
     )
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
@@ -38,10 +38,10 @@ class SearchParams(Section):
     anneal_rate: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
         description="factor per architecture step; auto: reach temperature_end at the end of search"
     )
-    transition_noise: Annotated[float, Field(ge=0)] = Field(
+    transition_noise: Annotated[float, Field(ge=0, le=100)] = Field(
         description="standard deviation of the noise on the logits when search begins"
     )
-    sharpen: Annotated[float, Field(ge=0)] = Field(
+    sharpen: Annotated[float, Field(ge=0, le=100)] = Field(
         description="added once, when search begins, to the three strongest operations but none"
         " of an edge whose largest weight is below 0.4; 0: off"
     )

@@ -68,8 +68,7 @@ def start(
 
     images: number of training images.
     """
-    network, logits = warmed.network, warmed.logits
-    assert logits is not None
+    network, logits = warmed.network, warmed.searched()
     noise = torch.randn(logits.shape, generator=generator(seed, "search", "transition"))
     logits = logits + params.transition_noise * noise
     if params.sharpen:
@@ -82,8 +81,8 @@ def start(
         temperature=params.temperature,
         micro_batch=training.batch_size,
         anneal_rate=anneal_rate(params, training, images),
-        epoch=warmed.facts["epoch"],
-        first_epoch=warmed.facts["epoch"],
+        epoch=warmed.fact("epoch"),
+        first_epoch=warmed.fact("epoch"),
     )
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 from pipeline.space.params import NetworkParams
 
 Kind = Literal["normal", "reduction"]
+MOST_NODES = 8
+"""Of a cell, as in `NetworkParams`: the edges grow with their square."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,10 @@ class Blueprint:
     edges_per_node: int
     stem_channels: int
     cells: tuple[CellPlan, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.nodes <= MOST_NODES:
+            raise ValueError(f"nodes: expected 1 to {MOST_NODES}, got {self.nodes}")
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
@@ -69,7 +75,7 @@ class Blueprint:
 
 
 def from_dict(document: dict[str, Any]) -> Blueprint:
-    """Read what `Blueprint.to_dict` wrote; raises KeyError or TypeError on anything else."""
+    """Read what `Blueprint.to_dict` wrote; raises KeyError, TypeError, ValueError."""
     fields = dict(document)
     cells = tuple(CellPlan(**cell) for cell in fields.pop("cells"))
     return Blueprint(operations=tuple(fields.pop("operations")), cells=cells, **fields)

@@ -5,7 +5,7 @@ genotype's only). The phase of the method is not stored in it: what runs is deci
 weights that are passed in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -120,6 +120,30 @@ def build(
     network.to_empty(device="cpu")
     initialize(network, generator)
     return network.to(memory_format=torch.channels_last).to(device)
+
+
+def rebuild(
+    blueprint: Blueprint, genotype: Genotype | None, weights: Mapping[str, Tensor]
+) -> Network:
+    """Return a network that has these weights, channels last.
+
+    It takes no more memory than they do, whatever a foreign blueprint says.
+
+    Raises:
+        GenotypeError: the genotype is of another blueprint.
+        KeyError, ValueError, RuntimeError: the weights are.
+    """
+    if genotype is not None:
+        check_fit(genotype, blueprint)
+    with torch.device("meta"):
+        network = Network(blueprint, genotype)
+    for name, expected in network.state_dict().items():
+        found = weights[name]
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"{name}: {found.dtype} {tuple(found.shape)} does not fit")
+    network.to_empty(device="cpu")
+    network.load_state_dict(weights)
+    return network.to(memory_format=torch.channels_last)
 
 
 def initialize(network: nn.Module, generator: Generator) -> None:

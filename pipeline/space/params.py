@@ -20,6 +20,7 @@ OperationName = Literal[
     "conv_1x1",
     "conv_3x3",
 ]
+Logit = Annotated[float, Field(ge=-100, le=100)]
 
 
 class NetworkParams(Section):
@@ -45,11 +46,11 @@ class NetworkParams(Section):
     share_logits: bool = Field(
         description="one architecture for all normal and one for all reduction cells"
     )
-    initial_none: float = Field(
+    initial_none: Logit = Field(
         description="initial logit of none: low, so that no edge starts cut off"
     )
-    initial_skip: float = Field(description="initial logit of skip_connect")
-    initial_noise: Annotated[float, Field(ge=0)] = Field(
+    initial_skip: Logit = Field(description="initial logit of skip_connect")
+    initial_noise: Annotated[float, Field(ge=0, le=100)] = Field(
         description="standard deviation of the noise on the initial logits"
     )
 

@@ -127,7 +127,7 @@ def test_a_contradiction_within_a_section_names_the_whole_key(tmp_path: Path) ->
         ("warmup: &a\n  epochs: *a\nseed: 1", ""),
         (GOOD + "  2001-01-01: 1\n", "2001-01-01"),
         ("seed: " + "9" * 5_000, ""),
-        ("seed: 2001-13-45", "not YAML"),
+        (GOOD.replace("seed: 3", "seed: 2001-13-45"), "expected a valid integer, got '2001-13-45'"),
     ],
 )
 def test_a_file_that_holds_no_params_is_refused_with_a_reason(
