@@ -62,13 +62,17 @@ def _read(name: str, folder: Path, *, train: bool) -> tuple[Labelled, tuple[str,
 
 
 def _forget_unpacked(raw: Path, resources: Iterable[tuple[str, str]]) -> None:
-    """Remove what torchvision would read unchecked; it unpacks the archives, which it checks, again.
+    """Let torchvision unpack the archives again: these it checks, what they hold it does not.
 
     Raises:
-        ValueError: an unpacked file has no whole archive beside it.
+        ValueError: an unpacked file has no whole archive beside it, or is an old version's.
     """
     from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
 
+    if (raw.parent / "processed").exists():
+        raise ValueError(
+            f"{raw.parent / 'processed'}: unchecked files of an old version; remove it"
+        )
     for name, checksum in resources:
         unpacked = raw / name.removesuffix(".gz")
         if unpacked.exists():

@@ -66,8 +66,8 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
 class _Loader(yaml.SafeLoader):
     """Plain values, as DVC reads them (YAML 1.2).
 
-    `3e-4` is a number; `010`, `0x10`, `1:30` and a date are text. A key may stand only once. Aliases
-    and tags are refused: ten lines of aliases can stand for a billion values.
+    `3e-4` is a number; `010`, `0x10`, `1:30` and a date are text. A key may stand only once.
+    Aliases and tags are refused: ten lines of aliases can stand for a billion values.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
