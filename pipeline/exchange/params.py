@@ -80,13 +80,16 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
-        """Build a value; name the line of a number that Python does not take."""
+        """Build a value; name the line of a number or a text that Python does not take."""
         try:
-            return super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
+            if isinstance(value, str):
+                value.encode()  # half a surrogate pair is no text
         except ValueError as error:
             raise yaml.constructor.ConstructorError(
                 None, None, str(error), node.start_mark
             ) from None
+        return value
 
     def construct_mapping(
         self, node: yaml.MappingNode, *args: Any, **kwargs: Any
@@ -122,11 +125,13 @@ _Loader.add_implicit_resolver(
 def _load(text: str, where: str) -> dict[str, Any]:
     try:
         document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        reason = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise ParamsError(f"{where}: {line}not YAML: {reason}") from None
+    except (yaml.MarkedYAMLError, yaml.reader.ReaderError) as error:
+        if isinstance(error, yaml.reader.ReaderError):
+            before, reason = text.count("\n", 0, error.position), error.reason
+        else:
+            assert error.problem_mark is not None
+            before, reason = error.problem_mark.line, error.problem
+        raise ParamsError(f"{where}: line {before + 1}: not YAML: {reason}") from None
     except RecursionError:
         raise ParamsError(f"{where}: not YAML: nested too deeply") from None
     if not isinstance(document, dict):

@@ -28,7 +28,7 @@ class NetworkParams(Section):
 
     space: Literal["darts"] = Field(description="search space: cells as in Liu et al. 2019")
     operations: tuple[OperationName, ...] = Field(
-        min_length=2, description="candidates on every edge; none and skip_connect must be there"
+        description="candidates on every edge; none and skip_connect must be there"
     )
     cells: Annotated[int, Field(ge=3, le=64)] = Field(
         description="cells at the start; those at 1/3 and 2/3 halve the size, double the channels"
