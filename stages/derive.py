@@ -32,6 +32,7 @@ def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     device = choose_device()
     facts = read_facts(prepare)
     trained = read_checkpoint(optimize / "checkpoint.safetensors", device)
+    trained.require_fit(channels=facts.channels, classes=len(facts.classes))
     genotype = trained.decided()
     network = trained.network.eval()
     images = read_images(prepare, "test", device)

@@ -33,7 +33,9 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
     """Export, compare, and only then write."""
     dataset = read_facts(prepare)
     model = derive / "model.safetensors"
+    images = read_images(prepare, "test", "cpu")
     derived = read_checkpoint(model)
+    derived.require_fit(channels=dataset.channels, classes=len(dataset.classes))
     genotype, metrics = derived.decided(), derived.fact("metrics")
     network = derived.network.eval()
     facts = ModelFacts(
@@ -48,7 +50,6 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
     )
 
     exported = export_onnx(network, facts)
-    images = read_images(prepare, "test", "cpu")
     pixels = images.pixels.permute(0, 2, 3, 1)
     parity = measure_parity(exported, network, pixels, dataset.mean, dataset.std)
     require_parity(parity, params.export.max_difference)

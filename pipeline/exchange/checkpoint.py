@@ -58,6 +58,15 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: of a supernet, not of a discrete network; {AGAIN}")
         return self.network.genotype
 
+    def require_fit(self, *, channels: int, classes: int) -> None:
+        """Raise CheckpointError unless the network is one for images such as these."""
+        found = self.network.blueprint
+        if (found.image_channels, found.classes) != (channels, classes):
+            raise CheckpointError(
+                f"{self.path}: of a network for {found.image_channels} channels and"
+                f" {found.classes} classes, the data set has {channels} and {classes}; {AGAIN}"
+            )
+
     def fact(self, name: str) -> Any:
         """Return one of the facts; raise CheckpointError where another stage wrote the file."""
         if name not in self.facts:

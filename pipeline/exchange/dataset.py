@@ -60,6 +60,8 @@ def read_facts(folder: Path) -> DatasetFacts:
         raise DataError(f"{path}: damaged or edited (its checksum differs); {AGAIN}")
     try:
         height, width, channels = document["image_shape"]
+        if not len(document["mean"]) == len(document["std"]) == channels:
+            raise ValueError("mean or std is not of each channel")  # noqa: TRY301
         return DatasetFacts(
             name=document["name"],
             classes=tuple(document["classes"]),
@@ -69,7 +71,7 @@ def read_facts(folder: Path) -> DatasetFacts:
             mean=tuple(document["mean"]),
             std=tuple(document["std"]),
             counts=document["counts"],
-            digests=document["sha256"],
+            digests=dict(document["sha256"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the facts of a data set: {error!r}; {AGAIN}") from None

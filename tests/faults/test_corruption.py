@@ -1,0 +1,373 @@
+"""No damaged, truncated or foreign artifact passes a stage: one line names it, nothing is written.
+
+A tiny run of all stages, once; then every file that a later stage reads is damaged in every way,
+and every stage that reads it is run on the damage. A sample runs always; all of it takes minutes:
+
+    python -m pytest -m slow tests/faults
+
+What nobody reads downstream is not for the stages to find: `metrics.json`, `history.tsv`,
+`genotype.json`, `growth.json` and `confusion.tsv` are for people and DVC's comparisons, lie in Git,
+and DVC runs their stage again where one differs from `dvc.lock`. `check/params.txt` has no content,
+and what `export` writes leaves the pipeline.
+"""
+
+import json
+import pickle
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from pipeline.errors import AsoSeError
+from pipeline.exchange import checkpoint as checkpoints
+from pipeline.exchange.dataset import read_facts
+from pipeline.exchange.packing import CHECKSUM, checksum
+from pipeline.exchange.params import read_params
+from pipeline.exchange.resume import resume_points
+from pipeline.section import Section
+from stages import derive, export, growth, optimize, prepare, search, warmup
+from tests.test_pipeline import TINY
+
+ROOT = Path(__file__).resolve().parents[2]
+SPLITS = ("train", "validation")
+TRAINED = "checkpoint.safetensors"
+FLIPS = 20
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage, the stages before it, and the files of theirs that it reads."""
+
+    params: type[Section]
+    main: Callable[..., None]
+    inputs: tuple[str, ...]
+    reads: tuple[str, ...]
+
+
+def dataset(*splits: str) -> tuple[str, ...]:
+    return ("prepare/dataset.json", *(f"prepare/{split}.safetensors" for split in splits))
+
+
+STAGES = {
+    "prepare": Stage(prepare.Params, prepare.main, (), ()),
+    "warmup": Stage(warmup.Params, warmup.main, ("prepare",), dataset(*SPLITS)),
+    "search": Stage(
+        search.Params,
+        search.main,
+        ("prepare", "warmup"),
+        (*dataset(*SPLITS), f"warmup/{TRAINED}"),
+    ),
+    "growth": Stage(
+        growth.Params,
+        growth.main,
+        ("prepare", "search"),
+        (*dataset(*SPLITS), f"search/{TRAINED}"),
+    ),
+    "optimize": Stage(
+        optimize.Params,
+        optimize.main,
+        ("prepare", "growth"),
+        (*dataset(*SPLITS), f"growth/{TRAINED}"),
+    ),
+    "derive": Stage(
+        derive.Params,
+        derive.main,
+        ("prepare", "optimize"),
+        (*dataset("test"), f"optimize/{TRAINED}"),
+    ),
+    "export": Stage(
+        export.Params,
+        export.main,
+        ("prepare", "derive"),
+        (*dataset("test"), "derive/model.safetensors"),
+    ),
+}
+READINGS = [(name, file) for name, stage in STAGES.items() for file in stage.reads]
+UNREAD = {
+    "metrics.json",
+    "history.tsv",
+    "genotype.json",
+    "growth.json",
+    "confusion.tsv",
+    "model.onnx",
+    "model.json",
+    "model_card.md",
+}
+
+
+def run(name: str, tree: Path) -> None:
+    stage = STAGES[name]
+    paths = [tree / "artifacts" / before for before in (*stage.inputs, name)]
+    stage.main(read_params(stage.params, tree / "params.yaml"), *paths)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        patch.setenv("ASO_SE_DEVICE", "cpu")
+        patch.delenv("ASO_SE_RESUME", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Path:
+    """A tree in which every stage has run."""
+    tree = tmp_path_factory.mktemp("whole")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, changes in TINY.items():
+        params[section].update(changes)
+    params["training"] |= {"weight_decay": 0.0003, "statistics_batches": 1}
+    params["export"]["max_difference"] = 0.01
+    params["network"]["operations"] = ["none", "skip_connect", "sep_conv_3x3"]
+    (tree / "params.yaml").write_text(yaml.safe_dump(params))
+    for name in STAGES:
+        run(name, tree)
+    return tree
+
+
+@pytest.fixture
+def tree(whole: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(whole, tmp_path / "tree"))
+
+
+def refusal(name: str, tree: Path) -> str:
+    """Run a stage on what it cannot use; return its one line. Nothing is changed or written."""
+    before = files(tree)
+    with pytest.raises(AsoSeError) as refused:
+        run(name, tree)
+    line = str(refused.value)
+    assert len(line.splitlines()) == 1
+    assert refused.value.exit_code == 1
+    assert files(tree) == before
+    return line
+
+
+def cuts(content: bytes) -> Iterator[bytes]:
+    for length in (0, 1, len(content) // 2, len(content) - 1):
+        yield content[:length]
+
+
+def flips(content: bytes, count: int, seed: str) -> Iterator[bytes]:
+    draw = random.Random(seed)  # noqa: S311 - damage, no secret
+    for bit in draw.sample(range(8 * len(content)), count):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        yield bytes(damaged)
+
+
+def is_the_same(file: str, content: bytes, damaged: bytes) -> bool:
+    """Whether a document is laid out differently and says the same: its last line may not end."""
+    return file.endswith(".json") and content.rstrip() == damaged.rstrip()
+
+
+def require_refused(name: str, file: str, tree: Path, count: int) -> int:
+    """Damage a file in all ways, `count` of them flipped bits; return how many were refused."""
+    path = tree / "artifacts" / file
+    content = path.read_bytes()
+    refused = 0
+    for damaged in chain(cuts(content), flips(content, count, f"{name} {file}")):
+        if is_the_same(file, content, damaged):
+            continue
+        path.write_bytes(damaged)
+        assert refusal(name, tree).startswith(f"{path}: ")
+        refused += 1
+    path.write_bytes(content)
+    return refused
+
+
+def test_every_file_of_every_stage_is_read_downstream_or_known_not_to_be(whole: Path) -> None:
+    written = set(files(whole / "artifacts"))
+    read = {file for _, file in READINGS}
+    assert read <= written
+    assert {Path(file).name for file in written - read} == UNREAD
+
+
+@pytest.mark.parametrize(("name", "file"), READINGS)
+def test_a_stage_refuses_what_was_cut_or_flipped(name: str, file: str, tree: Path) -> None:
+    assert require_refused(name, file, tree, count=2) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "file"), READINGS)
+def test_a_stage_refuses_all_damage(name: str, file: str, tree: Path) -> None:
+    assert require_refused(name, file, tree, count=FLIPS) >= FLIPS + 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["warmup", "search", "growth", "optimize", "derive"])
+def test_a_thousand_flipped_bits_of_a_checkpoint_are_refused(name: str, whole: Path) -> None:
+    source = next((whole / "artifacts" / name).glob("*.safetensors"))
+    path = whole / "damaged.safetensors"
+    content = source.read_bytes()
+    header = int.from_bytes(content[:8], "little") + 8
+    parts = (flips(content[:header], 500, name), flips(content, 500, f"{name} anywhere"))
+    for damaged in chain((part + content[header:] for part in parts[0]), parts[1]):
+        path.write_bytes(damaged)
+        with pytest.raises(AsoSeError, match=r"damaged\.safetensors: ") as refused:
+            checkpoints.read_checkpoint(path)
+        assert len(str(refused.value).splitlines()) == 1
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "foreign", "reason"),
+    [
+        ("search", "warmup", "optimize", "of a discrete network, not of a supernet"),
+        ("growth", "search", "optimize", "of a discrete network, not of a supernet"),
+        ("growth", "search", "warmup", "of another stage, it has no temperature"),
+        ("optimize", "growth", "optimize", "of a discrete network, not of a supernet"),
+        ("derive", "optimize", "growth", "of a supernet, not of a discrete network"),
+        ("export", "derive", "growth", "of a supernet, not of a discrete network"),
+        ("export", "derive", "optimize", "of another stage, it has no metrics"),
+    ],
+)
+def test_a_checkpoint_of_another_stage_is_refused(
+    name: str, place: str, foreign: str, reason: str, tree: Path
+) -> None:
+    artifacts = tree / "artifacts"
+    path = artifacts / place / ("model.safetensors" if place == "derive" else TRAINED)
+    shutil.copyfile(artifacts / foreign / TRAINED, path)
+    assert refusal(name, tree) == f"{path}: {reason}; 'dvc repro' writes it again"
+
+
+@pytest.mark.parametrize("name", ["derive", "export"])
+def test_a_network_of_another_data_set_is_refused(name: str, tree: Path, tmp_path: Path) -> None:
+    for level in range(40):
+        folder = tmp_path / "images" / "ab"[level % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (level, 9, 9)).save(folder / f"{level}.png")
+    data = read_params(prepare.Params, tree / "params.yaml").data
+    other = data.model_copy(update={"name": "image_folder", "path": str(tmp_path / "images")})
+    prepare.main(prepare.Params(seed=0, data=other), tree / "artifacts/prepare")
+    expected = "a network for 1 channels and 10 classes, the data set has 3 and 2"
+    assert expected in refusal(name, tree)
+
+
+CHECKPOINTS = [(name, file) for name, file in READINGS if not file.startswith("prepare")]
+
+
+@pytest.mark.parametrize(("name", "file"), CHECKPOINTS)
+def test_a_checkpoint_of_another_version_is_refused(name: str, file: str, tree: Path) -> None:
+    path = tree / "artifacts" / file
+    tensors, facts = checkpoints.decode(path)
+    path.write_bytes(checkpoints.encode(tensors, {**facts, "format": checkpoints.FORMAT + 1}))
+    assert "format 2, this version reads 1" in refusal(name, tree)
+
+
+class Code:
+    """What unpickling it would do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("run"),)
+
+
+@pytest.mark.parametrize(("name", "file"), READINGS)
+def test_no_stage_runs_a_pickle(name: str, file: str, tree: Path) -> None:
+    path = tree / "artifacts" / file
+    path.write_bytes(pickle.dumps(Code()))
+    assert refusal(name, tree).startswith(f"{path}: ")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(("name", "file"), READINGS)
+def test_a_folder_or_nothing_in_the_place_of_a_file_is_one_line(
+    name: str, file: str, tree: Path
+) -> None:
+    path = tree / "artifacts" / file
+    path.unlink()
+    assert f"{path}: cannot be read: No such file" in refusal(name, tree)
+    path.mkdir()
+    assert f"{path}: cannot be read: Is a directory" in refusal(name, tree)
+
+
+BOMBS: dict[str, dict[str, Any]] = {
+    "channels": {"stem_channels": 2**40},
+    "nodes": {"nodes": 10**6},
+    "classes": {"classes": 2**40},
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_checkpoint_takes_no_more_memory_than_its_file(kind: str, tree: Path) -> None:
+    path = tree / "artifacts/warmup" / TRAINED
+    tensors, facts = checkpoints.decode(path)
+    facts["blueprint"] |= BOMBS[kind]
+    path.write_bytes(checkpoints.encode(tensors, facts))
+    assert "not a checkpoint of this version" in refusal("search", tree)
+
+
+def forge(folder: Path, **changes: Any) -> None:
+    """Change the facts of a data set, with a right checksum."""
+    path = folder / "dataset.json"
+    document = {**json.loads(path.read_text()), **changes}
+    del document[CHECKSUM]
+    path.write_text(json.dumps({**document, CHECKSUM: checksum(document)}))
+
+
+FORGED: dict[str, dict[str, Any]] = {
+    "no shape": {"image_shape": None},
+    "a flat shape": {"image_shape": [8, 8]},
+    "another shape": {"image_shape": [8, 8, 3]},
+    "words for numbers": {"mean": ["black"]},
+    "fewer classes": {"classes": ["0", "1"]},
+    "no classes": {"classes": None},
+    "no counts": {"counts": {}},
+    "other counts": {"counts": {split: {"0": 1} for split in ("train", "validation", "test")}},
+    "no digests": {"sha256": {}},
+    "digests of another kind": {"sha256": [1]},
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_forged_facts_of_a_data_set_are_refused(kind: str, tree: Path) -> None:
+    forge(tree / "artifacts/prepare", **FORGED[kind])
+    for name in ("warmup", "export"):
+        assert refusal(name, tree).startswith(f"{tree}/artifacts/prepare/")
+
+
+def test_a_damaged_resume_point_is_passed_over_with_a_line_and_never_used(
+    tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASO_SE_RESUME", str(tree / "resume"))
+    inputs = tree / "artifacts/prepare", tree / "artifacts/warmup"
+    points = resume_points("search", read_params(search.Params, tree / "params.yaml"), *inputs)
+    content = (tree / "artifacts/search" / TRAINED).read_bytes()
+    path = points.folder / "00001.safetensors"
+    points.folder.mkdir(parents=True)
+    damages = [*cuts(content), *flips(content, FLIPS, "point"), pickle.dumps(Code())]
+    for damaged in damages:
+        path.write_bytes(damaged)
+        assert points.newest() == (None, [])
+        (line,) = capsys.readouterr().out.splitlines()
+        assert line.startswith(f"{path}: ")
+        assert line.endswith(": passed over")
+    assert not Path("run").exists()
+    before = files(tree / "artifacts")
+    run("search", tree)
+    assert f"{path}: " in capsys.readouterr().out
+    assert files(tree / "artifacts") == before
+
+
+def test_facts_survive_another_layout_of_their_file(tree: Path) -> None:
+    folder = tree / "artifacts/prepare"
+    facts = read_facts(folder)
+    path = folder / "dataset.json"
+    path.write_bytes(path.read_bytes().rstrip())
+    assert read_facts(folder) == facts
