@@ -47,7 +47,12 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
         reason = f"its format is none of {', '.join(FORMATS)}"
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-    raise DataError(f"{path}: not a readable image ({reason}); repair it or take it out")
+    raise DataError(f"{shown(path)}: not a readable image ({reason}); repair it or take it out")
+
+
+def shown(path: Path) -> str:
+    """Return a path for a message: what is not printable in it, such as a line break, escaped."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

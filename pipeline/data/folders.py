@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.data.decoding import read_image
+from pipeline.data.decoding import read_image, shown
 from pipeline.data.labelled import Labelled, Source
 from pipeline.errors import DataError
 
@@ -54,7 +54,8 @@ def _layout(folder: Path) -> tuple[Path, Path | None]:
     for other in folders:
         if other not in {train, test}:
             raise DataError(
-                f"{other}: only train/ and test/ are read; validation images are taken from train/"
+                f"{shown(other)}: only train/ and test/ are read;"
+                " validation images are taken from train/"
             )
     return train, test if test in folders else None
 
@@ -78,7 +79,7 @@ def _require_same_classes(train: Path, test: Path, classes: tuple[str, ...]) -> 
     """A class without test images has no accuracy; one without training images is not learned."""
     tested = {path.name for path in _folders(test)}
     for name in sorted(tested - set(classes)):
-        raise DataError(f"{test / name}: no such class in {train}")
+        raise DataError(f"{shown(test / name)}: no such class in {train}")
     for name in classes:
         if name not in tested:
             raise DataError(f"{test}: no folder for class '{name}' of {train}")
@@ -105,7 +106,9 @@ def _images(folder: Path) -> list[Path]:
     paths = _entries(folder)
     for path in paths:
         if not path.is_file():
-            raise DataError(f"{path}: not a file; images lie directly in the folder of their class")
+            raise DataError(
+                f"{shown(path)}: not a file; images lie directly in the folder of their class"
+            )
     if not paths:
         raise DataError(f"{folder}: no images in this class; add some or remove the folder")
     return paths

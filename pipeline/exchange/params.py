@@ -129,8 +129,8 @@ def _load(text: str, where: str) -> dict[str, Any]:
         if isinstance(error, yaml.reader.ReaderError):
             before, reason = text.count("\n", 0, error.position), error.reason
         else:
-            assert error.problem_mark is not None
-            before, reason = error.problem_mark.line, error.problem
+            before = error.problem_mark.line if error.problem_mark else 0
+            reason = error.problem or "damaged"
         raise ParamsError(f"{where}: line {before + 1}: not YAML: {reason}") from None
     except RecursionError:
         raise ParamsError(f"{where}: not YAML: nested too deeply") from None

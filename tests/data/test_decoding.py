@@ -200,6 +200,49 @@ def test_a_decompression_bomb_is_refused(side: int, tmp_path: Path) -> None:
     assert "decompression bomb" in refusal(tmp_path / "bomb.png", bomb)
 
 
+def test_an_animated_image_is_its_first_picture_whatever_its_name(tmp_path: Path) -> None:
+    first, second = Image.new("RGB", (9, 9), RED), Image.new("RGB", (9, 9), "blue")
+    for suffix in ("gif", "png", "webp", "tiff"):
+        path = tmp_path / "image.txt"
+        options = {"lossless": True} if suffix == "webp" else {}
+        path.write_bytes(encoded(first, suffix, save_all=True, append_images=[second], **options))
+        assert np.array_equal(read_image(path, 9), np.full((9, 9, 3), RED))
+
+
+EMPTY = {
+    "ppm": b"P6 0 5 255\n",
+    "gif": b"GIF89a" + struct.pack("<HHBBB", 0, 0, 0, 0, 0) + b"," + b"\0" * 9 + b"\2\0;",
+    "bmp": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 0, 0, 1, 24, *[0] * 6),
+    "png": b"\x89PNG\r\n\x1a\n"
+    + chunk(b"IHDR", struct.pack(">IIBBBBB", 0, 0, 8, 2, 0, 0, 0))
+    + chunk(b"IDAT", zlib.compress(b""))
+    + chunk(b"IEND", b""),
+}
+
+
+@pytest.mark.parametrize("suffix", EMPTY)
+def test_an_image_without_pixels_is_refused(suffix: str, tmp_path: Path) -> None:
+    refusal(tmp_path / f"image.{suffix}", EMPTY[suffix])
+
+
+def test_sizes_within_a_file_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
+    content = bytearray(encoded(PICTURE, "jp2"))
+    tile_width = content.index(b"\xff\x51") + 22
+    content[tile_width : tile_width + 8] = b"\x7f\xff\xff\xff" * 2
+    refusal(tmp_path / "image.jp2", bytes(content))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), TypeError("a float"), ZeroDivisionError("by 0")])
+def test_whatever_pillow_stumbles_over_the_file_is_named(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Image, "open", stumble)  # seen with 1 of 6,000 damaged files
+    assert (str(error) or "MemoryError") in refusal(tmp_path / "image", b"")
+
+
 def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
     floating = Image.fromarray(np.ones((4, 4), np.float32))
     assert "floating-point" in refusal(tmp_path / "image.tiff", encoded(floating, "tiff"))

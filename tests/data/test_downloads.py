@@ -86,9 +86,10 @@ def test_cifar100_is_read_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (source.name, source.classes) == ("cifar100", ("cat", "dog"))
 
 
-def test_fashion_mnist_is_unpacked_where_it_lies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def write_fashion_mnist(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, NDArray[np.uint8]]:
+    """Write the four archives; return the images."""
     images = {"train": pixels(3, 28, 28), "t10k": pixels(2, 28, 28)}
     checksums = {}
     for part, values in images.items():
@@ -98,8 +99,16 @@ def test_fashion_mnist_is_unpacked_where_it_lies(
             (f"{part}-images-idx3-ubyte.gz", header + values.tobytes()),
             (f"{part}-labels-idx1-ubyte.gz", struct.pack(">II", 0x801, len(values)) + labels),
         ):
-            checksums[name] = write(tmp_path / "FashionMNIST/raw" / name, gzip.compress(content))
+            checksums[name] = write(folder / "FashionMNIST/raw" / name, gzip.compress(content))
     monkeypatch.setattr(datasets.FashionMNIST, "resources", list(checksums.items()))
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    return images
+
+
+def test_fashion_mnist_is_unpacked_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = write_fashion_mnist(tmp_path, monkeypatch)
     source = read_download("fashion_mnist", tmp_path)
     require(source, images["train"][:, None], [0, 1, 2])
     assert source.classes[9] == "Ankle boot"
@@ -159,3 +168,51 @@ def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
         write(tmp_path / f"FashionMNIST/raw/{name}-ubyte", struct.pack(">IIII", 0x803, 9, 28, 28))
     with pytest.raises(DataError, match="fashion_mnist: neither found"):
         read_download("fashion_mnist", tmp_path)
+
+
+def test_fashion_mnist_never_comes_from_an_unpacked_file_that_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = write_fashion_mnist(tmp_path, monkeypatch)
+    read_download("fashion_mnist", tmp_path)
+    raw = tmp_path / "FashionMNIST/raw"
+    unpacked = raw / "train-images-idx3-ubyte"
+    content = bytearray(unpacked.read_bytes())
+    content[-1] ^= 1
+    unpacked.write_bytes(content)
+    require(read_download("fashion_mnist", tmp_path), images["train"][:, None], [0, 1, 2])
+    unpacked.write_bytes(content)
+    (raw / "train-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: missing or damaged"):
+        read_download("fashion_mnist", tmp_path)
+    assert unpacked.read_bytes() == content
+
+
+def test_what_an_old_torchvision_left_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_fashion_mnist(tmp_path, monkeypatch)
+    (tmp_path / "FashionMNIST/processed").mkdir()
+    with pytest.raises(DataError, match="processed: unchecked files of an old version"):
+        read_download("fashion_mnist", tmp_path)
+
+
+class Code:
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (Path("run"),)
+
+
+@pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
+def test_a_pickle_of_another_checksum_is_not_opened(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_cifar(tmp_path, monkeypatch, datasets.CIFAR10, "labels", "label_names")
+    monkeypatch.setattr(datasets.CIFAR10, "url", "http://127.0.0.1:9/")
+    (tmp_path / datasets.CIFAR10.base_folder / name).write_bytes(pickle.dumps(Code()))
+    with pytest.raises(DataError, match="cifar10: neither found"):
+        read_download("cifar10", tmp_path)
+    write(tmp_path / "cifar-10-python.tar.gz", b"no archive")
+    with pytest.raises(DataError, match="cifar10: neither found"):
+        read_download("cifar10", tmp_path)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,89 @@
+"""Nothing that reads a file can run it: no pickle, eval, shell or archive in the code."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(path for name in ("pipeline", "stages") for path in (ROOT / name).rglob("*.py"))
+MODULES = {
+    *("pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "runpy"),
+    *("tarfile", "zipfile", "xml"),
+}
+CALLS = {
+    *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput"),
+    *("torch.load", "torch.save", "torch.hub.load", "numpy.load", "np.load", "np.fromfile"),
+    *("yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "onnx.load"),
+    *("shutil.unpack_archive", "tempfile.mktemp"),
+}
+METHODS = {"extractall", "extract", "unpack_archive", "read_pickle"}
+ALLOWED = {
+    # yaml.load with a SafeLoader of our own, which takes plain values only
+    ("pipeline/exchange/params.py", "yaml.load"),
+}
+
+
+def dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}".lstrip(".")
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def forbidden(code: str) -> Iterator[str]:
+    """Yield what a source does and must not."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""
+            names = [module, *(alias.name for alias in node.names)]
+            yield from (name for name in names if name.partition(".")[0] in MODULES)
+        if isinstance(node, ast.Call):
+            called = dotted(node.func)
+            if called in CALLS | {"yaml.load"} or called.rpartition(".")[2] in METHODS:
+                yield called
+            yield from (
+                f"{word.arg}=..."
+                for word in node.keywords
+                if (word.arg == "shell" and ast.unparse(word.value) != "False")
+                or word.arg == "allow_pickle"
+                or (word.arg == "weights_only" and ast.unparse(word.value) != "True")
+                or (word.arg == "external_data" and ast.unparse(word.value) != "False")
+            )
+
+
+def test_no_source_runs_what_it_reads() -> None:
+    assert len(SOURCES) > 60
+    found = {
+        (str(path.relative_to(ROOT)), what)
+        for path in SOURCES
+        for what in forbidden(path.read_text(encoding="utf-8"))
+    }
+    assert found == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "from torch.hub import joblib",
+        "eval('1')",
+        "torch.load(path)",
+        "archive.extractall()",
+        "os.system('true')",
+        "subprocess.run('true', shell=True)",
+        "np.load(path, allow_pickle=True)",
+        "torch.onnx.export(model, external_data=True)",
+    ],
+)
+def test_it_would_be_found(code: str) -> None:
+    assert list(forbidden(code))
+
+
+def test_yaml_is_loaded_by_the_strict_loader() -> None:
+    code = (ROOT / "pipeline/exchange/params.py").read_text(encoding="utf-8")
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    (loading,) = [node for node in calls if dotted(node.func) == "yaml.load"]
+    assert [dotted(argument) for argument in loading.args] == ["text", "_Loader"]
+    assert "class _Loader(yaml.SafeLoader)" in code
