@@ -225,13 +225,6 @@ def test_an_image_without_pixels_is_refused(suffix: str, tmp_path: Path) -> None
     refusal(tmp_path / f"image.{suffix}", EMPTY[suffix])
 
 
-def test_sizes_within_a_file_that_no_memory_holds_are_refused(tmp_path: Path) -> None:
-    content = bytearray(encoded(PICTURE, "jp2"))
-    tile_width = content.index(b"\xff\x51") + 22
-    content[tile_width : tile_width + 8] = b"\x7f\xff\xff\xff" * 2
-    refusal(tmp_path / "image.jp2", bytes(content))
-
-
 @pytest.mark.parametrize("error", [MemoryError(), TypeError("a float"), ZeroDivisionError("by 0")])
 def test_whatever_pillow_stumbles_over_the_file_is_named(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
