@@ -22,8 +22,13 @@ LONGEST = 80
 
 def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False) -> P:
     """Read the sections that `model` names from a file; see `parse_params`."""
+    return parse_params(model, read_text(path), str(path), whole=whole)
+
+
+def read_text(path: Path) -> str:
+    """Read a params file as it is; raise ParamsError if it is not there or no text."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ParamsError(
             f"{path}: no such file; 'cp profiles/digits.yaml {path}' gives one that works"
@@ -33,7 +38,6 @@ def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False
         raise ParamsError(f"{path}: line {line}: cannot be read: not UTF-8") from None
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse_params(model, text, str(path), whole=whole)
 
 
 def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) -> P:
@@ -48,7 +52,7 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
     Raises:
         ParamsError: one line per mistake: file, key, what was expected, what came.
     """
-    document = _load(text, where)
+    document = plain_values(text, where)
     if not whole:
         document = {key: value for key, value in document.items() if key in model.model_fields}
     try:
@@ -122,7 +126,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _load(text: str, where: str) -> dict[str, Any]:
+def plain_values(text: str, where: str) -> dict[str, Any]:
+    """Read YAML of sections; raise ParamsError with a line if it is anything else."""
     try:
         document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.MarkedYAMLError, yaml.reader.ReaderError) as error:

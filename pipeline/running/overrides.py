@@ -12,7 +12,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pipeline.errors import ParamsError
-from pipeline.exchange.params import PARAMS_FILE, parse_params
+from pipeline.exchange.params import PARAMS_FILE, parse_params, plain_values, read_text
 from pipeline.params import Params
 
 
@@ -31,9 +31,10 @@ def compose(tree: Path, profile: str | None, overrides: Mapping[str, Any]) -> st
     if profile and not path.is_file():
         known = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml")))
         raise ParamsError(f"profile: expected one of {known}, got {profile!r}")
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     where = str(path.relative_to(tree))
     if overrides:
+        plain_values(text, where)  # before ruamel, which stumbles over strange tags
         text = replace(text, overrides)
         where += " with " + ", ".join(f"{key}={value}" for key, value in overrides.items())
     parse_params(Params, text, where, whole=True)

@@ -73,3 +73,16 @@ def test_a_mistake_is_named(profile: str | None, overrides: dict[str, Any], says
         compose(ROOT, profile, overrides)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff", b"seed: [", b"a: &a [1]\nb: *a\n", b"seed: !!int ''\n"]
+)
+@pytest.mark.parametrize("overrides", [{}, {"seed": 7}])
+def test_a_file_that_holds_no_params_is_refused(
+    content: bytes, overrides: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(ParamsError, match=r"params\.yaml") as refused:
+        compose(tmp_path, None, overrides)
+    assert len(str(refused.value).splitlines()) == 1
