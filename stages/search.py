@@ -66,7 +66,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
         snapshot=snapshot,
         resumed=partial(resumed, training=params.training, device=device),
     )
-    accuracy = warmed.facts["validation_accuracy"]
+    accuracy = warmed.fact("validation_accuracy")
     state, history = run(
         phase,
         points,

@@ -229,7 +229,7 @@ def test_a_thousand_flipped_bits_of_a_checkpoint_are_refused(name: str, whole: P
 @pytest.mark.parametrize(
     ("name", "place", "foreign", "reason"),
     [
-        ("search", "warmup", "optimize", "of a discrete network, not of a supernet"),
+        ("search", "warmup", "optimize", "of another stage, it has no validation_accuracy"),
         ("growth", "search", "optimize", "of a discrete network, not of a supernet"),
         ("growth", "search", "warmup", "of another stage, it has no temperature"),
         ("optimize", "growth", "optimize", "of a discrete network, not of a supernet"),
