@@ -12,9 +12,20 @@ def write_atomically(path: Path, content: bytes) -> None:
     A reader sees the old file or the new one, never a part; on a full disk the old one survives. A
     new inode each time, so that a hard link from DVC's cache is never written through. Of several
     processes that train together only the first writes.
+
+    Raises:
+        OSError: it names `path`, which a failed write by itself does not.
     """
     if not is_first():
         return
+    try:
+        _write(path, content)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
