@@ -1,0 +1,95 @@
+"""Faults at a chosen instant, for tests; the product has no hook for them.
+
+    arm("write 3: ENOSPC")   the third write stops half-way, and so does each after it
+    arm("fsync 2: EIO")      of a file or a folder
+    arm("rename 1: EROFS")   likewise "open", for writing
+    arm("write 3: SIGKILL")  at any of these, or in the middle of "step", a training step
+    arm("trace")             nothing fails; each of them is a line on stderr: what, and which file
+
+Everything that writes here opens its files by `Path.open("wb")` and renames them by `Path.replace`.
+"""
+
+import errno
+import io
+import os
+import re
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class Fault:
+    """Called at each instant at which something can fail."""
+
+    operation: str
+    number: int
+    effect: str
+    seen: int = 0
+
+    def __call__(self, operation: str, what: object) -> None:
+        """Fail, if this is the instant or, for an error of the disk, a later one."""
+        if self.effect == "trace":
+            sys.stderr.write(f"{operation} {what}\n")
+        if operation != self.operation:
+            return
+        self.seen += 1
+        if self.effect.startswith("SIG") and self.seen == self.number:
+            os.kill(os.getpid(), getattr(signal, self.effect))
+        elif self.effect.startswith("E") and self.seen >= self.number:
+            code = getattr(errno, self.effect)
+            raise OSError(code, os.strerror(code))
+
+
+def arm(text: str) -> None:
+    """Patch what the process does from now on so that it meets the fault."""
+    if text == "trace":
+        fault = Fault("", 0, "trace")
+    else:
+        match = re.fullmatch(r"(open|write|fsync|rename|step) (\d+): (\w+)", text)
+        assert match, text
+        fault = Fault(match[1], int(match[2]), match[3])
+    _patch_files(fault)
+    if fault.operation == "step" or fault.effect == "trace":
+        _patch_steps(fault)
+
+
+def _patch_files(fault: Fault) -> None:
+    opened, synced, renamed = io.open, os.fsync, os.replace
+
+    class HalfWritten(io.FileIO):
+        def write(self, content: Any) -> int:
+            half = len(content) // 2
+            written = super().write(content[:half])
+            fault("write", self.name)
+            return written + super().write(content[half:])
+
+    def open_(file: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if mode != "wb":
+            return opened(file, mode, *arguments, **named)
+        fault("open", file)
+        return io.BufferedWriter(HalfWritten(file, "w"))
+
+    def fsync(descriptor: int) -> None:
+        fault("fsync", Path(f"/proc/self/fd/{descriptor}").resolve())
+        synced(descriptor)
+
+    def replace(source: Any, target: Any) -> None:
+        fault("rename", target)
+        renamed(source, target)
+
+    io.open, os.fsync, os.replace = open_, fsync, replace  # type: ignore[assignment]
+
+
+def _patch_steps(fault: Fault) -> None:
+    import torch  # noqa: PLC0415 - a stage without torch makes no steps
+
+    backward = torch.Tensor.backward
+
+    def step(tensor: Any, *arguments: Any, **named: Any) -> None:
+        fault("step", "")
+        backward(tensor, *arguments, **named)
+
+    torch.Tensor.backward = step  # type: ignore[assignment, method-assign]
