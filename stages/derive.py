@@ -32,7 +32,7 @@ def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     device = choose_device()
     facts = read_facts(prepare)
     trained = read_checkpoint(optimize / "checkpoint.safetensors", device)
-    trained.require_fit(channels=facts.channels, classes=len(facts.classes))
+    trained.require_fit("optimize", channels=facts.channels, classes=len(facts.classes))
     genotype = trained.decided()
     network = trained.network.eval()
     images = read_images(prepare, "test", device)
@@ -47,7 +47,7 @@ def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     }
 
     # Under the model's own checksum: export writes them into the model card.
-    model = Checkpoint(network=network, facts={"metrics": metrics})
+    model = Checkpoint(network=network, facts={"stage": "derive", "metrics": metrics})
     write_checkpoint(out / "model.safetensors", model)
     write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_json(out / "metrics.json", metrics)

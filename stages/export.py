@@ -35,7 +35,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
     model = derive / "model.safetensors"
     images = read_images(prepare, "test", "cpu")
     derived = read_checkpoint(model)
-    derived.require_fit(channels=dataset.channels, classes=len(dataset.classes))
+    derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
     genotype, metrics = derived.decided(), derived.fact("metrics")
     network = derived.network.eval()
     facts = ModelFacts(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.exchange.dataset import read_images
+from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
@@ -44,7 +44,9 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
     """Grow the network that search found."""
     device = choose_device()
     checkpoint = search / "checkpoint.safetensors"
-    blueprint = read_checkpoint(checkpoint).network.blueprint
+    searched = read_checkpoint(checkpoint)
+    facts = read_facts(prepare)
+    searched.require_fit("search", channels=facts.channels, classes=len(facts.classes))
     images = SearchImages(
         training=read_images(prepare, "train", device),
         validation=read_images(prepare, "validation", device),
@@ -71,7 +73,7 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
         points,
         epochs=params.growth.epochs,
         images=len(images.training),
-        expected=expected(blueprint, images),
+        expected=expected(searched.network.blueprint, images),
         max_recoveries=params.training.max_recoveries,
     )
 
@@ -79,7 +81,11 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
     grown = state.search
     write_checkpoint(
         out / "checkpoint.safetensors",
-        Checkpoint(network=grown.network, logits=grown.logits, facts={"epoch": grown.epoch}),
+        Checkpoint(
+            network=grown.network,
+            logits=grown.logits,
+            facts={"stage": "growth", "epoch": grown.epoch},
+        ),
     )
     genotype = decide(grown.logits, grown.network.blueprint)
     write_atomically(out / "genotype.json", genotype.to_json().encode())

@@ -42,7 +42,13 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
         images = join(images, validation)
 
     points = resume_points("optimize", params, prepare, growth)
-    grown = partial(read_checkpoint, growth / "checkpoint.safetensors", device)
+    facts = read_facts(prepare)
+
+    def grown() -> Checkpoint:
+        checkpoint = read_checkpoint(growth / "checkpoint.safetensors", device)
+        checkpoint.require_fit("growth", channels=facts.channels, classes=len(facts.classes))
+        return checkpoint
+
     begin = partial(start, params=params.optimize, training=params.training, seed=params.seed)
     watched = None if params.optimize.use_validation else validation
     phase = Phase(
@@ -66,7 +72,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
         epochs=params.optimize.epochs,
         images=len(images),
         expected=Expected(
-            classes=len(read_facts(prepare).classes),
+            classes=len(facts.classes),
             accuracy="train_accuracy" if watched is None else "validation_accuracy",
             images=len(images if watched is None else watched),
         ),
@@ -75,7 +81,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
 
     write_checkpoint(
         out / "checkpoint.safetensors",
-        Checkpoint(network=state.result, facts={"epoch": state.epoch}),
+        Checkpoint(network=state.result, facts={"stage": "optimize", "epoch": state.epoch}),
     )
     write_history(out / "history.tsv", history)
     end = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "recoveries")

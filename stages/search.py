@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.exchange.dataset import read_images
+from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
@@ -40,6 +40,8 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
     device = choose_device()
     checkpoint = warmup / "checkpoint.safetensors"
     warmed = read_checkpoint(checkpoint)
+    facts = read_facts(prepare)
+    warmed.require_fit("warmup", channels=facts.channels, classes=len(facts.classes))
     images = SearchImages(
         training=read_images(prepare, "train", device),
         validation=read_images(prepare, "validation", device),
@@ -83,7 +85,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
         Checkpoint(
             network=state.network,
             logits=state.logits,
-            facts={"epoch": state.epoch, "temperature": state.temperature},
+            facts={"stage": "search", "epoch": state.epoch, "temperature": state.temperature},
         ),
     )
     genotype = decide(state.logits, state.network.blueprint)

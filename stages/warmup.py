@@ -83,7 +83,11 @@ def main(params: Params, prepare: Path, out: Path) -> None:
         Checkpoint(
             network=supernet.network,
             logits=supernet.logits,
-            facts={"epoch": supernet.epoch, "validation_accuracy": end["validation_accuracy"]},
+            facts={
+                "stage": "warmup",
+                "epoch": supernet.epoch,
+                "validation_accuracy": end["validation_accuracy"],
+            },
         ),
     )
     write_history(out / "history.tsv", history)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint
+from pipeline.exchange.checkpoint import Checkpoint, encode
 from pipeline.exchange.records import Row
 from pipeline.exchange.resume import KEPT_RUNS, Points, resume_points
 from pipeline.growing import grow
@@ -235,3 +235,13 @@ def test_points_lie_with_the_project_wherever_dvc_runs_a_stage(
 def test_points_are_removed_when_the_stage_has_succeeded(points: Points) -> None:
     points.remove()
     assert not points.folder.exists()
+
+
+def test_a_whole_file_that_is_no_point_is_passed_over(
+    points: Points, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = points.folder / "00009.safetensors"
+    path.write_bytes(encode({}, {"facts": {}}))
+    _, rows = points.newest()
+    assert len(rows) == 3
+    assert capsys.readouterr().out.startswith(f"{path}: not a resume point: passed over")

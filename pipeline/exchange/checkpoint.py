@@ -58,8 +58,12 @@ class Checkpoint:
             raise CheckpointError(f"{self.path}: of a supernet, not of a discrete network; {AGAIN}")
         return self.network.genotype
 
-    def require_fit(self, *, channels: int, classes: int) -> None:
-        """Raise CheckpointError unless the network is one for images such as these."""
+    def require_fit(self, stage: str, *, channels: int, classes: int) -> None:
+        """Raise CheckpointError unless `stage` wrote it, for images such as these."""
+        if self.facts.get("stage") != stage:
+            raise CheckpointError(
+                f"{self.path}: of stage {self.facts.get('stage')!r}, not of {stage}; {AGAIN}"
+            )
         found = self.network.blueprint
         if (found.image_channels, found.classes) != (channels, classes):
             raise CheckpointError(

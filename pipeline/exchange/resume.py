@@ -45,13 +45,17 @@ class Points:
         for path in sorted(self.folder.glob("*.safetensors"), reverse=True):
             try:
                 tensors, facts = decode(path)
+                state, rows, began_on = facts["state"], facts["rows"], facts["machine"]
             except CheckpointError as error:
                 say(f"{error}: passed over")
                 continue
-            if facts["machine"] != machine():
-                say(f"{self.stage}: this run began on {facts['machine']}: the last bits may differ")
-            snapshot: Snapshot = _join(facts["state"], tensors)
-            return snapshot, facts["rows"]
+            except KeyError:
+                say(f"{path}: not a resume point: passed over")
+                continue
+            if began_on != machine():
+                say(f"{self.stage}: this run began on {began_on}: the last bits may differ")
+            snapshot: Snapshot = _join(state, tensors)
+            return snapshot, rows
         return None, []
 
     def after_each(

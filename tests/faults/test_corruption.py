@@ -227,23 +227,26 @@ def test_a_thousand_flipped_bits_of_a_checkpoint_are_refused(name: str, whole: P
 
 
 @pytest.mark.parametrize(
-    ("name", "place", "foreign", "reason"),
+    ("name", "place", "foreign"),
     [
-        ("search", "warmup", "optimize", "of another stage, it has no validation_accuracy"),
-        ("growth", "search", "optimize", "of a discrete network, not of a supernet"),
-        ("growth", "search", "warmup", "of another stage, it has no temperature"),
-        ("optimize", "growth", "optimize", "of a discrete network, not of a supernet"),
-        ("derive", "optimize", "growth", "of a supernet, not of a discrete network"),
-        ("export", "derive", "growth", "of a supernet, not of a discrete network"),
-        ("export", "derive", "optimize", "of another stage, it has no metrics"),
+        ("search", "warmup", "optimize"),
+        ("growth", "search", "optimize"),
+        ("growth", "search", "warmup"),
+        ("optimize", "growth", "optimize"),
+        ("optimize", "growth", "warmup"),
+        ("optimize", "growth", "search"),
+        ("derive", "optimize", "growth"),
+        ("export", "derive", "growth"),
+        ("export", "derive", "optimize"),
     ],
 )
 def test_a_checkpoint_of_another_stage_is_refused(
-    name: str, place: str, foreign: str, reason: str, tree: Path
+    name: str, place: str, foreign: str, tree: Path
 ) -> None:
     artifacts = tree / "artifacts"
     path = artifacts / place / ("model.safetensors" if place == "derive" else TRAINED)
     shutil.copyfile(artifacts / foreign / TRAINED, path)
+    reason = f"of stage '{foreign}', not of {place}"
     assert refusal(name, tree) == f"{path}: {reason}; 'dvc repro' writes it again"
 
 
