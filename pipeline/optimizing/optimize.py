@@ -244,7 +244,7 @@ def _loss(
     drop_path: DropPath | None,
 ) -> tuple[Tensor, Tensor]:
     with autocast(batch.device), one_batch():
-        outputs = state.network.trunk(batch, drop_path=drop_path)
+        outputs = list(state.network.trunk(batch, drop_path=drop_path))
         logits = state.network.classify(outputs[-1])
         loss = F.cross_entropy(logits, labels, label_smoothing=params.label_smoothing)
         if state.auxiliary is not None:

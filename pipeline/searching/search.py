@@ -24,7 +24,7 @@ from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
 from pipeline.randomness import generator
 from pipeline.searching.params import SearchParams
-from pipeline.space.network import untracked_statistics
+from pipeline.space.network import constant, untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, hard_weights, relax, sample, soft_weights
 from pipeline.training import supernet
 from pipeline.training.device import autocast
@@ -255,10 +255,19 @@ def architecture_step(
     edge_weights = _relaxed(state, params, source, gradient=batch.device)
     batch, labels, total = share(batch, labels)
 
+    network = state.network
+
     def gradient(images: Tensor, targets: Tensor) -> Tensor | None:
-        with autocast(batch.device), untracked_statistics(state.network), one_batch():
-            logits = state.network(images, edge_weights)
+        with (
+            autocast(batch.device),
+            untracked_statistics(network),
+            constant(network),
+            one_batch(),
+        ):
+            logits = network(images, edge_weights)
             loss = F.cross_entropy(logits, targets) * (len(targets) / total)
+        if not loss.requires_grad:
+            return None
         (found,) = torch.autograd.grad(loss, state.logits, retain_graph=True, allow_unused=True)
         return found
 

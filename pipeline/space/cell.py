@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.space.blueprint import CellPlan
 from pipeline.space.genotype import Architecture
-from pipeline.space.operations import OPERATIONS, FactorizedReduce, relu_conv_norm
+from pipeline.space.operations import OPERATIONS, FactorizedReduce, conv_norm
 
 EdgeActivity = tuple[tuple[int, ...], ...]
 """For each of the E edges: the indices of the operations that run."""
@@ -93,11 +93,9 @@ class Cell(nn.Module):
         self.stride = 2 if plan.kind == "reduction" else 1
         channels = plan.channels
         self.input_0: nn.Module = (
-            FactorizedReduce(inputs[0], channels)
-            if halve_first
-            else relu_conv_norm(inputs[0], channels)
+            FactorizedReduce(inputs[0], channels) if halve_first else conv_norm(inputs[0], channels)
         )
-        self.input_1 = relu_conv_norm(inputs[1], channels)
+        self.input_1 = conv_norm(inputs[1], channels)
         self.edges = nn.ModuleList()
         for node in range(nodes):
             chosen = (
@@ -126,6 +124,7 @@ class Cell(nn.Module):
     ) -> Tensor:
         """(N, C0, H0, W0), (N, C1, H, W) -> (N, nodes * C, H / stride, W / stride).
 
+        s0, s1: after a ReLU, which two cells share.
         activity: which operations run on each edge; None runs what a discrete cell has.
         gates: (E, O) factors through which gradients reach the logits, or None.
         """
@@ -146,8 +145,7 @@ class Cell(nn.Module):
                     total = output if total is None else total + output
             first += node + 2
             states.append(self._silent(states[1]) if total is None else total)
-        output = torch.cat(states[2:], dim=1)
-        return output if self.gate is None else s1 + self.gate * output
+        return torch.cat(states[2:], dim=1)
 
     def _silent(self, x: Tensor) -> Tensor:
         """Zeros in the shape of a node, for a node all of whose edges are cut."""

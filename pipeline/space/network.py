@@ -7,8 +7,10 @@ weights that are passed in.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from pipeline.errors import GenotypeError
@@ -54,28 +56,33 @@ class Network(nn.Module):
         images: Tensor,
         edge_weights: EdgeWeights | None = None,
         drop_path: DropPath | None = None,
-    ) -> list[Tensor]:
-        """Return the output of every cell.
+    ) -> Iterator[Tensor]:
+        """Yield the output of each cell in turn.
 
         Raises:
             ValueError: a supernet is not told what to run.
         """
         if edge_weights is None and self.genotype is None:
             raise ValueError("a supernet needs edge weights")
-        s0 = s1 = self.stem(images)
-        outputs = []
-        for plan, cell in zip(self.blueprint.cells, self.cells, strict=True):
+        output = self.stem(images)
+        s0 = None
+        for plan, module in zip(self.blueprint.cells, self.cells, strict=True):
+            cell = cast("Cell", module)
             activity = gates = None
             if edge_weights is not None:
                 activity = edge_weights.active[plan.architecture]
                 gates = (
                     None if edge_weights.gates is None else edge_weights.gates[plan.architecture]
                 )
-            output = cell(s0, s1, activity, gates, drop_path)
-            # A grown cell refines s1 where it stands, so what follows still sees the same s0.
-            s0, s1 = (s0, output) if plan.grown else (s1, output)
-            outputs.append(output)
-        return outputs
+            s1 = F.relu(output)
+            s0 = s1 if s0 is None else s0
+            computed = cell(s0, s1, activity, gates, drop_path)
+            # A grown cell refines its input where it stands: what follows sees the same s0.
+            if cell.gate is not None:
+                output = output + cell.gate * computed
+            else:
+                output, s0 = computed, s1
+            yield output
 
     def classify(self, features: Tensor) -> Tensor:
         """(N, C, H, W) output of the last cell -> (N, classes) logits."""
@@ -92,7 +99,9 @@ class Network(nn.Module):
 
         `edge_weights` decides what a supernet runs, a discrete network takes None.
         """
-        return self.classify(self.trunk(images, edge_weights, drop_path)[-1])
+        for output in self.trunk(images, edge_weights, drop_path):
+            features = output
+        return self.classify(features)
 
 
 def build(
@@ -197,6 +206,16 @@ def untracked_statistics(network: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track = True
+
+
+@contextmanager
+def constant(network: Network) -> Iterator[None]:
+    """Take the weights as constants, for a step that differentiates something else."""
+    network.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(requires_grad=True)
 
 
 def discretize(network: Network, genotype: Genotype) -> Network:

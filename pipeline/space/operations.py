@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.space.depthwise import Depthwise
+
 
 class BatchNorm(nn.Module):
     """Batch normalisation that can use batch statistics and leave the running ones alone.
@@ -77,38 +79,41 @@ def convolution(
     kernel: int | tuple[int, int],
     *,
     stride: int = 1,
-    groups: int = 1,
-    dilation: int = 1,
 ) -> nn.Conv2d:
     """Return a convolution without bias, padded so that only the stride changes the size."""
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
-    padding = (dilation * (height // 2), dilation * (width // 2))
-    return nn.Conv2d(
-        inputs,
-        outputs,
-        (height, width),
-        stride,
-        padding,
-        groups=groups,
-        dilation=dilation,
-        bias=False,
-    )
+    padding = (height // 2, width // 2)
+    return nn.Conv2d(inputs, outputs, (height, width), stride, padding, bias=False)
+
+
+def conv_norm(inputs: int, outputs: int) -> nn.Sequential:
+    """1x1 convolution, BatchNorm: what matches channels where two cells meet."""
+    return nn.Sequential(convolution(inputs, outputs, 1), BatchNorm(outputs))
 
 
 def relu_conv_norm(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
-    """ReLU, convolution, BatchNorm: also what matches channels where two cells meet."""
+    """ReLU, convolution, BatchNorm."""
     return nn.Sequential(
         nn.ReLU(), convolution(inputs, outputs, kernel, stride=stride), BatchNorm(outputs)
     )
 
 
 def separable(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    inplace: bool = False,
 ) -> list[nn.Module]:
-    """ReLU, depthwise convolution, pointwise convolution, BatchNorm."""
+    """ReLU, depthwise convolution, pointwise convolution, BatchNorm.
+
+    inplace: the input is nobody else's.
+    """
     return [
-        nn.ReLU(),
-        convolution(inputs, inputs, kernel, stride=stride, groups=inputs, dilation=dilation),
+        nn.ReLU(inplace),
+        Depthwise(inputs, kernel, stride=stride, dilation=dilation),
         convolution(inputs, outputs, 1),
         BatchNorm(outputs),
     ]
@@ -132,7 +137,6 @@ class FactorizedReduce(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2))."""
-        x = F.relu(x)
         height, width = x.shape[2:]
         if height % 2 or width % 2:
             x = F.pad(x, (0, width % 2, 0, height % 2))
@@ -141,7 +145,9 @@ class FactorizedReduce(nn.Module):
 
 
 def _skip(channels: int, stride: int) -> nn.Module:
-    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels)
+    if stride == 1:
+        return nn.Identity()
+    return nn.Sequential(nn.ReLU(), FactorizedReduce(channels, channels))
 
 
 def _max_pool(channels: int, stride: int) -> nn.Module:
@@ -156,7 +162,7 @@ def _separable_twice(kernel: int) -> Callable[[int, int], nn.Module]:
     def make(channels: int, stride: int) -> nn.Module:
         return nn.Sequential(
             *separable(channels, channels, kernel, stride=stride),
-            *separable(channels, channels, kernel),
+            *separable(channels, channels, kernel, inplace=True),
         )
 
     return make

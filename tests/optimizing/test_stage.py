@@ -37,7 +37,11 @@ def optimize(folder: Path, *, use_validation: bool, validation_seed: int) -> tup
         mean=(0.5, 0.5, 0.5),
         std=(0.3, 0.3, 0.3),
     )
-    grown = Checkpoint(network=tiny_network(), logits=torch.zeros(2, 5, 4), facts={"epoch": 3})
+    grown = Checkpoint(
+        network=tiny_network(),
+        logits=torch.zeros(2, 5, 4),
+        facts={"stage": "growth", "epoch": 3},
+    )
     write_checkpoint(folder / "growth" / "checkpoint.safetensors", grown)
     params = Params(
         seed=1,

@@ -82,20 +82,6 @@ def test_a_node_whose_edges_are_all_cut_is_zeros_of_the_right_shape(
         assert torch.equal(output, torch.zeros(shape))
 
 
-def test_a_grown_cell_whose_gate_is_shut_returns_its_input() -> None:
-    plan = CellPlan(kind="normal", architecture=0, channels=4, grown=True)
-    cell = Cell(
-        plan,
-        nodes=2,
-        operations=("none", "skip_connect"),
-        inputs=(3, 8),
-        halve_first=False,
-        architecture=None,
-    )
-    images = torch.randn(2, 8, 5, 5)
-    assert torch.equal(cell(torch.randn(2, 3, 5, 5), images, ((1,),) * 5, None, None), images)
-
-
 def test_a_gate_scales_the_output_of_its_operation() -> None:
     edge = Edge(("none", "skip_connect", "avg_pool_3x3"), 4, 1).eval()
     images, gates = torch.randn(2, 4, 5, 5), torch.tensor([0.5, 0.25, 0.25])

@@ -44,7 +44,7 @@ def test_any_genotype_of_any_blueprint_builds_and_keeps_the_shape(
 ) -> None:
     blueprint, genotype = pair
     network = build(blueprint, genotype, generator=generator(0, "weights"))
-    outputs = network.trunk(torch.randn(2, blueprint.image_channels, *size))
+    outputs = list(network.trunk(torch.randn(2, blueprint.image_channels, *size)))
     for plan, output in zip(blueprint.cells, outputs, strict=True):
         size = tuple(ceil(side / 2) for side in size) if plan.kind == "reduction" else size
         assert output.shape == (2, blueprint.nodes * plan.channels, *size)
