@@ -12,6 +12,8 @@ All in one run, interleaved, on the same images and, where one is sampled, along
 - `gdas`: an architecture step with every weight step, both along sampled paths, both with the
   gradient of all weights (Dong & Yang 2019, as published).
 - `darts`: the same with the mixture of all operations on every edge (Liu et al. 2019, first order).
+- `gdas nchw`, `darts nchw`: the same as their authors run them: torch's own convolutions in its
+  default memory format. The two before have our layout and our kernels: what is left is the method.
 
 Seconds are per training image; peak memory is that of a process which does nothing else. Prints a
 table and a JSON line.
@@ -24,18 +26,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.space.blueprint import Blueprint, plan
+from pipeline.space.depthwise import Depthwise
 from pipeline.space.genotype import Architecture, Gene, Genotype
-from pipeline.space.network import Network, build, untracked_statistics
+from pipeline.space.network import Network, build, constant, untracked_statistics
 from pipeline.space.params import NetworkParams, OperationName
 from pipeline.space.relaxation import (
     EdgeWeights,
@@ -71,7 +75,7 @@ OPERATIONS: tuple[OperationName, ...] = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-SIDES = ("fixed", "sampled", "ours", "gdas", "darts")
+SIDES = ("fixed", "sampled", "ours", "gdas", "darts", "gdas nchw", "darts nchw")
 WEIGHT_STEPS = 4
 """Of ours, to one architecture step."""
 
@@ -112,7 +116,7 @@ class Bench:
         """Ours: the gradient of the logits alone, statistics left as they are."""
 
         def step() -> None:
-            with untracked_statistics(self.supernet):
+            with untracked_statistics(self.supernet), constant(self.supernet):
                 torch.autograd.grad(self.loss(self.supernet, weights), logits)
 
         return self.timed(step)
@@ -142,7 +146,7 @@ def round_of(bench: Bench, side: str, logits: Tensor) -> float:
         optimizer = Sgd.of(network.parameters(), TRAINING)
         return bench.weight_step(network, optimizer, None) / len(bench.images)
     gated = EdgeWeights(active=path.active, gates=hard_weights(rows, device).gates)
-    if side == "darts":
+    if side.startswith("darts"):
         mixture = soft_weights(
             relax(logits, temperature=1.0, generator=bench.generator), device=device, dominance=2.0
         )
@@ -152,9 +156,23 @@ def round_of(bench: Bench, side: str, logits: Tensor) -> float:
     seconds = bench.weight_step(bench.supernet, bench.optimizer, path)
     if side == "sampled":
         return seconds / len(bench.images)
-    if side == "gdas":
+    if side.startswith("gdas"):
         return (seconds + bench.full_architecture_step(gated)) / len(bench.images)
     return (seconds + bench.architecture_step(logits, gated) / WEIGHT_STEPS) / len(bench.images)
+
+
+def as_published(bench: Bench) -> Bench:
+    """Return the same with torch's own convolutions, in torch's default memory format."""
+    supernet = deepcopy(bench.supernet).to(memory_format=torch.contiguous_format)
+    for module in supernet.modules():
+        if isinstance(module, Depthwise):
+            module.__class__ = nn.Conv2d
+    return replace(
+        bench,
+        images=bench.images.contiguous(),
+        supernet=supernet,
+        optimizer=Sgd.of(supernet.parameters(), TRAINING),
+    )
 
 
 def genotype_of(blueprint: Blueprint, weights: EdgeWeights) -> Genotype:
@@ -208,6 +226,7 @@ def main() -> None:
     parser.add_argument("--only", choices=SIDES, help="one side, for its peak memory")
     arguments = parser.parse_args()
     bench = bench_of(arguments)
+    published = as_published(bench)
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     for number in range(arguments.rounds + 1):
         logits = initial_logits(
@@ -216,7 +235,7 @@ def main() -> None:
         drawn = bench.generator.get_state()
         for side in [arguments.only] if arguments.only else SIDES[:: 1 if number % 2 else -1]:
             bench.generator.set_state(drawn)  # all along the same path
-            taken = round_of(bench, side, logits)
+            taken = round_of(published if side.endswith("nchw") else bench, side, logits)
             if number:  # the first round warms up
                 seconds[side].append(taken)
     if arguments.only:

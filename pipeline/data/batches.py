@@ -1,7 +1,7 @@
-"""Splits on the device as uint8, and the batches that training and evaluation take from them.
+"""Splits as uint8, and the batches on the device that training and evaluation take from them.
 
-There are no workers: a whole split is there, and a batch is a few operations on it that never wait
-for the device.
+There are no workers: a whole split is in memory, the device's where it fits, and a batch is a few
+operations on it that never wait for the device.
 N images, C channels, H x W pixels; everything is channels_last.
 """
 
@@ -18,10 +18,10 @@ from pipeline.randomness import generator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """One split, all of it on one device.
+    """One split.
 
-    pixels: (N, C, H, W) uint8, channels_last. labels: (N,) int64.
-    mean, std: (C,) float32, of the training split, as fractions of 255.
+    pixels: (N, C, H, W) uint8, channels_last, on the device or, if it is too small, on the host.
+    labels: (N,) int64. mean, std: (C,) float32, of the training split, as fractions of 255.
     """
 
     pixels: Tensor
@@ -31,6 +31,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are made."""
+        return self.labels.device
 
 
 def training_batches(
@@ -47,18 +52,19 @@ def training_batches(
 
     purpose: what the randomness is for, e.g. ("search", epoch); equal purposes give equal batches.
     """
-    device = images.pixels.device
+    device = images.device
     # The order is drawn on the CPU: it is the same on every device, and copied to it once.
     shuffle = generator(seed, *purpose, "shuffle")
-    order = batch_indices(len(images), batch_size, shuffle, device)
+    order = batch_indices(len(images), batch_size, shuffle, images.pixels.device)
     rows = images.pixels.permute(0, 2, 3, 1)  # images as contiguous rows: 20 times faster to pick
     for step, indices in enumerate(order):
         source = generator(seed, *purpose, "augment", step, device=device)
-        pixels = rows.index_select(0, indices).permute(0, 3, 1, 2)
-        batch = normalise(augment(pixels, augmentation, source), images.mean, images.std)
+        picked = rows.index_select(0, indices).to(device, non_blocking=True)
+        pixels = augment(picked.permute(0, 3, 1, 2), augmentation, source)
+        batch = normalise(pixels, images.mean, images.std)
         if augmentation.cutout:
             batch = cut_out(batch, side=augmentation.cutout, generator=source)
-        yield batch, images.labels.index_select(0, indices)
+        yield batch, images.labels.index_select(0, indices.to(device))
 
 
 def evaluation_batches(images: Images, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -71,7 +77,8 @@ def evaluation_batches(images: Images, batch_size: int) -> Iterator[tuple[Tensor
     batches = max(1, min(-(-count // batch_size), count // 2))
     parts = images.pixels.tensor_split(batches), images.labels.tensor_split(batches)
     for pixels, labels in zip(*parts, strict=True):
-        yield normalise(pixels, images.mean, images.std), labels
+        moved = pixels.to(images.device, non_blocking=True)
+        yield normalise(moved, images.mean, images.std), labels
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -92,9 +99,9 @@ def batch_indices(
 
 
 def join(first: Images, second: Images) -> Images:
-    """Return both splits as one, with the statistics of the first."""
+    """Return both splits as one, where the first is and with its statistics."""
     return Images(
-        pixels=torch.cat((first.pixels, second.pixels)),
+        pixels=torch.cat((first.pixels, second.pixels.to(first.pixels.device))),
         labels=torch.cat((first.labels, second.labels)),
         mean=first.mean,
         std=first.std,

@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline.data.batches import Images
 from pipeline.errors import DataError
 from pipeline.exchange.packing import CHECKSUM, FACTS, FORMAT, checksum
+from pipeline.exchange.progress import say
 
 AGAIN = "run 'dvc repro --force prepare' to write it again"
 
@@ -80,7 +81,7 @@ def read_facts(folder: Path) -> DatasetFacts:
 def read_images(
     folder: Path, split: Literal["train", "validation", "test"], device: torch.device | str
 ) -> Images:
-    """Read one split onto a device.
+    """Read one split for batches on a device.
 
     Raises:
         DataError: missing, or not the very bytes that `prepare` wrote.
@@ -107,11 +108,24 @@ def _images(
     if torch.bincount(labels, minlength=len(counts)).tolist() != counts:
         raise ValueError("other numbers of images")
     return Images(
-        pixels=images.permute(0, 3, 1, 2).to(device),
+        pixels=_near(images, torch.device(device)).permute(0, 3, 1, 2),
         labels=labels.to(device),
         mean=torch.tensor(facts.mean, device=device),
         std=torch.tensor(facts.std, device=device),
     )
+
+
+def _near(images: Tensor, device: torch.device) -> Tensor:
+    """Move images to a device if they take at most half of what is free there.
+
+    Else they stay on the host, and each batch is copied.
+    """
+    if device.type == "cpu":
+        return images
+    if images.nbytes <= torch.accelerator.get_memory_info(device)[0] / 2:
+        return images.to(device)
+    say(f"{images.nbytes / 2**30:.1f} GiB of images stay in host memory, {device} is too small")
+    return images.pin_memory()
 
 
 def _read(path: Path) -> bytes:

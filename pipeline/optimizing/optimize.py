@@ -87,7 +87,7 @@ def start(
     supernet = grown.network
     genotype = decide(grown.searched(), supernet.blueprint)
     epoch = grown.fact("epoch")
-    device = images.pixels.device
+    device = images.device
     if params.from_scratch:
         source = generator(seed, "optimize", "weights")
         network = build(supernet.blueprint, genotype, generator=source, device=device)

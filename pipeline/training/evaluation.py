@@ -27,7 +27,7 @@ def evaluate(network: Network, images: Images, batch_size: int) -> tuple[float, 
 
     def tallied(size: int) -> Tally:
         tally = Tally()
-        with autocast(images.pixels.device):
+        with autocast(images.device):
             for number, (batch, labels) in enumerate(evaluation_batches(images, size)):
                 if is_mine(number):
                     tally.add(network(batch), labels)
@@ -51,7 +51,7 @@ def evaluate_paths(
 
     def tallied(size: int) -> Tally:
         tally = Tally()
-        with autocast(images.pixels.device), untracked_statistics(network):
+        with autocast(images.device), untracked_statistics(network):
             for number, (batch, labels) in enumerate(evaluation_batches(images, size)):
                 for path in range(params.sampled_paths if is_mine(number) else 0):
                     tally.add(network(batch, draw(number * params.sampled_paths + path)), labels)
@@ -82,7 +82,7 @@ def estimate_statistics(network: Network, images: Images, params: TrainingParams
 
     def estimate(size: int) -> None:
         batches = evaluation_batches(images, size)
-        with autocast(images.pixels.device):
+        with autocast(images.device):
             for number, (batch, _) in enumerate(islice(batches, params.statistics_batches), 1):
                 for norm in norms:
                     norm.momentum = 1 / number

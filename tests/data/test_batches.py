@@ -53,6 +53,19 @@ def test_an_epoch_holds_every_image_once(count: int, batch_size: int) -> None:
     assert sizes[-1] <= batch_size + 1
 
 
+def test_images_may_stay_where_they_are_while_batches_are_on_the_device() -> None:
+    here = make(9)
+    there = Images(
+        pixels=here.pixels,
+        labels=here.labels.to("meta"),
+        mean=here.mean.to("meta"),
+        std=here.std.to("meta"),
+    )
+    batches = list(evaluation_batches(there, 4))
+    assert {tensor.device.type for batch in batches for tensor in batch} == {"meta"}
+    assert sum(len(batch) for batch, _ in batches) == 9
+
+
 @given(count=st.integers(2, 200), batch_size=st.integers(2, 70))
 def test_no_batch_is_a_single_image(count: int, batch_size: int) -> None:
     batches = batch_indices(count, batch_size, torch.Generator().manual_seed(0))
