@@ -1,0 +1,293 @@
+"""How good the cells are that the search finds, by a table of all cells trained by others.
+
+    python benchmarks/search_quality.py TABLE [--profile nasbench201] [--seeds 0,1,2]
+    [--set KEY=VALUE ...] [--ablation KEY=VALUE,VALUE ...] [--paths 30] [--folder FOLDER]
+
+TABLE is a csv of all cells of NAS-Bench-201 with the columns `ops` (digits for the edges 0→1, 0→2,
+1→2, 0→3, 1→3, 2→3; 0 none, 1 skip_connect, 2 nor_conv_1x1, 3 nor_conv_3x3, 4 avg_pool_3x3),
+`test_accuracy_200_epochs` and `valid_accuracy_12_epochs`, in per cent. For each seed the stages
+prepare, warmup and search run as they are; the cell that they found is then looked up. Nothing in
+them knows the table.
+
+Beside it stand random search, which takes the best of n random cells by their accuracy after 12
+epochs, its expectation computed from the table, with the n that costs as many epochs; and published
+results. `tau` is Kendall's rank correlation between the accuracy of random cells with the
+supernet's weights and that of the table.
+
+--set replaces params. --ablation does too, once for each of its values, and adds a row for each.
+What was computed stays in FOLDER and is not computed again. Prints tables and a JSON line.
+"""
+
+import argparse
+import csv
+import hashlib
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import kendalltau
+
+from pipeline.exchange.checkpoint import read_checkpoint
+from pipeline.exchange.dataset import read_images
+from pipeline.exchange.params import parse_params
+from pipeline.params import Params
+from pipeline.randomness import generator
+from pipeline.running.overrides import compose
+from pipeline.space import genotype as genotypes
+from pipeline.space.arch_string import from_arch_string, to_arch_string
+from pipeline.space.genotype import Genotype
+from pipeline.training.evaluation import evaluate_genotype
+
+SOURCE = Path(__file__).resolve().parents[1]
+STAGES = {"prepare": (), "warmup": ("prepare",), "search": ("prepare", "warmup")}
+DIGITS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+SHORT_EPOCHS = 12
+"""After which random search compares its cells."""
+PUBLISHED = {
+    "DARTS, second order (Dong & Yang 2020)": 54.30,
+    "GDAS (Dong & Yang 2020)": 93.61,
+    "PC-DARTS": 93.41,
+    "DrNAS": 94.36,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A cell's accuracies in the table, in per cent."""
+
+    test: float
+    short: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What one search found. Accuracies in per cent, fractions of 1; fall in points."""
+
+    seed: int
+    cell: str
+    accuracy: float
+    better: int
+    skips: int
+    entropy: float
+    max_weight: float
+    fall: float
+    tau: float
+
+
+def read_table(path: Path) -> dict[str, Trained]:
+    """Return what the table says of every cell, by its digits."""
+    with path.open(encoding="utf-8") as file:
+        return {
+            row["ops"]: Trained(
+                test=float(row["test_accuracy_200_epochs"]),
+                short=float(row["valid_accuracy_12_epochs"]),
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def digits(genotype: Genotype) -> str:
+    """Return the table's name of a genotype's cell."""
+    edges = to_arch_string(genotype.architectures[0]).replace("+", "").strip("|").split("|")
+    return "".join(str(DIGITS.index(edge.split("~")[0])) for edge in edges if edge)
+
+
+def arch_string(name: str) -> str:
+    """Return the published notation of a cell, from its digits."""
+    edges = [f"{DIGITS[int(digit)]}" for digit in name]
+    nodes = (edges[:1], edges[1:3], edges[3:])
+    return "+".join(
+        "|" + "|".join(f"{edge}~{source}" for source, edge in enumerate(node)) + "|"
+        for node in nodes
+    )
+
+
+def random_search(table: Mapping[str, Trained], candidates: int) -> float:
+    """Return the expected accuracy of the best of n random cells, chosen by `short`."""
+    ranked = sorted(table.values(), key=lambda one: one.short, reverse=True)
+    count = len(ranked)
+    return sum(
+        one.test * (((count - rank) / count) ** candidates - ((count - rank - 1) / count) ** candidates)
+        for rank, one in enumerate(ranked)
+    )
+
+
+def run_stages(folder: Path, text: str) -> dict[str, Path]:
+    """Run what has not run before with these params; return where each stage's results are."""
+    document = yaml.safe_load(text)
+    done: dict[str, Path] = {}
+    for name, needed in STAGES.items():
+        sections = importlib.import_module(f"stages.{name}").Params.model_fields
+        key = json.dumps([{s: document[s] for s in sections}, *(done[n].name for n in needed)])
+        out = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+        if not (out / "done").exists():
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "params.yaml").write_text(text, encoding="utf-8")
+            subprocess.run(
+                [sys.executable, "-m", f"stages.{name}", *(done[n] for n in needed), out],
+                cwd=out,
+                env={**os.environ, "PYTHONPATH": str(SOURCE)},
+                check=True,
+                stdout=sys.stderr,
+            )
+            (out / "done").touch()
+        done[name] = out
+    return done
+
+
+def search(
+    folder: Path, seed: int, arguments: argparse.Namespace, changes: Mapping[str, Any]
+) -> tuple[str, Path, Path]:
+    """Search once; return the cell's digits, and where data set and search lie."""
+    text = compose(SOURCE, arguments.profile, {**changes, "seed": seed})
+    done = run_stages(folder, text)
+    document = json.loads((done["search"] / "genotype.json").read_text(encoding="utf-8"))
+    return digits(genotypes.from_dict(document)), done["prepare"], done["search"]
+
+
+def rank_correlation(
+    table: Mapping[str, Trained], prepared: Path, searched: Path, *, cells: int, params: Params
+) -> float:
+    """Return Kendall's tau over random cells between one-shot accuracy and the table's."""
+    if not cells:
+        return float("nan")
+    network = read_checkpoint(searched / "checkpoint.safetensors").network
+    training, validation = (read_images(prepared, split, "cpu") for split in ("train", "validation"))
+    names = sorted(table)
+    source = generator(0, "benchmark", "random cells")
+    chosen = [names[i] for i in torch.randperm(len(names), generator=source)[:cells].tolist()]
+    one_shot = []
+    for name in chosen:
+        genotype = Genotype(
+            space="nasbench201", architectures=(from_arch_string(arch_string(name)),)
+        )
+        one_shot.append(
+            evaluate_genotype(network, genotype, training, validation, params.training)[1]
+        )
+    return float(kendalltau(one_shot, [table[name].test for name in chosen]).statistic)
+
+
+def measure(
+    table: Mapping[str, Trained],
+    folder: Path,
+    seed: int,
+    arguments: argparse.Namespace,
+    changes: Mapping[str, Any],
+) -> Found:
+    """Search with one seed and look the cell up."""
+    name, prepared, searched = search(folder, seed, arguments, changes)
+    metrics = json.loads((searched / "metrics.json").read_text(encoding="utf-8"))
+    params = parse_params(Params, (searched / "params.yaml").read_text(encoding="utf-8"), "params")
+    accuracy = table[name].test
+    return Found(
+        seed=seed,
+        cell=name,
+        accuracy=accuracy,
+        better=sum(one.test > accuracy for one in table.values()),
+        skips=name.count("1"),
+        entropy=metrics["entropy_fraction"],
+        max_weight=metrics["max_weight"],
+        fall=100 * metrics["drop_at_start"],
+        tau=rank_correlation(table, prepared, searched, cells=arguments.paths, params=params),
+    )
+
+
+def rows_of(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    """Return what each row is called and changes: the base, then one per value of an ablation."""
+    base = dict(_assignment(one) for one in arguments.set)
+    rows = [("as it is", base)]
+    for ablation in arguments.ablation:
+        key, values = ablation.split("=", 1)
+        rows += [(f"{key}={value}", {**base, key: yaml.safe_load(value)}) for value in values.split(",")]
+    return rows
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, value = text.split("=", 1)
+    return key, yaml.safe_load(value)
+
+
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    """Return mean ± standard deviation."""
+    mean = statistics.mean(values)
+    return f"{mean:{form}} ± {statistics.stdev(values):{form}}" if len(values) > 1 else f"{mean:{form}}"
+
+
+def show_seeds(console: Console, name: str, found: Sequence[Found], cells: int) -> None:
+    """Print one line per search."""
+    table = Table(
+        *("seed", "cell", "accuracy %", "better cells", "skips", "entropy", "max weight", "fall", "tau"),
+        title=name,
+    )
+    for one in found:
+        table.add_row(
+            *(str(one.seed), arch_string(one.cell), f"{one.accuracy:.2f}"),
+            *(f"{one.better} of {cells}", str(one.skips), f"{one.entropy:.2f}"),
+            *(f"{one.max_weight:.2f}", f"{one.fall:.1f}", f"{one.tau:.2f}"),
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", type=Path)
+    parser.add_argument("--profile", default="nasbench201")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--ablation", action="append", default=[], metavar="KEY=VALUE,VALUE")
+    parser.add_argument("--paths", type=int, default=30, help="random cells for tau; 0: none")
+    parser.add_argument("--folder", type=Path, default=Path(".aso-se/search_quality"))
+    arguments = parser.parse_args()
+    table = read_table(arguments.table)
+    console = Console(stderr=True, width=160)
+    results: dict[str, list[Found]] = {}
+    folder = arguments.folder.resolve()
+    for name, changes in rows_of(arguments):
+        results[name] = [
+            measure(table, folder, int(seed), arguments, changes)
+            for seed in arguments.seeds.split(",")
+        ]
+        show_seeds(console, name, results[name], len(table))
+    params = parse_params(Params, compose(SOURCE, arguments.profile, rows_of(arguments)[0][1]), "params")
+    candidates = max(1, (params.warmup.epochs + params.search.epochs) // SHORT_EPOCHS)
+    summary = Table("search", "accuracy %", "least", "entropy", "max weight", "fall, points", "tau")
+    for name, found in results.items():
+        summary.add_row(
+            name,
+            spread([one.accuracy for one in found]),
+            f"{min(one.accuracy for one in found):.2f}",
+            *(spread([getattr(one, key) for one in found]) for key in ("entropy", "max_weight")),
+            *(spread([getattr(one, key) for one in found]) for key in ("fall", "tau")),
+        )
+    references = {
+        f"random search, {n} candidates of {SHORT_EPOCHS} epochs": random_search(table, n)
+        for n in sorted({1, candidates, 30, 100})
+    }
+    best = max(one.test for one in table.values())
+    for name, accuracy in {**references, **PUBLISHED, "optimum of the table": best}.items():
+        summary.add_row(name, f"{accuracy:.2f}")
+    console.print(summary)
+    print(
+        json.dumps(
+            {
+                "searches": {name: [asdict(one) for one in found] for name, found in results.items()},
+                "references": {**references, **PUBLISHED, "optimum": best},
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
