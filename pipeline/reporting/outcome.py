@@ -1,0 +1,96 @@
+"""How the test went: which classes are taken for which, and the mistakes it was surest of.
+
+K classes.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline.reporting.findings import Findings, Prediction
+from pipeline.reporting.style import BLUE, INK, MUTED, RED, label
+
+NUMBERED = 30
+"""With more classes than this the cells are too small for numbers."""
+MOST_SHOWN = 24
+"""Mistakes, in rows of..."""
+IN_A_ROW = 6
+
+
+def draw_confusion(findings: Findings) -> Figure:
+    """Draw the confusion matrix: right answers blue, mistakes red, each as a part of its class."""
+    classes = findings.dataset.classes
+    matrix = findings.confusion()
+    count = len(classes)
+    fractions = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    colors = np.zeros((count, count, 4))
+    colors[...] = (*_rgb(RED), 0)
+    colors[np.diag_indices(count)] = (*_rgb(BLUE), 0)
+    colors[..., 3] = 0.75 * np.sqrt(fractions)  # the root shows a single mistake among many
+
+    side = min(12.0, 3.4 + 0.34 * count)
+    size = min(9.0, max(3.2, 62 * (side - 2) / count / 2.2))
+    figure = Figure(figsize=(side, side * 0.96), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(colors)
+    names = [label(name, 20) for name in classes]
+    axes.set_xticks(range(count), names, rotation=0 if _short(names) else 90, size=size)
+    axes.set_yticks(range(count), names, size=size)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
+    axes.grid(visible=True, which="minor", axis="both", linewidth=0.6 if count < NUMBERED else 0.2)
+    axes.tick_params(which="minor", length=0)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("actual class")
+    if count <= NUMBERED:
+        for (actual, predicted), number in np.ndenumerate(matrix):
+            if number:
+                axes.text(
+                    predicted, actual, str(number), size=size, ha="center", va="center_baseline"
+                )
+    return figure
+
+
+def draw_mistakes(findings: Findings) -> Figure:
+    """Draw the test images that were mistaken with the highest probability."""
+    found = mistakes(findings)
+    rows = max(1, -(-min(len(found), MOST_SHOWN) // IN_A_ROW))
+    figure = Figure(figsize=(10, 2.05 * rows + 0.1), layout="constrained")
+    if not found:
+        figure.text(0.5, 0.5, "no mistakes", size=14, color=MUTED, ha="center", va="center")
+        return figure
+    for axes in figure.subplots(rows, IN_A_ROW, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, (number, prediction) in zip(figure.axes, found, strict=False):
+        axes.imshow(findings.pixels[number].squeeze(), cmap="gray", vmin=0, vmax=255)
+        actual, predicted = (
+            label(findings.dataset.classes[index], 16)
+            for index in (prediction.actual, prediction.predicted)
+        )
+        axes.set_title(f"is {actual}", size=9, color=INK, loc="center")
+        text = f"→ {predicted}, {prediction.probability:.0%}"
+        axes.text(
+            0.5, -0.05, text, transform=axes.transAxes, size=9, color=RED, ha="center", va="top"
+        )
+    return figure
+
+
+def mistakes(findings: Findings) -> list[tuple[int, Prediction]]:
+    """Return number and prediction of each mistaken test image, the surest first."""
+    wrong = [
+        (number, prediction)
+        for number, prediction in enumerate(findings.predictions)
+        if prediction.actual != prediction.predicted
+    ]
+    return sorted(wrong, key=lambda pair: -pair[1].probability)
+
+
+def _rgb(color: str) -> tuple[float, float, float]:
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
+
+
+def _short(names: list[str]) -> bool:
+    return max(map(len, names)) <= 3 and len(names) <= NUMBERED
