@@ -26,13 +26,16 @@ TEMPERED = ("search", "growth")
 """Phases that sample at a temperature."""
 GROWING = ("search", "growth")
 
+# Inches. matplotlib's own layouts are not used: their last bits differ between equal runs.
+WIDTH, LEFT, RIGHT, TOP, GAP, BOTTOM = 10.0, 0.65, 0.2, 0.6, 0.42, 0.5
+NAMES = 22
+"""Points from the top of an axis to the names of the phases; its title is between them."""
+
 
 def draw_curves(findings: Findings) -> Figure:
     """Draw accuracy, loss, temperature and entropy over all epochs."""
-    figure = Figure(figsize=(10, 8.6), layout="constrained")
-    accuracy, loss, temperature, entropy = figure.subplots(
-        4, 1, sharex=True, height_ratios=(2.6, 1.7, 1, 1)
-    )
+    figure, panels = _stack(2.7, 1.6, 0.95, 0.95)
+    accuracy, loss, temperature, entropy = panels
     _title(accuracy, "Accuracy")
     _line(accuracy, findings, "train_accuracy", MUTED, "training", width=1.2)
     _line(accuracy, findings, "genotype_accuracy", ORANGE, "validation, most likely genotype")
@@ -62,7 +65,7 @@ def draw_curves(findings: Findings) -> Figure:
     for axes in (loss, temperature, entropy):
         axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10)))
-    for axes in (accuracy, loss, temperature, entropy):
+    for axes in panels:
         _phases(axes, findings, PHASES, named=axes is accuracy)
         _growths(axes, findings.growths, named=axes is accuracy)
     _epochs(entropy)
@@ -71,12 +74,10 @@ def draw_curves(findings: Findings) -> Figure:
 
 def draw_operations(findings: Findings) -> Figure:
     """Draw how the weight of each operation, a mean over all edges, developed."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    axes = figure.subplots()
-    names = [name for name in findings.histories["warmup"][0] if name.startswith(SHARE)]
-    epochs, _ = findings.column(names[0], SUPERNET_PHASES)
-    shares = [findings.column(name, SUPERNET_PHASES)[1] for name in names]
-    operations = [name.removeprefix(SHARE) for name in names]
+    figure, [axes] = _stack(3.2, right=1.95)
+    operations = findings.blueprint.operations
+    shares = [findings.column(SHARE + name, SUPERNET_PHASES)[1] for name in operations]
+    epochs, _ = findings.column("entropy", SUPERNET_PHASES)
     drawn = axes.stackplot(
         epochs,
         shares,
@@ -85,7 +86,7 @@ def draw_operations(findings: Findings) -> Figure:
         alpha=0.85,
         linewidth=0,
     )
-    axes.set_ylabel("mean weight over all edges")
+    _title(axes, "Mean weight over all edges")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(
@@ -97,7 +98,7 @@ def draw_operations(findings: Findings) -> Figure:
         title_fontsize=8.5,
         fontsize=8.5,
     )
-    _phases(axes, findings, SUPERNET_PHASES, named=True, shaded=False, lift=5)
+    _phases(axes, findings, SUPERNET_PHASES, named=True, shaded=False)
     _growths(axes, findings.growths, named=False)
     axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
     _epochs(axes)
@@ -106,8 +107,7 @@ def draw_operations(findings: Findings) -> Figure:
 
 def draw_growth(findings: Findings) -> Figure:
     """Draw the size of the network and its accuracy through search and growth."""
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    panels = figure.subplots(4, 1, sharex=True, height_ratios=(2.2, 1.2, 1, 1))
+    figure, panels = _stack(1.7, 0.85, 0.75, 0.75)
     columns = ("validation_accuracy", "parameters", "channels", "cells")
     titles = (
         "Validation accuracy",
@@ -142,6 +142,21 @@ def short(value: float) -> str:
     return f"{value:g}"
 
 
+def _stack(*heights: float, right: float = RIGHT) -> tuple[Figure, list[Axes]]:
+    """Return axes of these heights in inches under one another; right: what is left free there."""
+    height = TOP + sum(heights) + GAP * (len(heights) - 1) + BOTTOM
+    figure = Figure(figsize=(WIDTH, height))
+    panels: list[Axes] = []
+    top = height - TOP
+    for own in heights:
+        place = (LEFT / WIDTH, (top - own) / height, 1 - (LEFT + right) / WIDTH, own / height)
+        panels.append(figure.add_axes(place, sharex=panels[0] if panels else None))
+        top -= own + GAP
+    for axes in panels[:-1]:
+        axes.tick_params(labelbottom=False)
+    return figure, panels
+
+
 def _title(axes: Axes, text: str) -> None:
     axes.set_title(text, size=9.5, color=INK)
 
@@ -168,12 +183,8 @@ def _phases(
     *,
     named: bool,
     shaded: bool = True,
-    lift: float = 20,
 ) -> None:
-    """Shade each phase's epochs, half an epoch to both sides of its first and last.
-
-    lift: points from the top of the axes to the names.
-    """
+    """Shade each phase's epochs, half an epoch to both sides of its first and last."""
     place = blended_transform_factory(axes.transData, axes.transAxes)
     bounds = [_bounds(findings, phase) for phase in phases]
     for phase, (begin, end) in zip(phases, bounds, strict=True):
@@ -182,7 +193,7 @@ def _phases(
             axes.axvspan(begin, end, color=color, alpha=0.09, linewidth=0, zorder=0)
         if named:
             axes.annotate(
-                phase, ((begin + end) / 2, 1), (0, lift), xycoords=place,
+                phase, ((begin + end) / 2, 1), (0, NAMES), xycoords=place,
                 textcoords="offset points",
                 color=color, size=9.5, weight="bold", ha="center", va="bottom",
             )  # fmt: skip
@@ -204,9 +215,9 @@ def _growths(axes: Axes, growths: Sequence[Growth], *, named: bool) -> None:
         axes.axvline(growth.epoch + 0.5, color=color, linewidth=1.3, linestyle=(0, (4, 2)))
         if named:
             text = growth.what + ("" if growth.verdict == "accepted" else f", {growth.verdict}")
-            axes.text(
-                growth.epoch + 0.7, 0.04, text, transform=place, color=color,
-                size=8.5, rotation=90, ha="left", va="bottom",
+            axes.annotate(
+                text, (growth.epoch + 0.5, 0.04), (3, 0), xycoords=place,
+                textcoords="offset points", color=color, size=8.5, rotation=90, va="bottom",
             )  # fmt: skip
 
 

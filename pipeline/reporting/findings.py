@@ -28,6 +28,7 @@ WORDS = {"phase", "event", "verdict"}
 """Columns of a history that hold no number."""
 COLUMNS = ("epoch", "train_loss", "train_accuracy", "recoveries", "verdict", "health")
 SUPERNET_COLUMNS = (
+    *COLUMNS,
     *("validation_loss", "validation_accuracy", "genotype_accuracy", "temperature", "entropy"),
     *("max_weight", "cells", "channels", "parameters"),
 )
@@ -116,17 +117,19 @@ def read_findings(artifacts: Path) -> Findings:
     model = artifacts / "derive" / "model.safetensors"
     derived = read_checkpoint(model)
     derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
+    blueprint = derived.network.blueprint
+    supernet = (*SUPERNET_COLUMNS, *(SHARE + name for name in blueprint.operations))
     return Findings(
         dataset=dataset,
         pixels=images.pixels.permute(0, 2, 3, 1).numpy(),
         predictions=_read_predictions(
             artifacts / "derive" / "confusion.tsv", dataset.classes, images.labels.tolist()
         ),
-        blueprint=derived.network.blueprint,
+        blueprint=blueprint,
         genotype=derived.decided(),
         histories={
             phase: _read_history(
-                artifacts / phase / "history.tsv", supernet=phase in SUPERNET_PHASES
+                artifacts / phase / "history.tsv", supernet if phase in SUPERNET_PHASES else COLUMNS
             )
             for phase in PHASES
         },
@@ -140,19 +143,18 @@ def read_findings(artifacts: Path) -> Findings:
     )
 
 
-def _read_history(path: Path, *, supernet: bool) -> list[Row]:
+def _read_history(path: Path, columns: Sequence[str]) -> list[Row]:
     try:
         rows: list[Row] = [
             {name: text if name in WORDS else float(text) for name, text in line.items() if text}
             | {"verdict": line["verdict"]}
             for line in _read_table(path)
         ]
-        needed = {*COLUMNS, *(SUPERNET_COLUMNS if supernet else ())}
-        lacking = sorted(name for name in needed if any(name not in row for row in rows))
+        lacking = [name for name in columns if any(name not in row for row in rows)]
     except (KeyError, TypeError, ValueError) as error:
         raise ReportError(f"{path}: not a history of epochs: {error!r}; {AGAIN}") from None
-    if lacking:
-        raise ReportError(f"{path}: a history without {lacking[0]}; {AGAIN}")
+    if not rows or lacking:
+        raise ReportError(f"{path}: a history without {[*lacking, 'rows'][0]}; {AGAIN}")
     return rows
 
 

@@ -15,6 +15,13 @@ MOST_SHOWN = 24
 """Mistakes, in rows of..."""
 IN_A_ROW = 6
 
+# Inches. See curves.py on layouts.
+WIDEST = 9.2
+PHOTO, PITCH = 1.3, (1.64, 1.95)
+POINTS = 72
+LETTER = 0.66
+"""Width of a letter, at most about, as a part of its size."""
+
 
 def draw_confusion(findings: Findings) -> Figure:
     """Draw the confusion matrix: right answers blue, mistakes red, each as a part of its class."""
@@ -27,13 +34,17 @@ def draw_confusion(findings: Findings) -> Figure:
     colors[np.diag_indices(count)] = (*_rgb(BLUE), 0)
     colors[..., 3] = 0.75 * np.sqrt(fractions)  # the root shows a single mistake among many
 
-    side = min(12.0, 3.4 + 0.34 * count)
-    size = min(9.0, max(3.2, 62 * (side - 2) / count / 2.2))
-    figure = Figure(figsize=(side, side * 0.96), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(colors)
     names = [label(name, 20) for name in classes]
-    axes.set_xticks(range(count), names, rotation=0 if _short(names) else 90, size=size)
+    longest = max(map(len, names))
+    upright = longest > 3 or count > NUMBERED
+    side = min(WIDEST, max(2.0, 0.52 * count))
+    size = min(9.0, 50 * side / count)  # points: a little less than the cell's side
+    margin = 0.5 + longest * size * LETTER / POINTS
+    width, height = margin + side + 0.2, side + (margin if upright else 0.6) + 0.1
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((margin / width, 1 - (side + 0.1) / height, side / width, side / height))
+    axes.imshow(colors)
+    axes.set_xticks(range(count), names, rotation=90 if upright else 0, size=size)
     axes.set_yticks(range(count), names, size=size)
     axes.tick_params(length=0)
     axes.grid(visible=False)
@@ -57,16 +68,22 @@ def draw_mistakes(findings: Findings) -> Figure:
     """Draw the test images that were mistaken with the highest probability."""
     found = mistakes(findings)
     rows = max(1, -(-min(len(found), MOST_SHOWN) // IN_A_ROW))
-    figure = Figure(figsize=(10, 2.05 * rows + 0.1), layout="constrained")
+    width, height = IN_A_ROW * PITCH[0], rows * PITCH[1]
+    figure = Figure(figsize=(width, height))
     if not found:
         figure.text(0.5, 0.5, "no mistakes", size=14, color=MUTED, ha="center", va="center")
         return figure
-    for axes in figure.subplots(rows, IN_A_ROW, squeeze=False).flat:
+    for place, (number, prediction) in enumerate(found[:MOST_SHOWN]):
+        row, column = divmod(place, IN_A_ROW)
+        left = column * PITCH[0] + (PITCH[0] - PHOTO) / 2
+        top = row * PITCH[1] + (PITCH[1] - PHOTO) / 2
+        axes = figure.add_axes(
+            (left / width, 1 - (top + PHOTO) / height, PHOTO / width, PHOTO / height)
+        )
         axes.set_axis_off()
-    for axes, (number, prediction) in zip(figure.axes, found, strict=False):
         axes.imshow(findings.pixels[number].squeeze(), cmap="gray", vmin=0, vmax=255)
         actual, predicted = (
-            label(findings.dataset.classes[index], 16)
+            label(findings.dataset.classes[index], 14)
             for index in (prediction.actual, prediction.predicted)
         )
         axes.set_title(f"is {actual}", size=9, color=INK, loc="center")
@@ -90,7 +107,3 @@ def mistakes(findings: Findings) -> list[tuple[int, Prediction]]:
 def _rgb(color: str) -> tuple[float, float, float]:
     red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
     return red, green, blue
-
-
-def _short(names: list[str]) -> bool:
-    return max(map(len, names)) <= 3 and len(names) <= NUMBERED

@@ -67,8 +67,6 @@ RC: dict[Any, Any] = {
     "ytick.labelsize": 8.5,
     "axes.labelsize": 9,
     "ytick.left": False,
-    "figure.constrained_layout.w_pad": 0.12,
-    "figure.constrained_layout.h_pad": 0.08,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
