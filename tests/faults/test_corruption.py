@@ -8,8 +8,8 @@ and every stage that reads it is run on the damage. A sample runs always; all of
 What no result depends on is not for the stages to find: `metrics.json`, `history.tsv`,
 `genotype.json`, `growth.json` and `confusion.tsv` are for people and DVC's comparisons, lie in Git,
 and DVC runs their stage again where one differs from `dvc.lock`; of the stages only `report` reads
-some of them, and `tests/reporting` holds that it refuses what makes no sense. `check/params.txt` has
-no content, and what `export` and `report` write leaves the pipeline.
+some of them, and `tests/reporting` holds that it refuses what makes no sense. `check/params.txt`
+has no content, and what `export` and `report` write leaves the pipeline.
 """
 
 import json
