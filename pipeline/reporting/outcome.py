@@ -30,9 +30,10 @@ def draw_confusion(findings: Findings) -> Figure:
     count = len(classes)
     fractions = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     colors = np.zeros((count, count, 4))
-    colors[...] = (*_rgb(RED), 0)
+    colors[..., :3] = _rgb(RED)
     colors[np.diag_indices(count)] = (*_rgb(BLUE), 0)
-    colors[..., 3] = 0.75 * np.sqrt(fractions)  # the root shows a single mistake among many
+    # The root, and something for the first, show even a single mistake among many.
+    colors[..., 3] = np.where(matrix, 0.2 + 0.55 * np.sqrt(fractions), 0)
 
     names = [label(name, 20) for name in classes]
     longest = max(map(len, names))
