@@ -49,6 +49,10 @@ class ParityError(AsoSeError):
     """The exported model does not compute what the trained one does."""
 
 
+class ReportError(AsoSeError):
+    """A record that the report is written from is missing or cannot be read."""
+
+
 class RunError(AsoSeError):
     """The pipeline cannot be run: the tree, DVC, Git, a remote or a server is not as it must be."""
 

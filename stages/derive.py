@@ -2,8 +2,8 @@
 
     python -m stages.derive artifacts/prepare artifacts/optimize artifacts/derive
 
-Writes the model, its genotype, the test metrics and one row per test image for the confusion
-matrix.
+Writes the model, its genotype, the test metrics and one row per test image: what it is, what it
+was taken for and with which probability.
 """
 
 from pathlib import Path
@@ -51,12 +51,17 @@ def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     write_checkpoint(out / "model.safetensors", model)
     write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_json(out / "metrics.json", metrics)
-    rows = zip(images.labels.tolist(), logits.argmax(1).tolist(), strict=True)
+    predicted, probabilities = logits.argmax(1), logits.softmax(1).amax(1)
+    rows = zip(images.labels.tolist(), predicted.tolist(), probabilities.tolist(), strict=True)
     write_history(
         out / "confusion.tsv",
         [
-            {"actual": facts.classes[actual], "predicted": facts.classes[predicted]}
-            for actual, predicted in rows
+            {
+                "actual": facts.classes[actual],
+                "predicted": facts.classes[guess],
+                "probability": probability,
+            }
+            for actual, guess, probability in rows
         ],
     )
     say(f"derive: test accuracy {metrics['test_accuracy']:.2%} on {len(images)} images")

@@ -11,7 +11,17 @@ import pytest
 from pipeline.cache_keys import import_closure, problems, sections
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("check", "prepare", "warmup", "search", "growth", "optimize", "derive", "export")
+STAGES = (
+    "check",
+    "prepare",
+    "warmup",
+    "search",
+    "growth",
+    "optimize",
+    "derive",
+    "export",
+    "report",
+)
 
 
 @pytest.fixture

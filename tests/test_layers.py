@@ -13,7 +13,7 @@ LAYERS = (
     {"errors", "section", "randomness", "ranks"},
     {"space", "data"},
     {"exchange", "training"},
-    {"warming", "searching", "growing", "optimizing", "deriving", "exporting"},
+    {"warming", "searching", "growing", "optimizing", "deriving", "exporting", "reporting"},
     {"stages"},
     {"params", "cache_keys"},
     {"running"},

@@ -17,7 +17,17 @@ import yaml
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ["check", "prepare", "warmup", "search", "growth", "optimize", "derive", "export"]
+STAGES = [
+    "check",
+    "prepare",
+    "warmup",
+    "search",
+    "growth",
+    "optimize",
+    "derive",
+    "export",
+    "report",
+]
 TINY = {
     "network": {"cells": 3, "nodes": 1, "channels": 4, "stem_multiplier": 1},
     "training": {"batch_size": 128, "evaluation_batch_size": 256, "sampled_paths": 1},
@@ -142,6 +152,8 @@ def test_every_stage_leaves_its_artifacts(project: Project) -> None:
     assert project.metrics("export")["max_difference"] <= 1e-4
     assert project.metrics("growth")["growths_accepted"] >= 1
     assert project.metrics("growth")["growth_max_difference"] <= 1e-5
+    page = (artifacts / "report" / "report.html").read_text()
+    assert f"{project.metrics('derive')['test_accuracy']:.1%}" in page
 
 
 def test_history_counts_the_epochs_on_over_the_stages(project: Project) -> None:
@@ -171,7 +183,7 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
     edited: Project, key: str, value: float, readers: list[str]
 ) -> None:
     edited.set(key, value)
-    assert edited.changed() == {"check", *readers}
+    assert edited.changed() == {"check", *readers, "report"}  # which shows them all
 
 
 @pytest.mark.parametrize(
@@ -187,6 +199,7 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
         ("pipeline/growing/policy.py", ["growth"]),
         ("pipeline/optimizing/optimize.py", ["optimize"]),
         ("pipeline/exporting/card.py", ["export"]),
+        ("pipeline/reporting/page.html", ["report"]),
         ("pipeline/data/folders.py", ["prepare"]),
         ("pipeline/deriving/measure.py", ["derive"]),
         ("stages/derive.py", ["derive"]),
@@ -203,7 +216,7 @@ def test_edited_code_invalidates_exactly_the_stages_that_import_it(
 
 def test_an_edited_param_reruns_its_stage_and_what_follows(rerun: Project) -> None:
     rerun.set("optimize.label_smoothing", 0.2)
-    assert rerun.repro() == ["check", "optimize", "derive", "export"]
+    assert rerun.repro() == ["check", "optimize", "derive", "export", "report"]
 
 
 def test_an_edit_that_changes_no_result_reruns_its_stage_alone(rerun: Project) -> None:
@@ -247,6 +260,8 @@ def test_plots_show_the_curves_of_all_phases(project: Project) -> None:
         assert phase in page
     for title in ("Validation accuracy over all phases", "Temperature", "Entropy"):
         assert title in page
+    for picture in ("cells", "curves", "mistakes"):
+        assert f"artifacts_report_{picture}.svg" in page
 
 
 def test_a_stage_dies_with_a_killed_dvc_and_goes_on_to_the_same_bytes(rerun: Project) -> None:

@@ -69,8 +69,16 @@ def number(value: float) -> str:
 
 
 def _pictures(tree: Path) -> str:
-    """Return all pictures among the artifacts as one page, which needs no other file."""
-    files = sorted(path for path in (tree / "artifacts").rglob("*") if path.suffix in PICTURES)
+    """Return all pictures among the artifacts as one page, which needs no other file.
+
+    Of a picture that is there in both forms the SVG is enough: it is smaller and sharp.
+    """
+    files = sorted(
+        path
+        for path in (tree / "artifacts").rglob("*")
+        if path.suffix in PICTURES
+        and not (path.suffix == ".png" and path.with_suffix(".svg").is_file())
+    )
     return "\n\n".join(
         f"## {path.parent.name}: {path.stem}\n\n"
         f"![{path.stem}](data:{PICTURES[path.suffix]};base64,"

@@ -5,10 +5,11 @@ and every stage that reads it is run on the damage. A sample runs always; all of
 
     python -m pytest -m slow tests/faults
 
-What nobody reads downstream is not for the stages to find: `metrics.json`, `history.tsv`,
+What no result depends on is not for the stages to find: `metrics.json`, `history.tsv`,
 `genotype.json`, `growth.json` and `confusion.tsv` are for people and DVC's comparisons, lie in Git,
-and DVC runs their stage again where one differs from `dvc.lock`. `check/params.txt` has no content,
-and what `export` writes leaves the pipeline.
+and DVC runs their stage again where one differs from `dvc.lock`; of the stages only `report` reads
+some of them, and `tests/reporting` holds that it refuses what makes no sense. `check/params.txt`
+has no content, and what `export` and `report` write leaves the pipeline.
 """
 
 import json
@@ -31,8 +32,9 @@ from pipeline.exchange.dataset import read_facts
 from pipeline.exchange.packing import CHECKSUM, checksum
 from pipeline.exchange.params import read_params
 from pipeline.exchange.resume import resume_points
+from pipeline.reporting.pictures import PICTURES
 from pipeline.section import Section
-from stages import derive, export, growth, optimize, prepare, search, warmup
+from stages import derive, export, growth, optimize, prepare, report, search, warmup
 from tests.test_pipeline import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +90,12 @@ STAGES = {
         ("prepare", "derive"),
         (*dataset("test"), "derive/model.safetensors"),
     ),
+    "report": Stage(
+        report.Params,
+        report.main,
+        ("",),
+        (*dataset("test"), "derive/model.safetensors"),
+    ),
 }
 READINGS = [(name, file) for name, stage in STAGES.items() for file in stage.reads]
 UNREAD = {
@@ -99,6 +107,8 @@ UNREAD = {
     "model.onnx",
     "model.json",
     "model_card.md",
+    "report.html",
+    *(f"{name}.{form}" for name in PICTURES for form in ("svg", "png")),
 }
 
 

@@ -1,0 +1,246 @@
+"""The cells that were found, as directed graphs that are read from left to right.
+
+Every source (the two inputs, each node) has a lane of its own, which is free to its right. An edge
+runs along its source's lane and changes to its node's lane just before its operation, so no edge
+crosses an operation, whatever the genotype.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
+from matplotlib.path import Path
+
+from pipeline.reporting.findings import Findings
+from pipeline.reporting.style import GREEN, INK, MUTED, OPERATION_COLORS, PAPER
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.genotype import Architecture
+
+# All lengths are inches.
+OPERATION = (1.28, 0.29)
+BOX = (0.62, 0.46)
+RADIUS = 0.17
+BEND = 0.6
+"""In which an edge changes its lane."""
+ARROW = 0.34
+COLUMN = BEND + OPERATION[0] + ARROW + 2 * RADIUS
+LANE = 0.38
+"""Of one operation."""
+HEAD = (0.1, 0.045)
+"""Length and half the width of an arrow's head."""
+GATE = 1.15
+"""What a grown cell's way to its output takes beyond its concatenation."""
+MARGIN, TITLE = 0.25, 0.64
+WIDEST = 11.0
+"""A row of cells; one cell may be wider."""
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One drawing: an architecture, and the numbers of the cells that have it."""
+
+    architecture: Architecture
+    kind: str
+    grown: bool
+    cells: tuple[int, ...]
+
+    @property
+    def columns(self) -> int:
+        """Number of nodes on the longest way through the cell."""
+        return max(depths(self.architecture))
+
+    @property
+    def width(self) -> float:
+        """Of the drawing, without margins."""
+        return BOX[0] + self.columns * COLUMN + BEND + BOX[0] + (GATE + BOX[0] if self.grown else 0)
+
+    @property
+    def height(self) -> float:
+        """Of the drawing, without margins."""
+        return TITLE + sum(_lanes(self.architecture))
+
+
+def draw_cells(findings: Findings) -> Figure:
+    """Draw each architecture that the network uses, once as it is and once as it was grown."""
+    rows = _rows(panels(findings))
+    width = max(sum(panel.width + 2 * MARGIN for panel in row) for row in rows)
+    height = sum(max(panel.height for panel in row) + 2 * MARGIN for row in rows)
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    top = 0.0
+    for row in rows:
+        left = 0.0
+        for panel in row:
+            _draw(axes, panel, left + MARGIN, top + MARGIN)
+            left += panel.width + 2 * MARGIN
+        top += max(panel.height for panel in row) + 2 * MARGIN
+    return figure
+
+
+def panels(findings: Findings) -> list[Panel]:
+    """Return what there is to draw, in the order of the cells, the grown ones last."""
+    blueprint: Blueprint = findings.blueprint
+    users: dict[tuple[bool, int], list[int]] = {}
+    for number, plan in enumerate(blueprint.cells):
+        users.setdefault((plan.grown, plan.architecture), []).append(number)
+    return [
+        Panel(
+            architecture=findings.genotype.architectures[architecture],
+            kind=blueprint.cells[cells[0]].kind,
+            grown=grown,
+            cells=tuple(cells),
+        )
+        for (grown, architecture), cells in sorted(users.items())
+    ]
+
+
+def depths(architecture: Architecture) -> list[int]:
+    """Return for each node how many nodes are on the longest way to it, itself included."""
+    found: list[int] = []
+    for genes in architecture.nodes:
+        found.append(1 + max([0, *(found[gene.source - 2] for gene in genes if gene.source > 1)]))
+    return found
+
+
+def _rows(all_panels: Sequence[Panel]) -> list[list[Panel]]:
+    rows: list[list[Panel]] = [[]]
+    for panel in all_panels:
+        if rows[-1] and sum(p.width + 2 * MARGIN for p in (*rows[-1], panel)) > WIDEST:
+            rows.append([])
+        rows[-1].append(panel)
+    return rows
+
+
+def _lanes(architecture: Architecture) -> list[float]:
+    """Return the heights of the lanes: the cell before the previous, the nodes, the previous."""
+    nodes = [0.22 + LANE * len(genes) for genes in architecture.nodes]
+    return [BOX[1] + 0.08, *nodes, BOX[1] + 0.08]
+
+
+def _draw(axes: Axes, panel: Panel, left: float, top: float) -> None:
+    """Draw a panel with its upper left corner there."""
+    _title(axes, panel, left, top)
+    heights = _lanes(panel.architecture)
+    centres = [top + TITLE + sum(heights[:i]) + height / 2 for i, height in enumerate(heights)]
+    first, *nodes, second = centres
+    lanes = [first, second, *nodes]
+    ends = [(left + BOX[0], first), (left + BOX[0], second)]  # where each source's lane begins
+    for node, depth in enumerate(depths(panel.architecture)):
+        right = left + BOX[0] + depth * COLUMN
+        ends.append((right, lanes[node + 2]))
+    output = (left + BOX[0] + panel.columns * COLUMN + BEND, (first + second) / 2)
+
+    for begin in ends[2:]:
+        _edge(axes, begin, output, MUTED, 1.0)
+    for node, genes in enumerate(panel.architecture.nodes):
+        right, y = ends[node + 2]
+        downwards = sorted(genes, key=lambda gene: lanes[gene.source])
+        for number, gene in enumerate(downwards):
+            place = (
+                right - 2 * RADIUS - ARROW - OPERATION[0],
+                y + (number - (len(genes) - 1) / 2) * LANE,
+            )
+            color = OPERATION_COLORS[gene.operation]
+            _edge(axes, ends[gene.source], place, color, 1.9)
+            _operation(axes, gene.operation, place, (right - 2 * RADIUS, y), color)
+        _node(axes, str(node), (right - RADIUS, y))
+    for name, y in (("cell k−2", first), ("cell k−1", second)):
+        _box(axes, name, (left, y))
+    _box(axes, "concat" if panel.grown else "cell k", output, INK)
+    if panel.grown:
+        _gate(axes, output, ends[1])
+
+
+def _title(axes: Axes, panel: Panel, left: float, top: float) -> None:
+    numbers = ", ".join(map(str, panel.cells))
+    of = f"{'cells' if len(panel.cells) > 1 else 'cell'} {numbers} of the network"
+    grown = f"Grown {panel.kind} cell" if panel.grown else f"{panel.kind.capitalize()} cell"
+    axes.text(left, top + 0.12, grown, weight="bold", size=12, va="center")
+    extra = {"normal": "keeps the resolution", "reduction": "halves the resolution"}[panel.kind]
+    if panel.grown:
+        extra = "refines cell k−1 where it stands"
+    axes.text(left, top + 0.36, f"{of}; {extra}", size=9, color=MUTED, va="center")
+
+
+def _edge(axes: Axes, begin: Point, end: Point, color: str, width: float) -> None:
+    """Draw along the lane of `begin` and, in the last bend before `end`, over to its height."""
+    bend = max(begin[0], end[0] - BEND)
+    middle = (bend + end[0]) / 2
+    path = Path(
+        [begin, (bend, begin[1]), (middle, begin[1]), (middle, end[1]), end],
+        [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
+    )
+    axes.add_patch(PathPatch(path, fill=False, edgecolor=color, linewidth=width, zorder=1))
+    x, y = end
+    head = [(x - HEAD[0], y - HEAD[1]), end, (x - HEAD[0], y + HEAD[1])]
+    axes.add_patch(Polygon(head, facecolor=color, edgecolor=color, linewidth=0.8, zorder=2))
+
+
+def _operation(axes: Axes, name: str, place: Point, node: Point, color: str) -> None:
+    """Draw the operation with the middle of its left side at `place`, and its way to the node."""
+    x, y = place
+    _edge(axes, (x + OPERATION[0], y), node, color, 1.9)
+    axes.add_patch(
+        _rounded((x, y - OPERATION[1] / 2), OPERATION, color=color, line=1.5, radius=0.14)
+    )
+    axes.text(x + OPERATION[0] / 2, y, name, size=9, ha="center", va="center_baseline", zorder=4)
+
+
+def _node(axes: Axes, name: str, centre: Point) -> None:
+    axes.add_patch(Circle(centre, RADIUS, facecolor=PAPER, edgecolor=INK, linewidth=1.4, zorder=3))
+    axes.text(*centre, name, size=9.5, weight="bold", ha="center", va="center_baseline", zorder=4)
+
+
+def _box(axes: Axes, name: str, place: Point, color: str = MUTED) -> None:
+    """Draw what enters or leaves the cell, with the middle of the left side at `place`."""
+    x, y = place
+    axes.add_patch(_rounded((x, y - BOX[1] / 2), BOX, color=color, line=1.4, radius=0.07))
+    axes.text(
+        x + BOX[0] / 2,
+        y,
+        name.replace(" ", "\n"),
+        size=8.5,
+        ha="center",
+        va="center",
+        linespacing=1.15,
+        zorder=4,
+    )
+
+
+def _gate(axes: Axes, output: Point, previous: Point) -> None:
+    """Draw how a grown cell enters: its output times a gate that began at 0, plus its input."""
+    begin, y = output[0] + BOX[0], output[1]
+    gate, plus, end = begin + 0.42, begin + 0.9, begin + GATE
+    _edge(axes, (begin, y), (gate - RADIUS, y), GREEN, 1.9)
+    _edge(axes, (gate, y), (plus - RADIUS, y), GREEN, 1.9)
+    _edge(axes, (plus, y), (end, y), GREEN, 1.9)
+    path = Path(
+        [previous, (plus - 0.3, previous[1]), (plus, previous[1]), (plus, y)],
+        [Path.MOVETO, Path.LINETO, Path.CURVE3, Path.CURVE3],
+    )
+    axes.add_patch(PathPatch(path, fill=False, edgecolor=MUTED, linewidth=1.0, zorder=1))
+    for x, sign in ((gate, "×g"), (plus, "+")):
+        axes.add_patch(
+            Circle((x, y), RADIUS, facecolor=PAPER, edgecolor=GREEN, linewidth=1.5, zorder=3)
+        )
+        axes.text(x, y, sign, size=9, ha="center", va="center_baseline", zorder=4)
+    _box(axes, "refined k−1", (end, y), INK)
+
+
+def _rounded(
+    corner: Point, size: tuple[float, float], *, color: str, line: float, radius: float
+) -> FancyBboxPatch:
+    return FancyBboxPatch(
+        corner,
+        *size,
+        boxstyle=f"round,pad=0,rounding_size={radius}",
+        edgecolor=color,
+        facecolor=PAPER,
+        linewidth=line,
+        zorder=3,
+    )

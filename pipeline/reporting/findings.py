@@ -1,0 +1,211 @@
+"""What the stages left, read once and whole before anything is drawn.
+
+Model and images come with checksums and are refused where a bit differs. Histories and JSON have
+none: DVC runs their stage again where they differ from `dvc.lock`; here they must only make sense.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ReportError
+from pipeline.exchange.checkpoint import read_checkpoint
+from pipeline.exchange.dataset import DatasetFacts, read_facts, read_images
+from pipeline.exchange.records import Row
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.genotype import Genotype
+
+SUPERNET_PHASES = ("warmup", "search", "growth")
+PHASES = (*SUPERNET_PHASES, "optimize")
+WORDS = {"phase", "event", "verdict"}
+"""Columns of a history that hold no number."""
+COLUMNS = ("epoch", "train_loss", "train_accuracy", "recoveries", "verdict", "health")
+SUPERNET_COLUMNS = (
+    *COLUMNS,
+    *("validation_loss", "validation_accuracy", "genotype_accuracy", "temperature", "entropy"),
+    *("max_weight", "cells", "channels", "parameters"),
+)
+SHARE = "share_"
+AGAIN = "'dvc repro' writes it again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """One growth, as `artifacts/growth/growth.json` tells it.
+
+    epoch: after which it came. Accuracies are means over the epochs of settling, fractions of 1.
+    """
+
+    epoch: int
+    kind: str
+    verdict: str
+    cells_before: int
+    cells: int
+    channels_before: int
+    channels: int
+    parameters_before: int
+    parameters: int
+    max_difference: float
+    accuracy_before: float
+    accuracy_after: float
+
+    @property
+    def what(self) -> str:
+        """Return what came, in two words: '4 cells' or '24 channels'."""
+        return f"{self.cells} cells" if self.kind == "deepen" else f"{self.channels} channels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Of one test image: classes as indices, probability of the predicted one."""
+
+    actual: int
+    predicted: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """All that the report shows.
+
+    histories: phase -> one row per epoch. pixels: (N, H, W, C) uint8, of the N test images, in the
+    order of the predictions. metrics: of derive. search, parity: metrics of search and of export.
+    digest: sha256 of derive's model.
+    """
+
+    dataset: DatasetFacts
+    pixels: NDArray[np.uint8]
+    predictions: Sequence[Prediction]
+    blueprint: Blueprint
+    genotype: Genotype
+    histories: Mapping[str, Sequence[Row]]
+    growths: Sequence[Growth]
+    metrics: Mapping[str, Any]
+    search: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    digest: str
+
+    def column(self, name: str, phases: Sequence[str] = PHASES) -> tuple[list[float], list[float]]:
+        """Return epochs and values of a column wherever it has one."""
+        rows = [row for phase in phases for row in self.histories[phase] if name in row]
+        return [float(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Return (K, K) numbers of test images: actual class by predicted class."""
+        count = len(self.dataset.classes)
+        matrix = np.zeros((count, count), np.int64)
+        for prediction in self.predictions:
+            matrix[prediction.actual, prediction.predicted] += 1
+        return matrix
+
+
+def read_findings(artifacts: Path) -> Findings:
+    """Read what every stage left under `artifacts`.
+
+    Raises:
+        ReportError, CheckpointError, DataError: missing, damaged, or of different runs.
+    """
+    dataset = read_facts(artifacts / "prepare")
+    images = read_images(artifacts / "prepare", "test", "cpu")
+    model = artifacts / "derive" / "model.safetensors"
+    derived = read_checkpoint(model)
+    derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
+    blueprint = derived.network.blueprint
+    supernet = (*SUPERNET_COLUMNS, *(SHARE + name for name in blueprint.operations))
+    return Findings(
+        dataset=dataset,
+        pixels=images.pixels.permute(0, 2, 3, 1).numpy(),
+        predictions=_read_predictions(
+            artifacts / "derive" / "confusion.tsv", dataset.classes, images.labels.tolist()
+        ),
+        blueprint=blueprint,
+        genotype=derived.decided(),
+        histories={
+            phase: _read_history(
+                artifacts / phase / "history.tsv", supernet if phase in SUPERNET_PHASES else COLUMNS
+            )
+            for phase in PHASES
+        },
+        growths=_read_growths(artifacts / "growth" / "growth.json"),
+        metrics=derived.fact("metrics"),
+        search=_read_json(artifacts / "search" / "metrics.json", "drop_at_start"),
+        parity=_read_json(
+            artifacts / "export" / "metrics.json", "max_difference", "agreement", "onnx_bytes"
+        ),
+        digest=hashlib.sha256(model.read_bytes()).hexdigest(),
+    )
+
+
+def _read_history(path: Path, columns: Sequence[str]) -> list[Row]:
+    try:
+        rows: list[Row] = [
+            {name: text if name in WORDS else float(text) for name, text in line.items() if text}
+            | {"verdict": line["verdict"]}
+            for line in _read_table(path)
+        ]
+        lacking = [name for name in columns if any(name not in row for row in rows)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReportError(f"{path}: not a history of epochs: {error!r}; {AGAIN}") from None
+    if not rows or lacking:
+        raise ReportError(f"{path}: a history without {[*lacking, 'rows'][0]}; {AGAIN}")
+    return rows
+
+
+def _read_predictions(
+    path: Path, classes: Sequence[str], labels: Sequence[int]
+) -> list[Prediction]:
+    index = {name: number for number, name in enumerate(classes)}
+    try:
+        predictions = [
+            Prediction(
+                actual=index[line["actual"]],
+                predicted=index[line["predicted"]],
+                probability=float(line["probability"]),
+            )
+            for line in _read_table(path)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReportError(f"{path}: not one prediction a line: {error!r}; {AGAIN}") from None
+    if [prediction.actual for prediction in predictions] != list(labels):
+        raise ReportError(f"{path}: not of the test images of this data set; {AGAIN}")
+    return predictions
+
+
+def _read_growths(path: Path) -> list[Growth]:
+    names = [field.name for field in fields(Growth)]
+    try:
+        return [
+            Growth(**{name: event[name] for name in names})
+            for event in _read_json(path, "events")["events"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise ReportError(f"{path}: not a list of growths: {error!r}; {AGAIN}") from None
+
+
+def _read_json(path: Path, *names: str) -> dict[str, Any]:
+    try:
+        document = json.loads(_read(path))
+        return {**document, **{name: document[name] for name in names}}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ReportError(f"{path}: not what its stage wrote: {error!r}; {AGAIN}") from None
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    lines = _read(path).split("\n")  # splitlines would also cut at what a class may be called
+    return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
+    except UnicodeDecodeError:
+        raise ReportError(f"{path}: cannot be read: not UTF-8; {AGAIN}") from None

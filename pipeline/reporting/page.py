@@ -1,0 +1,97 @@
+"""The report: one page with everything in it.
+
+It loads nothing, runs no script, and is readable without either colour scheme being known. Its text
+is decided by its arguments alone.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pipeline.reporting.findings import PHASES, Findings
+from pipeline.reporting.outcome import mistakes
+from pipeline.reporting.style import Picture, colors
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A row of the table of phases.
+
+    measured: on which images the accuracies were. verdicts: what stability said, how often.
+    """
+
+    name: str
+    first: int
+    last: int
+    measured: str
+    best: float
+    end: float
+    loss: float
+    entropy: float | None
+    parameters: int
+    recoveries: int
+    health: float
+    verdicts: Mapping[str, int]
+
+
+def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[str, Any]) -> str:
+    """Return the page; params: section -> key -> value, or a value by itself."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda fraction: f"{fraction:.1%}"
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        findings=findings,
+        dataset=findings.dataset,
+        metrics=findings.metrics,
+        phases=[phase(findings, name) for name in PHASES],
+        mistakes=len(mistakes(findings)),
+        grown=any(cell.grown for cell in findings.blueprint.cells),
+        pictures=pictures,
+        sections={name: _entries(value) for name, value in params.items()},
+        colors=colors(),
+    )
+
+
+def phase(findings: Findings, name: str) -> Phase:
+    """Summarise the epochs of one phase."""
+    rows = findings.histories[name]
+    validated = "validation_accuracy" in rows[-1]
+    accuracy = "validation_accuracy" if validated else "train_accuracy"
+    last = rows[-1]
+    return Phase(
+        name=name,
+        first=int(rows[0]["epoch"]),
+        last=int(last["epoch"]),
+        measured="validation" if validated else "training",
+        best=max(float(row[accuracy]) for row in rows),
+        end=float(last[accuracy]),
+        loss=float(last["train_loss"]),
+        entropy=float(last["entropy"]) if "entropy" in last else None,
+        parameters=int(last.get("parameters", findings.metrics["parameters"])),
+        recoveries=int(last["recoveries"]),
+        health=min(float(row["health"]) for row in rows),
+        verdicts=Counter(str(row["verdict"]) for row in rows if row["verdict"]),
+    )
+
+
+def _entries(value: Any) -> dict[str, str]:
+    entries = value.items() if isinstance(value, Mapping) else [("", value)]
+    return {name: _shown(entry) for name, entry in entries}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,27 @@
+"""All pictures of a run, by the names of their files."""
+
+from pipeline.reporting.cells import draw_cells
+from pipeline.reporting.curves import draw_curves, draw_growth, draw_operations
+from pipeline.reporting.findings import Findings
+from pipeline.reporting.network import draw_network
+from pipeline.reporting.outcome import draw_confusion, draw_mistakes
+from pipeline.reporting.style import Picture, drawing, render
+
+PICTURES = {
+    "cells": (draw_cells, "The cells that were found, as graphs"),
+    "network": (draw_network, "The network that was found, part by part"),
+    "curves": (draw_curves, "Accuracy, loss, temperature and entropy over all epochs"),
+    "operations": (draw_operations, "Mean weight of each operation over the epochs"),
+    "growth": (draw_growth, "Accuracy and size of the network through search and growth"),
+    "confusion": (draw_confusion, "Confusion matrix of the test images"),
+    "mistakes": (draw_mistakes, "The test images that were mistaken most confidently"),
+}
+
+
+def draw(findings: Findings) -> dict[str, Picture]:
+    """Return every picture by its name."""
+    with drawing():
+        return {
+            name: render(picture(findings), description)
+            for name, (picture, description) in PICTURES.items()
+        }

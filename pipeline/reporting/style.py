@@ -1,0 +1,136 @@
+"""How every picture looks, and how a figure becomes a file.
+
+The same figure and the same matplotlib give the same bytes. Text stays text. As SVG a picture
+follows the reader's light or dark scheme and brings its own ground, so that it can be read on any
+page; as PNG it is light.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from pipeline.space.operations import OPERATIONS
+
+INK, MUTED, FAINT, PAPER = "#1f2933", "#66727f", "#d3dae1", "#fdfdfe"
+SCHEME = {
+    INK: ("ink", "#e4e9ef"),
+    MUTED: ("muted", "#98a4b1"),
+    FAINT: ("faint", "#3a444f"),
+    PAPER: ("paper", "#12171d"),
+}
+"""Colour in the light -> its name in CSS, and the colour in the dark."""
+
+BLUE, ORANGE, GREEN, PURPLE, RED = "#3d8bfd", "#e8913a", "#2fa866", "#a06be8", "#e5534b"
+PHASE_COLORS = {"warmup": ORANGE, "search": BLUE, "growth": GREEN, "optimize": PURPLE}
+
+PALETTE = (
+    *("#8a96a3", "#e8913a", "#d9bd3c", "#2fa866", "#3d8bfd", "#6070ee", "#c472ec", "#9450d8"),
+    *("#24b3c4", "#e5534b", "#ee86ad", "#b0733d"),
+)
+OPERATION_COLORS = {
+    name: PALETTE[index % len(PALETTE)] for index, name in enumerate(("none", *OPERATIONS))
+}
+"""An operation has one colour, in every picture and every run."""
+
+FONTS = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
+"""What an SVG asks for. It is laid out for DejaVu Sans, which is as wide as any of them."""
+
+RC: dict[Any, Any] = {
+    "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be called $x$
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "axes.labelsize": 9,
+    "ytick.left": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "figure.facecolor": PAPER,
+    "savefig.dpi": 144,
+    "image.interpolation": "nearest",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "aso-se",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """svg: an element to stand in a page that defines the colours of SCHEME. png: a file."""
+
+    svg: str
+    png: bytes
+
+    @property
+    def svg_file(self) -> bytes:
+        """The SVG by itself: the colours are in it."""
+        head, bracket, body = self.svg.partition(">")
+        return f"{head}{bracket}\n<style>{colors()}</style>{body}\n".encode()
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in this style, whatever the user's matplotlibrc says."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        # Names of classes may be in any script; the SVG holds them as text.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        yield
+
+
+def render(figure: Figure, description: str) -> Picture:
+    """Return a figure as SVG and PNG; description: for those who cannot see it."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", metadata={"Software": None})
+    text = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(text, format="svg", metadata=nothing)
+    return Picture(svg=_scheme(text.getvalue(), description), png=png.getvalue())
+
+
+def colors() -> str:
+    """Return CSS that defines the colours of SCHEME for light and dark."""
+    light = "".join(f"--{name}:{color};" for color, (name, _) in SCHEME.items())
+    dark = "".join(f"--{name}:{color};" for name, color in SCHEME.values())
+    return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def label(text: str, length: int = 24) -> str:
+    """Return a name as it is shown: what cannot be printed escaped, long ones cut."""
+    plain = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return plain if len(plain) <= length else f"{plain[: length - 1]}…"
+
+
+def _scheme(svg: str, description: str) -> str:
+    """Cut matplotlib's SVG down to its element, with colours and fonts that a page decides."""
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r' id="[a-z0-9]+_\d+"', "", svg)  # nothing refers to them, and pages have several
+    svg = re.sub(r"font: ([^;\"]*?px) [^;\"]*", rf"font: \1 {FONTS}", svg)
+    for color, (name, _) in SCHEME.items():
+        svg = svg.replace(color, f"var(--{name},{color})")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{description}"', 1)

@@ -1,0 +1,168 @@
+"""What the stages leave, made up and tiny: the report reads files, so files are what a test has."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.labelled import Labelled
+from pipeline.data.splits import Splits
+from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.exchange.packing import write_dataset
+from pipeline.exchange.records import Row, write_history, write_json
+from pipeline.space.blueprint import Blueprint, CellPlan
+from pipeline.space.genotype import Architecture, Gene, Genotype
+from pipeline.space.network import build
+
+OPERATIONS = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5")
+GENOTYPE = Genotype(
+    architectures=(
+        Architecture(
+            name="normal",
+            nodes=(
+                (
+                    Gene(source=0, operation="skip_connect"),
+                    Gene(source=1, operation="sep_conv_3x3"),
+                ),
+                (
+                    Gene(source=1, operation="dil_conv_5x5"),
+                    Gene(source=2, operation="skip_connect"),
+                ),
+            ),
+        ),
+        Architecture(
+            name="reduction",
+            nodes=(
+                (Gene(source=0, operation="max_pool_3x3"),),
+                (Gene(source=2, operation="sep_conv_3x3"),),
+            ),
+        ),
+    )
+)
+DEEPENED = {
+    "epoch": 6,
+    "kind": "deepen",
+    "cells_before": 2,
+    "cells": 3,
+    "channels_before": 2,
+    "channels": 2,
+    "parameters_before": 1000,
+    "parameters": 1500,
+    "max_difference": 1e-9,
+    "verdict": "accepted",
+    "accuracy_before": 0.5,
+    "accuracy_after": 0.6,
+}
+LENGTHS = {"warmup": 3, "search": 2, "growth": 3, "optimize": 4}
+
+
+def blueprint(classes: int, *, grown: bool) -> Blueprint:
+    cells = [
+        CellPlan(kind="normal", architecture=0, channels=2),
+        CellPlan(kind="reduction", architecture=1, channels=4),
+    ]
+    if grown:
+        cells.append(CellPlan(kind="normal", architecture=0, channels=4, grown=True))
+    return Blueprint(
+        image_channels=3,
+        classes=classes,
+        nodes=2,
+        operations=OPERATIONS,
+        edges_per_node=2,
+        stem_channels=2,
+        cells=tuple(cells),
+    )
+
+
+def write_dataset_of(folder: Path, classes: Sequence[str]) -> None:
+    """Two images of each class in every split."""
+    labels = np.repeat(np.arange(len(classes)), 2)
+    pixels = np.random.default_rng(1).integers(0, 256, (len(labels), 5, 5, 3), np.uint8)
+    split = Labelled(images=pixels, labels=labels)
+    write_dataset(
+        folder,
+        name="image_folder",
+        classes=tuple(classes),
+        splits=Splits(train=split, validation=split, test=split),
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+    )
+
+
+def write_histories(artifacts: Path) -> None:
+    epoch = 0
+    for phase, length in LENGTHS.items():
+        rows: list[Row] = []
+        for _ in range(length):
+            epoch += 1
+            row: Row = {"epoch": epoch, "train_loss": 2 / epoch, "train_accuracy": epoch / 20}
+            if phase != "optimize":
+                row |= {
+                    "validation_loss": 2.5 / epoch,
+                    "validation_accuracy": epoch / 25,
+                    "genotype_accuracy": epoch / 22,
+                    "temperature": 2 / epoch,
+                    "entropy": 1.5 / epoch,
+                    "max_weight": 0.5,
+                    **{f"share_{name}": 1 / len(OPERATIONS) for name in OPERATIONS},
+                    "cells": 2 + (epoch > 6),
+                    "channels": 2,
+                    "parameters": 1000 + 500 * (epoch > 6),
+                }
+            rows.append({**row, "recoveries": 0, "verdict": "", "health": 1.0})
+        write_history(artifacts / phase / "history.tsv", rows)
+
+
+def write_model(folder: Path, classes: Sequence[str], *, grown: bool) -> None:
+    plan = blueprint(len(classes), grown=grown)
+    metrics = {
+        "test_accuracy": 0.5,
+        "test_loss": 1.0,
+        "accuracy_by_class": dict.fromkeys(classes, 0.5),
+        "test_images": 2 * len(classes),
+        "parameters": 1234,
+        "mflops": 0.5,
+    }
+    network = build(plan, GENOTYPE, generator=torch.Generator())
+    facts = {"stage": "derive", "metrics": metrics}
+    write_checkpoint(folder / "model.safetensors", Checkpoint(network=network, facts=facts))
+
+
+def write_artifacts(
+    artifacts: Path,
+    classes: Sequence[str] = ("cat", "dog", "owl"),
+    *,
+    growths: Sequence[dict[str, object]] = (DEEPENED,),
+    right: bool = False,
+) -> Path:
+    """Write all that the report reads.
+
+    Of each class the second image is taken for the next class, unless all are `right`.
+    """
+    write_dataset_of(artifacts / "prepare", classes)
+    write_histories(artifacts)
+    write_model(artifacts / "derive", classes, grown=bool(growths))
+    wrong = [*classes[1:], classes[0]]
+    predictions: list[Row] = []
+    for index, name in enumerate(classes):
+        predictions.append({"actual": name, "predicted": name, "probability": 0.9})
+        taken = name if right else wrong[index]
+        predictions.append(
+            {"actual": name, "predicted": taken, "probability": 0.4 + 0.5 / (index + 1)}
+        )
+    write_history(artifacts / "derive" / "confusion.tsv", predictions)
+    write_json(artifacts / "search" / "metrics.json", {"drop_at_start": 0.031})
+    write_json(artifacts / "growth" / "growth.json", {"events": growths})
+    write_json(
+        artifacts / "export" / "metrics.json",
+        {"images": 6, "max_difference": 4.8e-06, "agreement": 1.0, "onnx_bytes": 5000},
+    )
+    return artifacts
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run with one growth; for tests that change nothing."""
+    return write_artifacts(tmp_path_factory.mktemp("run") / "artifacts")

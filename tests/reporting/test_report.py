@@ -1,0 +1,223 @@
+"""The stage from its front door: a folder of artifacts in, a page and pictures out."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+
+from pipeline.errors import AsoSeError
+from pipeline.exchange.params import read_params
+from pipeline.reporting.pictures import PICTURES
+from stages import report
+from tests.reporting.conftest import DEEPENED, write_artifacts
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = read_params(report.Params, ROOT / "params.yaml")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"quoted" & <b>bold</b>',
+    "$\\frac{x$",
+    "{{ 7 * 7 }}",
+    "日本語",
+    "x" * 200,
+    "line\u2028break",
+    "]]> --> <!--",
+)
+
+
+class Page(HTMLParser):
+    """What a browser would find: elements, attributes that load something, ids, text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[str] = []
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        for name, value in attrs:
+            if name in {"src", "href", "xlink:href", "action", "data", "srcset", "poster"}:
+                self.loads.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def run(artifacts: Path, out: Path) -> Path:
+    report.main(PARAMS, artifacts, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def reported(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(artifacts, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def page(reported: Path) -> Page:
+    return Page((reported / "report.html").read_text())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_report_is_a_page_and_every_picture_twice(reported: Path) -> None:
+    pictures = {f"{name}.{kind}" for name in PICTURES for kind in ("svg", "png")}
+    assert files(reported).keys() == {"report.html", *pictures}
+    for name in PICTURES:
+        assert (reported / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        root = ET.fromstring((reported / f"{name}.svg").read_text())  # noqa: S314
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.attrib["aria-label"] == PICTURES[name][1]
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page: Page) -> None:
+    assert page.loads
+    for target in page.loads:
+        assert target.startswith(("#", "data:image/png;base64,")), target
+    assert not {"script", "link", "iframe", "object", "img"} & set(page.elements)
+    assert page.elements.count("svg") == len(PICTURES)
+
+
+def test_what_the_page_refers_to_is_in_it(reported: Path, page: Page) -> None:
+    text = (reported / "report.html").read_text()
+    referred = {
+        *re.findall(r"url\(#(\w+)\)", text),
+        *(load[1:] for load in page.loads if load[0] == "#"),
+    }
+    assert referred <= set(page.ids)
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_the_pictures_load_nothing_either(reported: Path) -> None:
+    for name in PICTURES:
+        text = (reported / f"{name}.svg").read_text()
+        for target in re.findall(r'(?:href|src)="([^"]*)"', text):
+            assert target.startswith(("#", "data:image/png;base64,"))
+
+
+def test_the_page_tells_what_the_stages_measured(page: Page) -> None:
+    for told in ("50.0%", "1,234", "3 of 6 images mistaken", "2 → 3", "3.1", "5e-06", "deepen"):
+        assert told in page.words
+    for section in report.Params.model_fields:
+        assert section in page.words
+    assert "sep_conv_3x3" in page.words
+
+
+def test_the_schemes_of_a_reader_are_both_served(reported: Path) -> None:
+    for file in ("report.html", "cells.svg"):
+        text = (reported / file).read_text()
+        assert "prefers-color-scheme:dark" in text
+        assert "var(--ink" in text
+
+
+def test_equal_artifacts_give_equal_bytes_in_any_process_and_surroundings(
+    artifacts: Path, reported: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "matplotlibrc").write_text("figure.facecolor: red\nfont.size: 30\n")
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    environment = {
+        **os.environ,
+        "MATPLOTLIBRC": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONHASHSEED": "7",
+        "SOURCE_DATE_EPOCH": "1",
+    }
+    command = [sys.executable, "-m", "stages.report", str(artifacts), "again"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert files(tmp_path / "again") == files(reported)
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(artifacts: Path, tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    run(artifacts, tmp_path)
+    assert dict(mpl.rcParams) == before
+
+
+def test_hostile_names_of_classes_are_text_everywhere(tmp_path: Path) -> None:
+    out = run(write_artifacts(tmp_path / "artifacts", HOSTILE), tmp_path / "report")
+    page = Page((out / "report.html").read_text())
+    assert not {"script", "b"} & set(page.elements)
+    for name in HOSTILE:
+        assert name in page.words
+    for name in PICTURES:
+        root = ET.fromstring((out / f"{name}.svg").read_text())  # noqa: S314
+        assert not [element for element in root.iter() if element.tag.endswith(("script", "}b"))]
+    text = (out / "confusion.svg").read_text()
+    assert "&lt;script&gt;" in text
+    assert "$\\frac{x$" in text
+
+
+def test_a_hundred_classes_fit_on_the_page(tmp_path: Path) -> None:
+    classes = [f"class {number}" for number in range(100)]
+    out = run(write_artifacts(tmp_path / "artifacts", classes), tmp_path / "report")
+    page = Page((out / "report.html").read_text())
+    assert all(name in page.words for name in classes)
+    assert max(len(content) for content in files(out).values()) < 3_000_000
+
+
+def test_a_run_without_growth_and_without_mistakes_has_a_report(tmp_path: Path) -> None:
+    artifacts = write_artifacts(tmp_path / "artifacts", growths=[], right=True)
+    page = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())
+    assert "The network did not grow." in page.words
+    assert "0 of 6 images mistaken" in page.words
+
+
+def test_a_growth_that_did_not_settle_has_no_accuracies(tmp_path: Path) -> None:
+    refused = {**DEEPENED, "verdict": "refused", "accuracy_before": 0.0, "accuracy_after": 0.0}
+    artifacts = write_artifacts(tmp_path / "artifacts", growths=[refused])
+    page = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())
+    assert not re.search(r"(?<!\d)0\.0%", page.words)
+
+
+DAMAGES: dict[str, Any] = {
+    "warmup/history.tsv": "",
+    "search/history.tsv": "epoch\ttrain_loss\n1\tmuch\n",
+    "growth/history.tsv": "epoch\tverdict\n1\t\n",
+    "optimize/history.tsv": b"\xff\xfe",
+    "growth/growth.json": '{"events": [{"epoch": 3}]}',
+    "search/metrics.json": "[",
+    "export/metrics.json": "{}",
+    "derive/confusion.tsv": "actual\tpredicted\tprobability\ncat\tcow\t0.5\n",
+    "derive/model.safetensors": b"",
+    "prepare/test.safetensors": b"",
+}
+
+
+@pytest.mark.parametrize("file", DAMAGES)
+def test_what_cannot_be_read_is_one_line_that_names_it_and_nothing_is_written(
+    tmp_path: Path, file: str
+) -> None:
+    path = write_artifacts(tmp_path / "artifacts") / file
+    damage = DAMAGES[file]
+    path.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    with pytest.raises(AsoSeError) as refused:
+        run(tmp_path / "artifacts", tmp_path / "report")
+    assert str(refused.value).startswith(f"{path}: ")
+    assert len(str(refused.value).splitlines()) == 1
+    path.unlink()
+    with pytest.raises(AsoSeError, match="cannot be read: No such file"):
+        run(tmp_path / "artifacts", tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_predictions_of_other_images_are_refused(tmp_path: Path) -> None:
+    artifacts = write_artifacts(tmp_path / "artifacts")
+    path = artifacts / "derive" / "confusion.tsv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(AsoSeError, match="not of the test images of this data set"):
+        run(artifacts, tmp_path / "report")
