@@ -7,6 +7,7 @@ training and evaluation, from the histories that stages leave; `imports`: of the
 measured alone; `rest`: data, files, DVC. Prints a table and a JSON line.
 """
 
+import argparse
 import csv
 import json
 import subprocess
@@ -59,6 +60,7 @@ def epochs(tree: Path, stage: str) -> float:
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     source = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
