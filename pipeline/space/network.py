@@ -12,9 +12,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.errors import GenotypeError
-from pipeline.space.blueprint import Blueprint
+from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.cell import Cell, DropPath
-from pipeline.space.genotype import Genotype
+from pipeline.space.genotype import Architecture, Genotype
+from pipeline.space.nasbench201 import Nasbench201Cell
 from pipeline.space.operations import BatchNorm, convolution
 from pipeline.space.relaxation import EdgeWeights
 
@@ -33,20 +34,14 @@ class Network(nn.Module):
         inputs, halve_first = (stem, stem), False
         for plan in blueprint.cells:
             architecture = None if genotype is None else genotype.architectures[plan.architecture]
-            cell = Cell(
-                plan,
-                nodes=blueprint.nodes,
-                operations=blueprint.operations,
-                inputs=inputs,
-                halve_first=halve_first,
-                architecture=architecture,
-            )
-            self.cells.append(cell)
+            self.cells.append(_cell(plan, blueprint, inputs, architecture, halve_first=halve_first))
             if not plan.grown:
                 inputs, halve_first = (
-                    (inputs[1], blueprint.nodes * plan.channels),
+                    (inputs[1], blueprint.output_nodes * plan.channels),
                     plan.kind == "reduction",
                 )
+        # The cells of nasbench201 end in sums, which nothing has normalised.
+        self.norm = BatchNorm(inputs[1]) if blueprint.space == "nasbench201" else None
         self.head = nn.Linear(inputs[1], blueprint.classes)
 
     def trunk(
@@ -79,6 +74,8 @@ class Network(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """(N, C, H, W) output of the last cell -> (N, classes) logits."""
+        if self.norm is not None:
+            features = self.norm(features).relu()
         logits: Tensor = self.head(features.mean((2, 3)))
         return logits
 
@@ -93,6 +90,29 @@ class Network(nn.Module):
         `edge_weights` decides what a supernet runs, a discrete network takes None.
         """
         return self.classify(self.trunk(images, edge_weights, drop_path)[-1])
+
+
+def _cell(
+    plan: CellPlan,
+    blueprint: Blueprint,
+    inputs: tuple[int, int],
+    architecture: Architecture | None,
+    *,
+    halve_first: bool,
+) -> nn.Module:
+    nodes, operations = blueprint.nodes, blueprint.operations
+    if blueprint.space == "nasbench201":
+        return Nasbench201Cell(
+            plan, nodes=nodes, operations=operations, inputs=inputs[1], architecture=architecture
+        )
+    return Cell(
+        plan,
+        nodes=nodes,
+        operations=operations,
+        inputs=inputs,
+        halve_first=halve_first,
+        architecture=architecture,
+    )
 
 
 def build(
@@ -161,12 +181,14 @@ def initialize(network: nn.Module, generator: Generator) -> None:
             nn.init.zeros_(module.bias)
             module.running_mean.zero_()
             module.running_var.fill_(1)
-        elif isinstance(module, Cell) and module.gate is not None:
+        elif isinstance(module, Cell | Nasbench201Cell) and module.gate is not None:
             nn.init.zeros_(module.gate)
 
 
 def check_fit(genotype: Genotype, blueprint: Blueprint) -> None:
     """Raise GenotypeError, naming what differs, unless the genotype fits the blueprint."""
+    if genotype.space != blueprint.space:
+        raise GenotypeError(f"genotype: of {genotype.space}, the blueprint is of {blueprint.space}")
     if len(genotype.architectures) != blueprint.architectures:
         raise GenotypeError(
             f"genotype: {len(genotype.architectures)} architectures,"
