@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeline.data.decoding import RESAMPLING
 from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, OPSET, PROBABILITIES, ModelFacts
 from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
+from pipeline.space.arch_string import to_arch_string
 from pipeline.space.genotype import Gene, from_dict
 from pipeline.space.params import SpaceName
 
@@ -30,7 +31,7 @@ CELLS: dict[SpaceName, tuple[tuple[str, ...], str]] = {
     ),
     "nasbench201": (
         ("the cell's input",),
-        "A cell's output is its last node; the sum of nothing is zero (Dong & Yang 2020).",
+        "A cell's output is its last node; no edge gives zeros (Dong & Yang 2020). As a string:",
     ),
 }
 """What the first sources of a gene are, and what a cell gives."""
@@ -146,6 +147,9 @@ def _architecture(facts: ModelFacts) -> str:
         for architecture in genotype.architectures
         for node, genes in enumerate(architecture.nodes)
     ]
+    if genotype.space == "nasbench201":
+        strings = (f"`{to_arch_string(one)}`" for one in genotype.architectures)
+        output = "\n\n".join([output, *strings])
     return f"{_table(('cell', 'node', 'is the sum of'), rows)}\n\n{output}"
 
 
