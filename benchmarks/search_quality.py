@@ -118,7 +118,8 @@ def random_search(table: Mapping[str, Trained], candidates: int) -> float:
     ranked = sorted(table.values(), key=lambda one: one.short, reverse=True)
     count = len(ranked)
     return sum(
-        one.test * (((count - rank) / count) ** candidates - ((count - rank - 1) / count) ** candidates)
+        one.test
+        * (((count - rank) / count) ** candidates - ((count - rank - 1) / count) ** candidates)
         for rank, one in enumerate(ranked)
     )
 
@@ -163,7 +164,9 @@ def rank_correlation(
     if not cells:
         return float("nan")
     network = read_checkpoint(searched / "checkpoint.safetensors").network
-    training, validation = (read_images(prepared, split, "cpu") for split in ("train", "validation"))
+    training, validation = (
+        read_images(prepared, split, "cpu") for split in ("train", "validation")
+    )
     names = sorted(table)
     source = generator(0, "benchmark", "random cells")
     chosen = [names[i] for i in torch.randperm(len(names), generator=source)[:cells].tolist()]
@@ -209,7 +212,9 @@ def rows_of(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     rows = [("as it is", base)]
     for ablation in arguments.ablation:
         key, values = ablation.split("=", 1)
-        rows += [(f"{key}={value}", {**base, key: yaml.safe_load(value)}) for value in values.split(",")]
+        rows += [
+            (f"{key}={value}", {**base, key: yaml.safe_load(value)}) for value in values.split(",")
+        ]
     return rows
 
 
@@ -221,13 +226,27 @@ def _assignment(text: str) -> tuple[str, Any]:
 def spread(values: Sequence[float], form: str = ".2f") -> str:
     """Return mean ± standard deviation."""
     mean = statistics.mean(values)
-    return f"{mean:{form}} ± {statistics.stdev(values):{form}}" if len(values) > 1 else f"{mean:{form}}"
+    return (
+        f"{mean:{form}} ± {statistics.stdev(values):{form}}"
+        if len(values) > 1
+        else f"{mean:{form}}"
+    )
 
 
 def show_seeds(console: Console, name: str, found: Sequence[Found], cells: int) -> None:
     """Print one line per search."""
     table = Table(
-        *("seed", "cell", "accuracy %", "better cells", "skips", "entropy", "max weight", "fall", "tau"),
+        *(
+            "seed",
+            "cell",
+            "accuracy %",
+            "better cells",
+            "skips",
+            "entropy",
+            "max weight",
+            "fall",
+            "tau",
+        ),
         title=name,
     )
     for one in found:
@@ -260,7 +279,9 @@ def main() -> None:
             for seed in arguments.seeds.split(",")
         ]
         show_seeds(console, name, results[name], len(table))
-    params = parse_params(Params, compose(SOURCE, arguments.profile, rows_of(arguments)[0][1]), "params")
+    params = parse_params(
+        Params, compose(SOURCE, arguments.profile, rows_of(arguments)[0][1]), "params"
+    )
     candidates = max(1, (params.warmup.epochs + params.search.epochs) // SHORT_EPOCHS)
     summary = Table("search", "accuracy %", "least", "entropy", "max weight", "fall, points", "tau")
     for name, found in results.items():
@@ -282,7 +303,9 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "searches": {name: [asdict(one) for one in found] for name, found in results.items()},
+                "searches": {
+                    name: [asdict(one) for one in found] for name, found in results.items()
+                },
                 "references": {**references, **PUBLISHED, "optimum": best},
             }
         )

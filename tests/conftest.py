@@ -21,7 +21,8 @@ from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import Network, build
 from pipeline.space.operations import BatchNorm
-from pipeline.space.params import NetworkParams, OperationName
+from pipeline.space.params import CANDIDATES, NetworkParams, OperationName
+from pipeline.space.relaxation import decide
 from pipeline.training.params import TrainingParams
 from pipeline.training.supernet import SearchImages
 from pipeline.warming.params import WarmupParams
@@ -109,6 +110,14 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "use_validation": False,
     },
 }
+NASBENCH201: dict[str, Any] = {
+    "space": "nasbench201",
+    "operations": CANDIDATES["nasbench201"],
+    "nodes": 3,
+    "stem_multiplier": 1,
+    "edges_per_node": 3,
+}
+"""Changes that make tiny params those of the other search space."""
 
 
 def tiny(section: type[S], **changes: object) -> S:
@@ -208,6 +217,25 @@ def genotypes(draw: st.DrawFn, blueprint: Blueprint) -> Genotype:
 def blueprints_with_genotypes(draw: st.DrawFn) -> tuple[Blueprint, Genotype]:
     blueprint = draw(blueprints())
     return blueprint, draw(genotypes(blueprint))
+
+
+@st.composite
+def nasbench201_pairs(draw: st.DrawFn) -> tuple[Blueprint, Genotype]:
+    """Blueprints of nasbench201, each with any of its cells."""
+    params = tiny(
+        NetworkParams,
+        **NASBENCH201,
+        cells=3 * draw(st.integers(1, 2)),
+        channels=2 * draw(st.integers(2, 4)),
+        share_logits=draw(st.booleans()),
+    )
+    blueprint = plan(
+        params, image_channels=draw(st.integers(1, 3)), classes=draw(st.integers(2, 4))
+    )
+    shape = (blueprint.architectures, len(blueprint.edges))
+    rows = st.lists(st.integers(0, 4), min_size=shape[1], max_size=shape[1])
+    choices = torch.tensor([draw(rows) for _ in range(shape[0])])
+    return blueprint, decide(torch.nn.functional.one_hot(choices, 5).float(), blueprint)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeline.data.decoding import RESAMPLING
 from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, OPSET, PROBABILITIES, ModelFacts
 from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
+from pipeline.space.arch_string import to_arch_string
 from pipeline.space.genotype import Gene, from_dict
+from pipeline.space.params import SpaceName
 
 FRONT_MATTER = """\
 ---
@@ -21,6 +23,18 @@ tags:
   - onnx
 ---"""
 """What Hugging Face reads. The licence is not ours to choose."""
+
+CELLS: dict[SpaceName, tuple[tuple[str, ...], str]] = {
+    "darts": (
+        ("the cell before the previous one", "the previous cell"),
+        "A cell's output concatenates its nodes (Liu et al. 2019).",
+    ),
+    "nasbench201": (
+        ("the cell's input",),
+        "A cell's output is its last node; no edge gives zeros (Dong & Yang 2020). As a string:",
+    ),
+}
+"""What the first sources of a gene are, and what a cell gives."""
 
 LIMITS = """\
 - It knows only the classes above and always answers with one of them, even to a blank image.
@@ -126,21 +140,22 @@ def _classes(facts: ModelFacts, metrics: Mapping[str, object]) -> str:
 
 
 def _architecture(facts: ModelFacts) -> str:
+    genotype = from_dict(facts.genotype)
+    inputs, output = CELLS[genotype.space]
     rows = [
-        (architecture.name, node, ", ".join(map(_gene, genes)))
-        for architecture in from_dict(facts.genotype).architectures
+        (architecture.name, node, ", ".join(_gene(gene, inputs) for gene in genes) or "nothing")
+        for architecture in genotype.architectures
         for node, genes in enumerate(architecture.nodes)
     ]
-    return (
-        f"{_table(('cell', 'node', 'is the sum of'), rows)}\n\n"
-        "A cell's output concatenates its nodes (Liu et al. 2019)."
-    )
+    if genotype.space == "nasbench201":
+        strings = (f"`{to_arch_string(one)}`" for one in genotype.architectures)
+        output = "\n\n".join([output, *strings])
+    return f"{_table(('cell', 'node', 'is the sum of'), rows)}\n\n{output}"
 
 
-def _gene(gene: Gene) -> str:
-    inputs = ("the cell before the previous one", "the previous cell")
-    source = inputs[gene.source] if gene.source < 2 else f"node {gene.source - 2}"
-    return f"`{gene.operation}` of {source}"
+def _gene(gene: Gene, inputs: Sequence[str]) -> str:
+    sources = [*inputs, *(f"node {node}" for node in range(gene.source))]
+    return f"`{gene.operation}` of {sources[gene.source]}"
 
 
 def _parity(parity: Parity) -> str:

@@ -107,16 +107,22 @@ def _places(
     for name, tensor in state.items():
         part, *rest = name.split(".")
         if part != "cells":
-            yield name, name, None, maps.head if name == "head.weight" else None
+            outputs = {"stem": maps.stem, "norm": maps.head}.get(part)
+            yield name, name, outputs, maps.head if name == "head.weight" else None
             continue
-        index, section = int(rest[0]), rest[1]
+        index = int(rest[0])
+        section = rest[2] if rest[1] == "reduction" else rest[1]
         if index == added:
             continue
         source = ".".join(["cells", str(maps.old_index(index)), *rest[1:]])
         outputs = maps.nodes[index]
-        inputs = {"input_0": maps.inputs[index][0], "input_1": maps.inputs[index][1]}.get(
-            section, outputs
-        )
+        before_previous, previous = maps.inputs[index]
+        inputs = {
+            "input_0": before_previous,
+            "input_1": previous,
+            "first": previous,
+            "shortcut": previous,
+        }.get(section, outputs)
         halved = rest[-2] in ("even", "odd")
         depthwise = tensor.dim() > 1 and tensor.shape[1] == 1
         yield (
@@ -132,8 +138,8 @@ class _Maps:
 
     def __init__(self, before: Blueprint, after: Blueprint, added: int | None) -> None:
         self.added = added
-        stem = torch.arange(after.stem_channels)
-        sources = (stem, stem)
+        self.stem = spread(before.stem_channels, after.stem_channels)
+        sources = (self.stem, self.stem)
         self.nodes: list[Channels] = []
         self.inputs: list[tuple[Channels, Channels]] = []
         for index, plan in enumerate(after.cells):
@@ -142,7 +148,9 @@ class _Maps:
             nodes = spread(old.channels, plan.channels)
             self.nodes.append(nodes)
             if not plan.grown:
-                output = torch.cat([node * plan.channels + nodes for node in range(after.nodes)])
+                output = torch.cat(
+                    [node * plan.channels + nodes for node in range(after.output_nodes)]
+                )
                 sources = (sources[1], output)
         self.head = sources[1]
 

@@ -1,7 +1,7 @@
 """When to grow and how: pure functions of the history and the budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.growing.blueprints import deepen, widen
 from pipeline.growing.params import GrowthParams, Kind
@@ -81,4 +81,5 @@ def extend(genotype: Genotype, blueprint: Blueprint) -> Genotype:
     Enough to count costs.
     """
     missing = blueprint.architectures - len(genotype.architectures)
-    return Genotype(architectures=genotype.architectures + genotype.architectures[-1:] * missing)
+    added = genotype.architectures[-1:] * missing
+    return replace(genotype, architectures=genotype.architectures + added)

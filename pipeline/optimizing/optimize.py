@@ -262,7 +262,7 @@ def auxiliary_cell(network: Network) -> int:
 
 def _auxiliary(network: Network, seed: int) -> AuxiliaryHead:
     blueprint = network.blueprint
-    channels = blueprint.nodes * blueprint.cells[auxiliary_cell(network)].channels
+    channels = blueprint.output_nodes * blueprint.cells[auxiliary_cell(network)].channels
     auxiliary = AuxiliaryHead(channels, blueprint.classes)
     initialize(auxiliary, generator(seed, "optimize", "auxiliary"))
     return auxiliary.to(memory_format=torch.channels_last).to(network.head.weight.device)

@@ -276,7 +276,7 @@ def architecture_step(
         return [one for one in found if one is not None]
 
     found, state.micro_batch = within_memory(gradients, state.micro_batch)
-    if found:  # else every operation drawn is `none`, nothing ran
+    if found:  # else every operation drawn is `none`, or nothing that ran reaches the output
         state.logits.grad = torch.stack(found).sum(0)
         add_up([state.logits.grad])
         norm = torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)

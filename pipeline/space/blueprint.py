@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.space.params import NetworkParams
+from pipeline.space.params import NetworkParams, SpaceName
+from pipeline.space.spaces import SPACES, Space
 
 Kind = Literal["normal", "reduction"]
 MOST_NODES = 8
@@ -14,9 +15,9 @@ MOST_NODES = 8
 class CellPlan:
     """One cell.
 
-    kind: a reduction cell halves the resolution.
+    kind: a reduction cell halves the resolution, in nasbench201 by a residual block before it.
     architecture: the block of architecture parameters that decides this cell.
-    channels: of each node; the cell's output has nodes * channels.
+    channels: of each node.
     grown: entered later, as s1 + gate * cell(s0, s1) with the gate at 0 when it came.
     """
 
@@ -28,8 +29,9 @@ class CellPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """What a network is built from: cells, channels, classes, input, candidates."""
+    """What a network is built from: search space, cells, channels, classes, input, candidates."""
 
+    space: SpaceName = "darts"
     image_channels: int
     classes: int
     nodes: int
@@ -41,11 +43,26 @@ class Blueprint:
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= MOST_NODES:
             raise ValueError(f"nodes: expected 1 to {MOST_NODES}, got {self.nodes}")
+        if self.space not in SPACES:
+            raise ValueError(f"space: expected one of {', '.join(SPACES)}, got {self.space!r}")
+
+    @property
+    def rules(self) -> Space:
+        """What the search space fixes."""
+        return SPACES[self.space]
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """(source, node) of every edge, node by node; sources 0 and 1 are the cell's inputs."""
-        return tuple((source, node) for node in range(self.nodes) for source in range(node + 2))
+        """(source, node) of every edge, node by node; the first sources are the cell's inputs."""
+        inputs = self.rules.inputs
+        return tuple(
+            (source, node) for node in range(self.nodes) for source in range(node + inputs)
+        )
+
+    @property
+    def output_nodes(self) -> int:
+        """How many nodes' channels the output of a cell has."""
+        return self.nodes if self.rules.concatenates else 1
 
     @property
     def architectures(self) -> int:
@@ -63,7 +80,12 @@ class Blueprint:
         return self.operations.index("skip_connect")
 
     def architecture_name(self, architecture: int) -> str:
-        """Return 'normal', 'reduction', or 'cell 3 (normal)' where cells do not share."""
+        """Return 'normal', 'reduction', or 'cell 3 (normal)' where cells do not share.
+
+        'cell' where all share one.
+        """
+        if self.architectures == 1:
+            return "cell"
         users = [i for i, cell in enumerate(self.cells) if cell.architecture == architecture]
         kind = self.cells[users[0]].kind
         same_kind = {cell.architecture for cell in self.cells if cell.kind == kind}
@@ -82,16 +104,21 @@ def from_dict(document: dict[str, Any]) -> Blueprint:
 
 
 def plan(params: NetworkParams, *, image_channels: int, classes: int) -> Blueprint:
-    """Return the blueprint that search starts from: reductions at 1/3 and 2/3 (Liu et al. 2019)."""
+    """Return the blueprint that search starts from: reductions at 1/3 and 2/3.
+
+    So both spaces have it: Liu et al. 2019; Dong & Yang 2020, whose N is a third of the cells.
+    """
     reductions = {params.cells // 3, 2 * params.cells // 3}
     cells = []
     channels = params.channels
     for index in range(params.cells):
         kind: Kind = "reduction" if index in reductions else "normal"
         channels = channels * 2 if kind == "reduction" else channels
-        architecture = int(kind == "reduction") if params.share_logits else index
+        shared = int(kind == "reduction" and SPACES[params.space].own_reduction)
+        architecture = shared if params.share_logits else index
         cells.append(CellPlan(kind=kind, architecture=architecture, channels=channels))
     return Blueprint(
+        space=params.space,
         image_channels=image_channels,
         classes=classes,
         nodes=params.nodes,

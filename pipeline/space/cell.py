@@ -3,6 +3,7 @@
 N images, C channels, H x W pixels, E edges of a cell, O candidate operations.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,10 +40,16 @@ class Edge(nn.Module):
     Or none at all.
     """
 
-    def __init__(self, names: tuple[str, ...], channels: int, stride: int) -> None:
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        channels: int,
+        stride: int,
+        candidates: Mapping[str, Callable[[int, int], nn.Module]] = OPERATIONS,
+    ) -> None:
         super().__init__()
         self.operations = nn.ModuleDict(
-            {name: OPERATIONS[name](channels, stride) for name in names if name != "none"}
+            {name: candidates[name](channels, stride) for name in names if name != "none"}
         )
         self.by_index = tuple(self.operations[name] if name != "none" else None for name in names)
 
@@ -68,11 +75,73 @@ class Edge(nn.Module):
         return total
 
 
-class Cell(nn.Module):
-    """Nodes that sum over all earlier ones; the output concatenates the nodes.
+class Edges(nn.ModuleList):
+    """The edges of a cell, node by node: every node sums over the inputs and all earlier nodes.
 
     With an architecture given, only its edges exist, each with one operation.
     """
+
+    def __init__(
+        self,
+        architecture: Architecture | None,
+        *,
+        nodes: int,
+        inputs: int,
+        operations: tuple[str, ...],
+        channels: int,
+        stride: int = 1,
+        candidates: Mapping[str, Callable[[int, int], nn.Module]] = OPERATIONS,
+    ) -> None:
+        """Lay the edges out; `stride` is that of the edges that come from an input."""
+        super().__init__()
+        self.nodes, self.inputs, self.stride = nodes, inputs, stride
+        kept = []
+        for node in range(nodes):
+            chosen = (
+                {gene.source: (gene.operation,) for gene in architecture.nodes[node]}
+                if architecture is not None
+                else dict.fromkeys(range(node + inputs), operations)
+            )
+            for source in range(node + inputs):
+                kept.append(chosen.get(source, ()))
+                step = stride if source < inputs else 1
+                self.append(Edge(kept[-1], channels, step, candidates))
+        self.discrete_activity: EdgeActivity = tuple((0,) * len(names) for names in kept)
+
+    def forward(
+        self,
+        states: list[Tensor],
+        activity: EdgeActivity | None,
+        gates: Tensor | None,
+        drop_path: DropPath | None,
+    ) -> list[Tensor]:
+        """Inputs, each (N, C, H, W) -> every node, each (N, C, H / stride, W / stride)."""
+        activity = activity or self.discrete_activity
+        states = list(states)
+        first = 0
+        for node in range(self.nodes):
+            total: Tensor | None = None
+            for source in range(node + self.inputs):
+                index = first + source
+                output = self[index](
+                    states[source],
+                    activity[index],
+                    None if gates is None else gates[index],
+                    drop_path,
+                )
+                if output is not None:
+                    total = output if total is None else total + output
+            first += node + self.inputs
+            states.append(self._silent(states[self.inputs - 1]) if total is None else total)
+        return states[self.inputs :]
+
+    def _silent(self, x: Tensor) -> Tensor:
+        """Zeros in the shape of a node, for a node all of whose edges are cut."""
+        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+
+class Cell(nn.Module):
+    """Reads the two outputs before it; its own output concatenates its nodes."""
 
     def __init__(
         self,
@@ -89,30 +158,20 @@ class Cell(nn.Module):
         `halve_first`: input 0 has twice input 1's resolution.
         """
         super().__init__()
-        self.nodes = nodes
-        self.stride = 2 if plan.kind == "reduction" else 1
         channels = plan.channels
         self.input_0: nn.Module = (
             FactorizedReduce(inputs[0], channels) if halve_first else conv_norm(inputs[0], channels)
         )
         self.input_1 = conv_norm(inputs[1], channels)
-        self.edges = nn.ModuleList()
-        for node in range(nodes):
-            chosen = (
-                {gene.source: (gene.operation,) for gene in architecture.nodes[node]}
-                if architecture is not None
-                else dict.fromkeys(range(node + 2), operations)
-            )
-            for source in range(node + 2):
-                stride = self.stride if source < 2 else 1
-                self.edges.append(Edge(chosen.get(source, ()), channels, stride))
-        self.discrete_activity: EdgeActivity = tuple(
-            (0,) * len(edge.by_index) for edge in self._edges()
+        self.edges = Edges(
+            architecture,
+            nodes=nodes,
+            inputs=2,
+            operations=operations,
+            channels=channels,
+            stride=2 if plan.kind == "reduction" else 1,
         )
         self.gate = nn.Parameter(torch.zeros(())) if plan.grown else None
-
-    def _edges(self) -> list[Edge]:
-        return list(self.edges)  # type: ignore[arg-type]
 
     def forward(
         self,
@@ -128,25 +187,5 @@ class Cell(nn.Module):
         activity: which operations run on each edge; None runs what a discrete cell has.
         gates: (E, O) factors through which gradients reach the logits, or None.
         """
-        activity = activity or self.discrete_activity
-        states = [self.input_0(s0), self.input_1(s1)]
-        first = 0
-        for node in range(self.nodes):
-            total: Tensor | None = None
-            for source in range(node + 2):
-                index = first + source
-                output = self.edges[index](
-                    states[source],
-                    activity[index],
-                    None if gates is None else gates[index],
-                    drop_path,
-                )
-                if output is not None:
-                    total = output if total is None else total + output
-            first += node + 2
-            states.append(self._silent(states[1]) if total is None else total)
-        return torch.cat(states[2:], dim=1)
-
-    def _silent(self, x: Tensor) -> Tensor:
-        """Zeros in the shape of a node, for a node all of whose edges are cut."""
-        return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+        inputs = [self.input_0(s0), self.input_1(s1)]
+        return torch.cat(self.edges(inputs, activity, gates, drop_path), dim=1)

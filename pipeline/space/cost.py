@@ -17,7 +17,8 @@ from pipeline.space.network import Network
 class Cost:
     """parameters: of the network.
 
-    Mflops: millions of multiply-adds for one image, convolutions and head.
+    Mflops: millions of multiply-adds for one image, convolutions and head. The tables of
+    NAS-Bench-201 also count the head's bias, one operation for each class.
     """
 
     parameters: int

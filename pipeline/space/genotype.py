@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import GenotypeError
+from pipeline.space.params import SpaceName
+from pipeline.space.spaces import SPACES
 
 SCHEMA = 1
 
@@ -14,8 +16,8 @@ SCHEMA = 1
 class Gene:
     """One kept edge of a node.
 
-    source: 0 is the cell before the previous one, 1 the previous cell, 2 the cell's first node,
-    and so on.
+    source: in darts 0 is the cell before the previous one, 1 the previous cell, 2 the cell's first
+    node, and so on; in nasbench201 0 is the cell's input, 1 its first node, and so on.
     """
 
     source: int
@@ -31,35 +33,50 @@ class Gene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """What all cells that share one block of architecture parameters look like."""
+    """What all cells that share one block of architecture parameters look like.
+
+    nodes: the kept edges of each. One without any is zeros.
+    """
 
     name: str
     nodes: tuple[tuple[Gene, ...], ...]
-
-    def __post_init__(self) -> None:
-        for node, genes in enumerate(self.nodes):
-            sources = [gene.source for gene in genes]
-            if not genes:
-                raise GenotypeError(f"{self.name}: node {node} has no incoming edge")
-            if len(set(sources)) < len(sources):
-                raise GenotypeError(f"{self.name}: node {node} names a source twice")
-            for source in sources:
-                if not 0 <= source < node + 2:
-                    raise GenotypeError(
-                        f"{self.name}: node {node} takes source {source};"
-                        f" it may take 0 to {node + 1}"
-                    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Genotype:
     """One architecture per block of architecture parameters."""
 
+    space: SpaceName = "darts"
     architectures: tuple[Architecture, ...]
 
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise GenotypeError(f"genotype: no search space is called {self.space!r}")
+        for architecture in self.architectures:
+            for node, genes in enumerate(architecture.nodes):
+                self._check(f"{architecture.name}: node {node}", node, genes)
+
+    def _check(self, where: str, node: int, genes: tuple[Gene, ...]) -> None:
+        space = SPACES[self.space]
+        sources = [gene.source for gene in genes]
+        if not (genes or space.cuts):
+            raise GenotypeError(f"{where} has no incoming edge")
+        if len(set(sources)) < len(sources):
+            raise GenotypeError(f"{where} names a source twice")
+        last = node + space.inputs - 1
+        for source in sources:
+            if not 0 <= source <= last:
+                raise GenotypeError(f"{where} takes source {source}; it may take 0 to {last}")
+
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` reads: lists, strings and integers only."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """Return what `from_dict` reads: lists, strings and integers only.
+
+        A document that names no space is of darts.
+        """
+        fields = asdict(self)
+        if self.space == "darts":
+            del fields["space"]
+        return {"schema": SCHEMA, **fields}
 
     def to_json(self) -> str:
         """Return indented JSON: one gene a line, so that Git shows which edge changed."""
@@ -80,6 +97,7 @@ def from_dict(document: Any) -> Genotype:
         raise GenotypeError(f"genotype: expected schema {SCHEMA}")
     try:
         return Genotype(
+            space=document.get("space", "darts"),
             architectures=tuple(
                 Architecture(
                     name=str(architecture["name"]),
@@ -89,7 +107,7 @@ def from_dict(document: Any) -> Genotype:
                     ),
                 )
                 for architecture in document["architectures"]
-            )
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise GenotypeError(f"genotype: malformed: {error!r}") from None

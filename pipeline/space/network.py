@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from pipeline.errors import GenotypeError
-from pipeline.space.blueprint import Blueprint
+from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.cell import Cell, DropPath
-from pipeline.space.genotype import Genotype
+from pipeline.space.genotype import Architecture, Genotype
+from pipeline.space.nasbench201 import Nasbench201Cell
 from pipeline.space.operations import BatchNorm, convolution
 from pipeline.space.relaxation import EdgeWeights
 
@@ -35,20 +36,14 @@ class Network(nn.Module):
         inputs, halve_first = (stem, stem), False
         for plan in blueprint.cells:
             architecture = None if genotype is None else genotype.architectures[plan.architecture]
-            cell = Cell(
-                plan,
-                nodes=blueprint.nodes,
-                operations=blueprint.operations,
-                inputs=inputs,
-                halve_first=halve_first,
-                architecture=architecture,
-            )
-            self.cells.append(cell)
+            self.cells.append(_cell(plan, blueprint, inputs, architecture, halve_first=halve_first))
             if not plan.grown:
                 inputs, halve_first = (
-                    (inputs[1], blueprint.nodes * plan.channels),
+                    (inputs[1], blueprint.output_nodes * plan.channels),
                     plan.kind == "reduction",
                 )
+        # The cells of nasbench201 end in sums, which nothing has normalised.
+        self.norm = BatchNorm(inputs[1]) if blueprint.space == "nasbench201" else None
         self.head = nn.Linear(inputs[1], blueprint.classes)
 
     def trunk(
@@ -67,14 +62,14 @@ class Network(nn.Module):
         output = self.stem(images)
         s0 = None
         for plan, module in zip(self.blueprint.cells, self.cells, strict=True):
-            cell = cast("Cell", module)
+            cell = cast("Cell | Nasbench201Cell", module)
             activity = gates = None
             if edge_weights is not None:
                 activity = edge_weights.active[plan.architecture]
                 gates = (
                     None if edge_weights.gates is None else edge_weights.gates[plan.architecture]
                 )
-            s1 = F.relu(output)
+            s1 = F.relu(output) if self.blueprint.rules.rectifies else output
             s0 = s1 if s0 is None else s0
             computed = cell(s0, s1, activity, gates, drop_path)
             # A grown cell refines its input where it stands: what follows sees the same s0.
@@ -86,6 +81,8 @@ class Network(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """(N, C, H, W) output of the last cell -> (N, classes) logits."""
+        if self.norm is not None:
+            features = self.norm(features).relu()
         logits: Tensor = self.head(features.mean((2, 3)))
         return logits
 
@@ -102,6 +99,29 @@ class Network(nn.Module):
         for output in self.trunk(images, edge_weights, drop_path):
             features = output
         return self.classify(features)
+
+
+def _cell(
+    plan: CellPlan,
+    blueprint: Blueprint,
+    inputs: tuple[int, int],
+    architecture: Architecture | None,
+    *,
+    halve_first: bool,
+) -> nn.Module:
+    nodes, operations = blueprint.nodes, blueprint.operations
+    if blueprint.space == "nasbench201":
+        return Nasbench201Cell(
+            plan, nodes=nodes, operations=operations, inputs=inputs[1], architecture=architecture
+        )
+    return Cell(
+        plan,
+        nodes=nodes,
+        operations=operations,
+        inputs=inputs,
+        halve_first=halve_first,
+        architecture=architecture,
+    )
 
 
 def build(
@@ -170,12 +190,14 @@ def initialize(network: nn.Module, generator: Generator) -> None:
             nn.init.zeros_(module.bias)
             module.running_mean.zero_()
             module.running_var.fill_(1)
-        elif isinstance(module, Cell) and module.gate is not None:
+        elif isinstance(module, Cell | Nasbench201Cell) and module.gate is not None:
             nn.init.zeros_(module.gate)
 
 
 def check_fit(genotype: Genotype, blueprint: Blueprint) -> None:
     """Raise GenotypeError, naming what differs, unless the genotype fits the blueprint."""
+    if genotype.space != blueprint.space:
+        raise GenotypeError(f"genotype: of {genotype.space}, the blueprint is of {blueprint.space}")
     if len(genotype.architectures) != blueprint.architectures:
         raise GenotypeError(
             f"genotype: {len(genotype.architectures)} architectures,"

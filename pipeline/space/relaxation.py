@@ -155,12 +155,14 @@ def concentration(logits: Tensor, operations: tuple[str, ...]) -> dict[str, floa
 def decide(logits: Tensor, blueprint: Blueprint) -> Genotype:
     """Return the most likely genotype.
 
-    Per node the strongest edges, per edge its strongest operation but `none`.
+    Per node the strongest edges, per edge its strongest operation; `none` only wins where the space
+    lets it, and its edge is then absent.
 
     Ties go to the lower index, so that equal logits give equal genotypes.
     """
     weights = logits.detach().softmax(-1).clone()
-    weights[..., blueprint.none] = -1
+    if not blueprint.rules.cuts:
+        weights[..., blueprint.none] = -1
     strengths, choices = weights.max(-1)
     architectures = []
     for architecture in range(blueprint.architectures):
@@ -176,11 +178,12 @@ def decide(logits: Tensor, blueprint: Blueprint) -> Genotype:
                         operation=blueprint.operations[int(choices[architecture, index])],
                     )
                     for index in kept
+                    if choices[architecture, index] != blueprint.none
                 )
             )
         name = blueprint.architecture_name(architecture)
         architectures.append(Architecture(name=name, nodes=tuple(nodes)))
-    return Genotype(architectures=tuple(architectures))
+    return Genotype(space=blueprint.space, architectures=tuple(architectures))
 
 
 def genotype_weights(genotype: Genotype, blueprint: Blueprint) -> EdgeWeights:

@@ -1,0 +1,49 @@
+"""A cell of nasbench201 is exported like any other, also one that leads nowhere."""
+
+from dataclasses import replace
+
+import pytest
+from torch import Tensor
+
+from pipeline.exporting.card import model_card
+from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.exporting.parity import Parity, measure_parity, require_parity
+from pipeline.randomness import generator
+from pipeline.space.arch_string import from_arch_string
+from pipeline.space.genotype import Genotype
+from pipeline.space.network import Network, build
+from tests.conftest import NASBENCH201, scramble, tiny_blueprint
+
+pytestmark = pytest.mark.xdist_group("exporting")
+
+CELLS = {
+    "all operations": "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|"
+    "+|skip_connect~0|nor_conv_1x1~1|avg_pool_3x3~2|",
+    "nothing arrives": "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|none~2|",
+}
+
+
+def network_of(cell: str) -> Network:
+    genotype = Genotype(space="nasbench201", architectures=(from_arch_string(CELLS[cell]),))
+    blueprint = replace(tiny_blueprint(**NASBENCH201), classes=5)
+    return scramble(build(blueprint, genotype, generator=generator(0, "network"))).eval()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_export_agrees_with_torch(cell: str, facts: ModelFacts, pixels: Tensor) -> None:
+    network = network_of(cell)
+    exported = export_onnx(network, facts)
+    parity = measure_parity(exported, network, pixels, facts.mean, facts.std)
+    require_parity(parity, 1e-5)
+    assert parity.agreement == 1
+
+
+def test_the_card_shows_every_node_and_the_published_notation(facts: ModelFacts) -> None:
+    genotype = network_of("nothing arrives").genotype
+    assert genotype is not None
+    parity = Parity(images=1, max_difference=0.0, agreement=1.0)
+    card = model_card(replace(facts, genotype=genotype.to_dict()), {}, parity)
+    assert "| cell | 0 | `nor_conv_3x3` of the cell's input |" in card
+    assert "| cell | 1 | `nor_conv_1x1` of node 0 |" in card
+    assert "| cell | 2 | nothing |" in card
+    assert f"`{CELLS['nothing arrives']}`" in card
