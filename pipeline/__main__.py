@@ -48,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     choosing = commands.add_parser("profile", help="make one of profiles/ the params.yaml")
     choosing.add_argument("name")
     choosing.set_defaults(call=lambda arguments: choose_profile(arguments.name))
+    predicting = commands.add_parser("predict", help="name what is on images with a model")
+    predicting.add_argument("model", type=Path, help="an exported model.onnx")
+    predicting.add_argument("images", nargs="+", help="files, folders or patterns such as '*.png'")
+    predicting.add_argument("--top", type=int, default=3, metavar="N", help="classes per image (3)")
+    predicting.add_argument("--json", action="store_true", help="one JSON document, for programs")
+    predicting.set_defaults(call=predict)
     serving = commands.add_parser("serve", help="offer the flows to a Prefect server and run them")
     serving.add_argument("--cron", help="when to run nightly by itself, such as '0 2 * * *'")
     serving.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
@@ -97,6 +103,13 @@ def choose_profile(name: str) -> None:
     if kept := use_params(Path(), source.read_text(encoding="utf-8")):
         say(f"{kept}: your own {PARAMS_FILE} as it was")
     say(f"{PARAMS_FILE}: now {source}; 'aso-se run' runs it")
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Print what is on images; return 1 if the model or one of them could not be used."""
+    from pipeline.predicting import show  # noqa: PLC0415 - the rest wants no ONNX Runtime
+
+    return show(arguments.model, arguments.images, top=arguments.top, as_json=arguments.json)
 
 
 def serve(arguments: argparse.Namespace) -> None:

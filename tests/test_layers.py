@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors", "section", "randomness", "ranks"},
+    {"errors", "section", "randomness", "ranks", "predicting"},
     {"space", "data"},
     {"exchange", "training"},
     {"warming", "searching", "growing", "optimizing", "deriving", "exporting"},
