@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("targets", nargs="*", help="stages to bring up to date; without, all")
     running.add_argument("--force", action="store_true", help="run them, changed or not")
     running.set_defaults(call=run)
+    standing = commands.add_parser("status", help="where each stage stands, and what to do next")
+    standing.set_defaults(call=status)
     verifying = commands.add_parser("verify", help="hash the artifacts and compare with dvc.lock")
     verifying.set_defaults(call=verify)
     checking = commands.add_parser("check", help="validate a params file as a whole")
@@ -74,6 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
     from pipeline.running.front import run_safely  # noqa: PLC0415 - psutil comes with DVC
 
     return run_safely(Path.cwd(), arguments.targets, force=arguments.force)
+
+
+def status(_: argparse.Namespace) -> int:
+    """Say where each stage stands and what changed since; return 0."""
+    from pipeline.running.status import report  # noqa: PLC0415 - a check needs none of this
+
+    return report(Path.cwd())
 
 
 def verify(_: argparse.Namespace) -> int:
