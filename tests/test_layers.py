@@ -15,7 +15,7 @@ LAYERS = (
     {"exchange", "training"},
     {"warming", "searching", "growing", "optimizing", "deriving", "exporting"},
     {"stages"},
-    {"params", "cache_keys"},
+    {"params", "cache_keys", "documenting"},
     {"running"},
     {"flows"},
     {"__main__"},
