@@ -23,9 +23,9 @@ HEAD = """\
 # What params.yaml may say
 
 All of it, from the models in `pipeline/*/params.py` (written by `python -m pipeline.documenting`;
-edit those). *Default* is the value in `profiles/digits.yaml`. `aso-se check` says what is wrong with
-a file, also where two keys contradict each other; editors that know YAML complete and check it by
-`params.schema.json`.
+edit those). *Default* is the value in `profiles/digits.yaml`. `aso-se check` says what is wrong
+with a file, also where two keys contradict each other; editors that know YAML complete and check it
+by `params.schema.json`.
 """
 
 
