@@ -1,9 +1,9 @@
-"""The exported model in ONNX Runtime against the same model in torch, milliseconds per batch.
+"""The exported models in ONNX Runtime against the same model in torch, milliseconds per batch.
 
     python benchmarks/export.py [artifacts] [--rounds 200]
 
-Reads the derived and the exported model of the last run. Batches of 1 and 32, interleaved, medians,
-as many threads for both. Prints a table and a JSON line.
+Reads the derived and the exported models of the last run, also int8 and half if it wrote them.
+Batches of 1 and 32, interleaved, medians, as many threads for both. Prints a table and a JSON line.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
@@ -41,32 +42,35 @@ def main() -> None:
     mean, std = torch.tensor(facts.mean), torch.tensor(facts.std)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(arguments.artifacts / "export" / "model.onnx", options)
+    export = arguments.artifacts / "export"
+    sessions = {
+        path.stem: onnxruntime.InferenceSession(path, options)
+        for path in [export / "model.onnx", *sorted((export / "variants").glob("*.onnx"))]
+    }
 
     @torch.inference_mode()
     def eager(pixels: torch.Tensor) -> object:
         return network(normalise(pixels.permute(0, 3, 1, 2), mean, std)).softmax(-1)
 
-    def exported(pixels: torch.Tensor) -> object:
+    def exported(session: onnxruntime.InferenceSession, pixels: torch.Tensor) -> object:
         return session.run(None, {"images": pixels.numpy()})
 
+    models: dict[str, Callable[[torch.Tensor], object]] = {"torch": eager}
+    models |= {name: partial(exported, session) for name, session in sessions.items()}
     medians = {}
     for batch in (1, 32):
         shape = (batch, facts.height, facts.width, facts.channels)
         pixels = torch.randint(256, shape, dtype=torch.uint8)
-        taken: dict[str, list[float]] = {"torch": [], "onnxruntime": []}
+        taken: dict[str, list[float]] = {name: [] for name in models}
         for number in range(arguments.rounds + 5):
-            one, other = milliseconds(eager, pixels), milliseconds(exported, pixels)
-            if number >= 5:
-                taken["torch"].append(one)
-                taken["onnxruntime"].append(other)
+            for name, model in models.items():
+                spent = milliseconds(model, pixels)
+                if number >= 5:
+                    taken[name].append(spent)
         medians[batch] = {name: statistics.median(values) for name, values in taken.items()}
-    table = Table("batch", "torch ms", "ONNX Runtime ms", "ratio")
+    table = Table("batch", *(f"{name} ms" for name in models))
     for batch, row in medians.items():
-        ratio = row["torch"] / row["onnxruntime"]
-        table.add_row(
-            str(batch), f"{row['torch']:.2f}", f"{row['onnxruntime']:.2f}", f"{ratio:.1f}"
-        )
+        table.add_row(str(batch), *(f"{row[name]:.2f}" for name in models))
     Console(stderr=True).print(table)
     print(json.dumps({"threads": torch.get_num_threads(), "milliseconds": medians}))
 

@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("targets", nargs="*", help="stages to bring up to date; without, all")
     running.add_argument("--force", action="store_true", help="run them, changed or not")
     running.set_defaults(call=run)
+    standing = commands.add_parser("status", help="where each stage stands, and what to do next")
+    standing.set_defaults(call=status)
     verifying = commands.add_parser("verify", help="hash the artifacts and compare with dvc.lock")
     verifying.set_defaults(call=verify)
     checking = commands.add_parser("check", help="validate a params file as a whole")
@@ -48,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     choosing = commands.add_parser("profile", help="make one of profiles/ the params.yaml")
     choosing.add_argument("name")
     choosing.set_defaults(call=lambda arguments: choose_profile(arguments.name))
+    predicting = commands.add_parser("predict", help="name what is on images with a model")
+    predicting.add_argument("model", type=Path, help="an exported model.onnx")
+    predicting.add_argument("images", nargs="+", help="files, folders or patterns such as '*.png'")
+    predicting.add_argument("--top", type=int, default=3, metavar="N", help="classes per image (3)")
+    predicting.add_argument("--json", action="store_true", help="one JSON document, for programs")
+    predicting.set_defaults(call=predict)
     serving = commands.add_parser("serve", help="offer the flows to a Prefect server and run them")
     serving.add_argument("--cron", help="when to run nightly by itself, such as '0 2 * * *'")
     serving.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
@@ -68,6 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
     from pipeline.running.front import run_safely  # noqa: PLC0415 - psutil comes with DVC
 
     return run_safely(Path.cwd(), arguments.targets, force=arguments.force)
+
+
+def status(_: argparse.Namespace) -> int:
+    """Say where each stage stands and what changed since; return 0."""
+    from pipeline.running.status import report  # noqa: PLC0415 - a check needs none of this
+
+    return report(Path.cwd())
 
 
 def verify(_: argparse.Namespace) -> int:
@@ -97,6 +112,13 @@ def choose_profile(name: str) -> None:
     if kept := use_params(Path(), source.read_text(encoding="utf-8")):
         say(f"{kept}: your own {PARAMS_FILE} as it was")
     say(f"{PARAMS_FILE}: now {source}; 'aso-se run' runs it")
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Print what is on images; return 1 if the model or one of them could not be used."""
+    from pipeline.predicting import show  # noqa: PLC0415 - the rest wants no ONNX Runtime
+
+    return show(arguments.model, arguments.images, top=arguments.top, as_json=arguments.json)
 
 
 def serve(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from pipeline.data.params import AugmentationParams, DataParams
 from pipeline.exporting.params import ExportParams
@@ -18,7 +18,7 @@ from pipeline.warming.params import WarmupParams
 class Params(Section):
     """All that changes a result; facts about machines are not here."""
 
-    seed: Seed
+    seed: Seed = Field(description="every random draw is made of it: splits, weights, paths, order")
     data: DataParams
     augmentation: AugmentationParams
     network: NetworkParams

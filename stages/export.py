@@ -3,10 +3,12 @@
     python -m stages.export artifacts/prepare artifacts/derive artifacts/export
 
 Writes the model only if ONNX Runtime computes what torch does on the test images; beside it its
-facts as JSON, a model card and the parity that was measured.
+facts as JSON, a model card, answers to compare a runtime with, the smaller models that params ask
+for and what was measured.
 """
 
 import hashlib
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,10 +18,12 @@ from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_json
 from pipeline.exchange.stage import run_stage
-from pipeline.exporting.card import model_card, model_json
+from pipeline.exporting.card import VARIANTS, model_card, model_json
+from pipeline.exporting.golden import FOLDER, golden_vectors
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.params import ExportParams
 from pipeline.exporting.parity import measure_parity, require_parity
+from pipeline.exporting.variants import make_variants
 from pipeline.section import Section
 
 
@@ -53,11 +57,21 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
     pixels = images.pixels.permute(0, 2, 3, 1)
     parity = measure_parity(exported, network, pixels, dataset.mean, dataset.std)
     require_parity(parity, params.export.max_difference)
+    variants = make_variants(params.export, exported, facts, prepare=prepare, test=images)
 
     write_atomically(out / "model.onnx", exported)
     write_atomically(out / "model.json", model_json(facts).encode())
-    write_atomically(out / "model_card.md", model_card(facts, metrics, parity).encode())
-    write_json(out / "metrics.json", {**asdict(parity), "onnx_bytes": len(exported)})
+    card = model_card(facts, metrics, parity, dataset=dataset.name, variants=variants)
+    write_atomically(out / "model_card.md", card.encode())
+    for file, content in golden_vectors(exported, facts).items():
+        write_atomically(out / FOLDER / file, content)
+    shutil.rmtree(out / VARIANTS, ignore_errors=True)
+    (out / VARIANTS).mkdir(parents=True)
+    measured = {**asdict(parity), "onnx_bytes": len(exported)}
+    for one in variants:
+        write_atomically(out / VARIANTS / f"model.{one.name}.onnx", one.content)
+        measured |= one.metrics()
+    write_json(out / "metrics.json", measured)
     say(
         f"export: {out / 'model.onnx'}, {len(exported):,} bytes;"
         f" its logits differ from torch's by {parity.max_difference:.1e}"

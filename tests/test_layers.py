@@ -10,12 +10,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors", "section", "randomness", "ranks"},
+    {"errors", "section", "randomness", "ranks", "predicting"},
     {"space", "data"},
     {"exchange", "training"},
     {"warming", "searching", "growing", "optimizing", "deriving", "exporting", "reporting"},
     {"stages"},
-    {"params", "cache_keys"},
+    {"params", "cache_keys", "documenting"},
     {"running"},
     {"flows"},
     {"__main__"},

@@ -7,22 +7,23 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.data.decoding import RESAMPLING
+from pipeline.exporting.golden import FOLDER, IMAGES
 from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, OPSET, PROBABILITIES, ModelFacts
 from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
+from pipeline.exporting.variants import Variant
 from pipeline.space.arch_string import to_arch_string
 from pipeline.space.genotype import Gene, from_dict
 from pipeline.space.params import SpaceName
 
-FRONT_MATTER = """\
----
-library_name: onnx
-pipeline_tag: image-classification
-tags:
-  - image-classification
-  - neural-architecture-search
-  - onnx
----"""
-"""What Hugging Face reads. The licence is not ours to choose."""
+VARIANTS = "variants"
+"""The folder of the smaller models, beside `model.onnx`; empty where none was asked for."""
+
+TAGS = ("image-classification", "neural-architecture-search", "onnx")
+
+GOLDEN = f"""\
+`{FOLDER}/` holds {IMAGES} images and what ONNX Runtime answers to them on a CPU, laid out as
+the test data of ONNX's own models: `input_0.pb` ({INPUT}), `output_0.pb` ({LOGITS}) and
+`output_1.pb` ({PROBABILITIES}), each a TensorProto."""
 
 CELLS: dict[SpaceName, tuple[tuple[str, ...], str]] = {
     "darts": (
@@ -45,7 +46,14 @@ LIMITS = """\
 - The licence depends on the images that the model was trained on; whoever publishes it sets it."""
 
 
-def model_card(facts: ModelFacts, metrics: Mapping[str, object], parity: Parity) -> str:
+def model_card(
+    facts: ModelFacts,
+    metrics: Mapping[str, object],
+    parity: Parity,
+    *,
+    dataset: str,
+    variants: Sequence[Variant],
+) -> str:
     """Return the text of `model_card.md`.
 
     Args:
@@ -53,6 +61,8 @@ def model_card(facts: ModelFacts, metrics: Mapping[str, object], parity: Parity)
         metrics: what derive wrote: name -> number, and `accuracy_by_class`: class -> fraction.
             Those called `test_...` and the accuracies of the classes are of the test split.
         parity: as measured on the test split.
+        dataset: name of the data set.
+        variants: smaller models that are written beside it.
     """
     sections = {
         "Input and outputs": _contract(facts),
@@ -61,6 +71,8 @@ def model_card(facts: ModelFacts, metrics: Mapping[str, object], parity: Parity)
         "Classes": _classes(facts, metrics),
         "Architecture": _architecture(facts),
         "Agreement with PyTorch": _parity(parity),
+        "Agreement of your runtime": GOLDEN,
+        "Smaller models": _variants(variants),
         "Origin": _table(("made from", "sha256"), sorted(facts.digests.items())),
         "Limits": LIMITS,
     }
@@ -69,13 +81,42 @@ def model_card(facts: ModelFacts, metrics: Mapping[str, object], parity: Parity)
         "A convolutional network whose architecture was found by differentiable architecture search"
         " (ASO-SE).\n`model.onnx` takes raw pixels and returns the probability of each class."
     )
-    body = [f"## {title}\n\n{text}" for title, text in sections.items()]
-    return "\n\n".join([FRONT_MATTER, introduction, *body]) + "\n"
+    body = [f"## {title}\n\n{text}" for title, text in sections.items() if text]
+    return "\n\n".join([_front_matter(metrics, dataset), introduction, *body]) + "\n"
 
 
 def model_json(facts: ModelFacts) -> str:
     """Return the metadata of the ONNX file as JSON: ONNX Runtime in a browser does not show it."""
     return json.dumps(facts.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _front_matter(metrics: Mapping[str, object], dataset: str) -> str:
+    """Return what Hugging Face reads. The licence is not ours to choose."""
+    tags = "".join(f"\n  - {tag}" for tag in TAGS)
+    front = f"""\
+---
+license: other
+license_name: depends-on-the-training-images
+library_name: onnx
+pipeline_tag: image-classification
+tags:{tags}
+metrics:
+  - accuracy"""
+    if "test_accuracy" in metrics:
+        front += f"""
+model-index:
+  - name: classifier
+    results:
+      - task:
+          type: image-classification
+        dataset:
+          name: {dataset}
+          type: {dataset}
+          split: test
+        metrics:
+          - type: accuracy
+            value: {metrics["test_accuracy"]:.4f}"""
+    return f"{front}\n---"
 
 
 def _contract(facts: ModelFacts) -> str:
@@ -166,6 +207,27 @@ def _parity(parity: Parity) -> str:
         f" {', '.join(map(str, smaller))} and {largest} (single ones: at most {SINGLY}),\n"
         f"ONNX Runtime's logits differ from PyTorch's by at most {parity.max_difference:.0e};"
         f" the predicted class is the same for {parity.agreement:.2%}."
+    )
+
+
+def _variants(variants: Sequence[Variant]) -> str:
+    if not variants:
+        return ""
+    rows = [
+        (
+            f"`{VARIANTS}/model.{one.name}.onnx`",
+            _number(len(one.content)),
+            _number(one.accuracy),
+            f"{one.agreement:.2%}",
+        )
+        for one in variants
+    ]
+    head = ("file", "bytes", "accuracy on the test split", "same class as `model.onnx`")
+    return (
+        f"{_table(head, rows)}\n\n"
+        "Inputs, outputs and metadata are those of `model.onnx`; logits and probabilities differ."
+        " `int8`: QDQ, weights per channel,\ncalibrated on training images. `half`: float16"
+        " inside, for GPUs; on a CPU it is slower than `model.onnx`."
     )
 
 

@@ -104,7 +104,17 @@ def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
         dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
     )
     assert program is not None
-    model = program.model_proto
+    return seal(program.model_proto, facts)
+
+
+def seal(model: onnx.ModelProto, facts: ModelFacts) -> bytes:
+    """Return the bytes of a model that says what `facts` do, and nothing of who wrote it how.
+
+    model: is changed.
+
+    Raises:
+        ValueError: it has not as many outputs as there are classes.
+    """
     _remove_traces(model)
     _stamp(model, facts)
     _check(model, facts)

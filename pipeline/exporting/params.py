@@ -1,16 +1,27 @@
-"""The `export` section: what the exported model must satisfy."""
+"""The `export` section: what is exported, and what it must satisfy."""
 
 from pydantic import Field
 
-from pipeline.section import Section
+from pipeline.section import Fraction, Section
 
 
 class ExportParams(Section):
-    """When an export is good enough to be written."""
+    """Which models are written, and when they are good enough for it."""
 
     max_difference: float = Field(
         default=1e-4,
         gt=0,
         description="largest absolute difference of a logit between torch and ONNX Runtime"
         " that is accepted",
+    )
+    int8: bool = Field(
+        default=False,
+        description="also write a model of 8-bit weights, calibrated on training images",
+    )
+    half: bool = Field(
+        default=False, description="also write a model of 16-bit floating point, for GPUs"
+    )
+    accuracy_tolerance: Fraction = Field(
+        default=0.01,
+        description="accuracy on the test images (a fraction of 1) that each of these may lose",
     )

@@ -1,6 +1,7 @@
-"""What `dvc.lock` records of the artifacts."""
+"""What `dvc.lock` records of the stages and their artifacts."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -9,8 +10,8 @@ from pipeline.errors import RunError
 DVC_LOCK = Path("dvc.lock")
 
 
-def read_outputs(tree: Path) -> dict[str, str]:
-    """Return the MD5 of every output of every stage by its path; that of a folder ends in '.dir'.
+def read_stages(tree: Path) -> dict[str, dict[str, Any]]:
+    """Return what is recorded of each stage: `outs` with their MD5, `params` by file, and more.
 
     Raises:
         RunError: there is no `dvc.lock`, or it is not whole: it holds a merge conflict, or DVC was
@@ -18,14 +19,25 @@ def read_outputs(tree: Path) -> dict[str, str]:
     """
     try:
         text = (tree / DVC_LOCK).read_text(encoding="utf-8")
-        stages = yaml.safe_load(text)["stages"].values()
-        outputs = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
-        parts = [part for stage in stages for part in (stage, stage.get("params", {}))]
+        stages: dict[str, dict[str, Any]] = yaml.safe_load(text)["stages"]
+        outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+        parts = [part for one in stages.values() for part in (one, one.get("params", {}))]
         whole = text.endswith("\n") and not any(None in part.values() for part in parts)
+        whole &= all({"path", "md5"} <= out.keys() for out in outs)
     except FileNotFoundError:
         raise RunError(f"{DVC_LOCK}: no such file; 'aso-se run' makes it") from None
     except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         whole = False
     if not whole:
         raise RunError(f"{DVC_LOCK}: damaged; 'aso-se run' repairs it")
-    return outputs
+    return stages
+
+
+def read_outputs(tree: Path) -> dict[str, str]:
+    """Return the MD5 of every output of every stage by its path; that of a folder ends in '.dir'.
+
+    Raises:
+        RunError: as `read_stages`.
+    """
+    stages = read_stages(tree).values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}

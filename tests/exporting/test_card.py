@@ -20,6 +20,7 @@ from pipeline.data.decoding import read_image
 from pipeline.exporting.card import model_card, model_json
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity
+from pipeline.exporting.variants import Variant
 
 pytestmark = pytest.mark.xdist_group("exporting")
 
@@ -30,17 +31,34 @@ METRICS = {
     "test_images": 1234,
     "parameters": 56789,
 }
+SMALLER = Variant(name="int8", content=bytes(1234), accuracy=0.97, agreement=0.995)
 PARITY = Parity(images=1234, max_difference=1.234e-6, agreement=1.0)
 
 
 @pytest.fixture(scope="module")
 def card(facts: ModelFacts) -> str:
-    return model_card(facts, METRICS, PARITY)
+    return model_card(facts, METRICS, PARITY, dataset="pets", variants=[SMALLER])
 
 
 def test_it_begins_with_what_hugging_face_reads(card: str) -> None:
     _, front_matter, _ = card.split("---\n", 2)
-    assert yaml.safe_load(front_matter)["pipeline_tag"] == "image-classification"
+    document = yaml.safe_load(front_matter)
+    assert document["license"] == "other"  # depends on the images, which are not ours
+    assert document["pipeline_tag"] == "image-classification"
+    assert {"image-classification", "onnx"} <= set(document["tags"])
+    [result] = document["model-index"][0]["results"]
+    assert result["dataset"] == {"name": "pets", "type": "pets", "split": "test"}
+    assert result["metrics"] == [{"type": "accuracy", "value": 0.9725}]
+
+
+def test_it_claims_no_result_that_was_not_measured(facts: ModelFacts) -> None:
+    card = model_card(facts, {}, PARITY, dataset="pets", variants=[])
+    assert "model-index" not in card
+    assert "## Smaller models" not in card
+
+
+def test_it_lists_smaller_models_with_size_and_agreement(card: str) -> None:
+    assert "| `variants/model.int8.onnx` | 1,234 | 0.9700 | 99.50% |" in card
 
 
 def test_its_example_names_the_class_of_a_photograph(
@@ -69,7 +87,9 @@ def test_its_example_reads_grey_images_too(facts: ModelFacts, tmp_path: Path) ->
     network = nn.Sequential(nn.Flatten(2), Mean(), bright).eval()
     (tmp_path / "model.onnx").write_bytes(export_onnx(network, grey))
     Image.new("RGB", (20, 30), "black").save(tmp_path / "night.png")
-    lines = run_example(model_card(grey, {}, PARITY), tmp_path, "night.png")
+    lines = run_example(
+        model_card(grey, {}, PARITY, dataset="pets", variants=[]), tmp_path, "night.png"
+    )
     assert lines == ["100.0% dark", "0.0% light"]
 
 

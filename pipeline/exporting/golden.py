@@ -1,0 +1,37 @@
+"""Images with what the model answers, for whoever wants to know whether their runtime computes it.
+
+Laid out as the test data of ONNX's own operators and models, which tools of many runtimes read. The
+images are drawn, not taken from the data set: whoever publishes a model publishes none of those.
+"""
+
+import onnx.numpy_helper
+import onnxruntime
+import torch
+
+from pipeline.exporting.onnx_file import INPUT, LOGITS, PROBABILITIES, ModelFacts
+from pipeline.randomness import generator
+
+FOLDER = "test_data_set_0"
+IMAGES = 4
+
+
+def golden_vectors(model: bytes, facts: ModelFacts) -> dict[str, bytes]:
+    """Return the files by name: `input_0.pb`, then the outputs in their order.
+
+    Each is a TensorProto with the name of the input or output. The answers are those of ONNX
+    Runtime on a CPU, which has been compared with torch on the test images.
+    """
+    shape = (IMAGES, facts.height, facts.width, facts.channels)
+    source = generator(0, "golden")
+    pixels = torch.randint(256, shape, generator=source, dtype=torch.uint8).numpy()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    logits, probabilities = session.run([LOGITS, PROBABILITIES], {INPUT: pixels})
+    arrays = {
+        "input_0.pb": (pixels, INPUT),
+        "output_0.pb": (logits, LOGITS),
+        "output_1.pb": (probabilities, PROBABILITIES),
+    }
+    return {
+        file: onnx.numpy_helper.from_array(array, name).SerializeToString(deterministic=True)
+        for file, (array, name) in arrays.items()
+    }

@@ -1,0 +1,177 @@
+"""Smaller models of the exported one: weights of 8 or 16 bits, for the same pixels and classes.
+
+They compute something else, by a little, so what counts is how many test images they get right.
+
+N images, H x W pixels, C channels, K classes.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from pipeline.data.batches import Images
+from pipeline.errors import ParityError
+from pipeline.exchange.dataset import read_images
+from pipeline.exporting.onnx_file import INPUT, LOGITS, ModelFacts, seal
+from pipeline.exporting.params import ExportParams
+
+CALIBRATION_IMAGES = 256
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A smaller model. accuracy: on the test split. agreement: how often its class is the same."""
+
+    name: str
+    content: bytes
+    accuracy: float
+    agreement: float
+
+    def metrics(self) -> dict[str, float]:
+        """Return what DVC compares."""
+        return {
+            f"{self.name}_bytes": len(self.content),
+            f"{self.name}_accuracy": self.accuracy,
+            f"{self.name}_agreement": self.agreement,
+        }
+
+
+def make_variants(
+    params: ExportParams, model: bytes, facts: ModelFacts, *, prepare: Path, test: Images
+) -> list[Variant]:
+    """Return the smaller models that `params` ask for.
+
+    Args:
+        params: which, and how much of the accuracy each may lose.
+        model: the exported one.
+        facts: of it.
+        prepare: folder of the data set, of which training images are read for int8.
+        test: the test split, on the CPU.
+
+    Raises:
+        ParityError: one of them loses more.
+    """
+    made = {}
+    if params.int8:
+        made["int8"] = to_int8(model, facts, _rows(read_images(prepare, "train", "cpu")))
+    if params.half:
+        made["half"] = to_half(model, facts)
+    pixels, labels = _rows(test), test.labels.numpy()
+    return [
+        judge(name, content, model, pixels, labels, tolerance=params.accuracy_tolerance)
+        for name, content in made.items()
+    ]
+
+
+def to_int8(model: bytes, facts: ModelFacts, images: NDArray[np.uint8]) -> bytes:
+    """Return the model with int8 weights, per channel, and uint8 activations (QDQ).
+
+    Only convolutions and the head are quantized: with pooling, sums and concatenations too, logits
+    of the digits moved by 0.31 instead of 0.26, for no fewer milliseconds.
+
+    images: (N, H, W, C) of the training split; the range of each activation is taken from 256.
+    """
+    copied = onnx.load_from_string(model)
+    add_pre_process_metadata(copied)  # shapes are inferred and BatchNorm is folded already
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        quantize_static(
+            copied,
+            path,
+            _Calibration(images),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,  # int8 activations are slower than float32 on a CPU
+            weight_type=QuantType.QInt8,
+        )
+        return seal(onnx.load(path), facts)
+
+
+def to_half(model: bytes, facts: ModelFacts) -> bytes:
+    """Return the model in float16, but for its outputs; for GPUs, slow on CPUs."""
+    half = convert_float_to_float16(onnx.load_from_string(model), keep_io_types=True)
+    return seal(half, facts)
+
+
+def judge(
+    name: str,
+    content: bytes,
+    model: bytes,
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    *,
+    tolerance: float,
+) -> Variant:
+    """Let a smaller model pass that gets nearly as many test images right as `model`.
+
+    Args:
+        name: as it is called in messages and in its file's name.
+        content: the ONNX file of the smaller model.
+        model: that of the model it was made from.
+        pixels: (N, H, W, C) of the test split.
+        labels: (N,).
+        tolerance: how much less its accuracy may be, as a fraction of 1.
+
+    Raises:
+        ParityError: it is less by more.
+    """
+    expected, found = _classes(model, pixels), _classes(content, pixels)
+    before, accuracy = float((expected == labels).mean()), float((found == labels).mean())
+    if before - accuracy > tolerance:
+        raise ParityError(
+            f"export: the {name} model is right on {accuracy:.2%} of the test images, the"
+            f" exported one on {before:.2%}, expected to lose at most {tolerance:.2%};"
+            f" no file was written; turn export.{name} off or raise export.accuracy_tolerance"
+        )
+    return Variant(
+        name=name,
+        content=content,
+        accuracy=accuracy,
+        agreement=float((expected == found).mean()),
+    )
+
+
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Images from all over the split, which may be sorted by class."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        count = min(len(images), CALIBRATION_IMAGES)
+        chosen = images[np.linspace(0, len(images) - 1, count).astype(int)]
+        self._batches = _batches(chosen)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def _rows(images: Images) -> NDArray[np.uint8]:
+    """Return (N, H, W, C) of (N, C, H, W)."""
+    rows: NDArray[np.uint8] = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    return rows
+
+
+def _batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    return (images[first : first + BATCH] for first in range(0, len(images), BATCH))
+
+
+def _classes(model: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    logits = [session.run([LOGITS], {INPUT: batch})[0] for batch in _batches(pixels)]
+    classes: NDArray[np.int64] = np.concatenate(logits).argmax(1)
+    return classes

@@ -1,0 +1,281 @@
+"""Name what is on images with an exported model.
+
+    aso-se predict model.onnx photo.jpg photos/ 'more/*.png'
+    python predicting.py model.onnx photo.jpg
+
+This file works wherever it is copied: it needs onnxruntime, numpy and pillow and nothing else of
+the project. So it has decoding of its own, which a test holds equal to `pipeline/data/decoding.py`.
+"""
+
+import argparse
+import glob
+import json
+import struct
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+METADATA_FORMAT = 1
+RESAMPLING = Image.Resampling.BICUBIC
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+HIDDEN = {"Thumbs.db", "desktop.ini"}
+REFUSED = (
+    runtime_errors.EPFail,
+    runtime_errors.Fail,
+    runtime_errors.InvalidArgument,
+    runtime_errors.InvalidGraph,
+    runtime_errors.InvalidProtobuf,
+    runtime_errors.NotImplemented,
+    runtime_errors.RuntimeException,
+)
+"""What ONNX Runtime raises on a file that is damaged or no model."""
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises on a file that is damaged, foreign or hostile."""
+
+
+class ModelError(Exception):
+    """The model is missing, damaged or not an exported classifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An exported classifier. size: the side of its images. channels: 1 (grey) or 3 (RGB)."""
+
+    session: onnxruntime.InferenceSession
+    classes: tuple[str, ...]
+    size: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What one image shows.
+
+    classes: the most probable first, with their probabilities. error: why there are none.
+    """
+
+    image: Path
+    classes: tuple[tuple[str, float], ...] = ()
+    error: str = ""
+
+
+def main() -> int:
+    """Predict what the command line names; return the exit code."""
+    parser = argparse.ArgumentParser(description="Name what is on images.")
+    parser.add_argument("model", type=Path, help="an exported model.onnx")
+    parser.add_argument("images", nargs="+", help="files, folders or patterns such as '*.png'")
+    parser.add_argument("--top", type=int, default=3, metavar="N", help="classes per image (3)")
+    parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
+    arguments = parser.parse_args()
+    return show(arguments.model, arguments.images, top=arguments.top, as_json=arguments.json)
+
+
+def show(model_path: Path, names: Sequence[str], *, top: int, as_json: bool) -> int:
+    """Print a table, or a JSON document, of what the images show; say on stderr which are bad.
+
+    Returns:
+        0, or 1 if the model or an image could not be used; the other images are predicted. 2 if
+        `top` is not a number of classes.
+    """
+    if top < 1:
+        sys.stderr.write(f"--top {top}: expected 1 or more\n")
+        return 2
+    try:
+        model = open_model(model_path)
+    except ModelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    paths = list(find_images(names))
+    predictions = []
+    write_row = _table(paths, model.classes)
+    for prediction in predict(model, paths, top=top):
+        predictions.append(prediction)
+        if prediction.error:
+            sys.stderr.write(f"{shown(prediction.image)}: {prediction.error}\n")
+        elif not as_json:
+            write_row(prediction)
+    if as_json:
+        sys.stdout.write(_document(model_path, predictions))
+    return int(any(prediction.error for prediction in predictions))
+
+
+def open_model(path: Path) -> Model:
+    """Load a model and what it knows of itself.
+
+    Raises:
+        ModelError: it cannot be read, is no ONNX file, or does not name its classes.
+    """
+    try:
+        content = path.read_bytes()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        known = {key: json.loads(metadata[key]) for key in ("format", "classes", "input")}
+        if known["format"] != METADATA_FORMAT:
+            raise ModelError(
+                f"{shown(path)}: format {known['format']}, this program reads {METADATA_FORMAT}"
+            )
+        sides = known["input"]
+        return Model(session, tuple(known["classes"]), sides["width"], sides["channels"])
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except REFUSED:
+        reason = "not an ONNX model"
+    except (ValueError, LookupError, TypeError):
+        reason = "its metadata do not say classes and image size; it is not of this project"
+    raise ModelError(f"{shown(path)}: {reason}")
+
+
+def find_images(names: Iterable[str]) -> Iterator[Path]:
+    """Yield files as named, all files in and below a folder, and what a pattern matches, sorted.
+
+    Whatever is not there is yielded too, so that reading it says so.
+    """
+    for name in names:
+        path = Path(name)
+        matches = glob.glob(name, recursive=True)  # noqa: PTH207 - pathlib's take no absolute pattern
+        found = [path] if path.exists() else sorted(map(Path, matches))
+        for one in found or [path]:
+            yield from _files(one) if one.is_dir() else [one]
+
+
+def predict(model: Model, paths: Iterable[Path], *, top: int) -> Iterator[Prediction]:
+    """Yield what each image shows, as soon as it is known; of the classes the `top` likeliest."""
+    for path in paths:
+        try:
+            pixels = _pixels(model, path)
+        except ValueError as error:
+            yield Prediction(path, error=str(error))
+            continue
+        [probabilities] = model.session.run(["probabilities"], {"images": pixels[None]})[0]
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        yield Prediction(path, tuple((model.classes[i], float(probabilities[i])) for i in best))
+
+
+def read_image(path: Path, size: int) -> NDArray[np.uint8]:
+    """Decode one file: (size, size, 3), upright, on white where transparent, cropped at the centre.
+
+    Raises:
+        ValueError: not an image of `FORMATS`, damaged, too large, or of pixels of unknown range.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            file.draft(None, (2 * size, 2 * size))
+            upright = ImageOps.exif_transpose(file)
+        return np.asarray(ImageOps.fit(_rgb(upright), (size, size), RESAMPLING))
+    except UnidentifiedImageError:
+        reason = f"its format is none of {', '.join(FORMATS)}"
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+    raise ValueError(f"not a readable image ({reason})")
+
+
+def shown(path: Path) -> str:
+    """Return a path for a message: what is not printable in it, such as a line break, escaped."""
+    return _printable(str(path))
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def _table(paths: Sequence[Path], classes: Sequence[str]) -> Callable[[Prediction], None]:
+    """Return what prints one image's rows; columns are as wide as the longest name."""
+    names = [_printable(name) for name in classes]
+    first = max(map(len, ["image", *map(shown, paths)]))
+    second = max(map(len, ["class", *names]))
+    header = [f"{'image':{first}}  {'class':{second}}  probability\n"]
+
+    def write(prediction: Prediction) -> None:
+        lines = [header.pop()] if header else []
+        image = shown(prediction.image)
+        for name, probability in prediction.classes:
+            lines.append(f"{image:{first}}  {_printable(name):{second}}  {probability:11.1%}\n")
+            image = ""
+        sys.stdout.write("".join(lines))
+
+    return write
+
+
+def _document(model: Path, predictions: Iterable[Prediction]) -> str:
+    images = [
+        {"image": str(one.image), "error": one.error}
+        if one.error
+        else {
+            "image": str(one.image),
+            "classes": [{"name": name, "probability": value} for name, value in one.classes],
+        }
+        for one in predictions
+    ]
+    return json.dumps({"model": str(model), "images": images}, indent=2) + "\n"
+
+
+def _pixels(model: Model, path: Path) -> NDArray[np.uint8]:
+    """(size, size, channels); raises ValueError, which says why there are none."""
+    if path.is_dir():
+        raise ValueError("no images in this folder")
+    if not path.exists():
+        raise ValueError("no such file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # damaged EXIF leaves the picture whole
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        rgb = read_image(path, model.size)
+    if model.channels == 3:
+        return rgb
+    return np.asarray(Image.fromarray(rgb).convert("L"))[..., None]
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files in and below a folder, but for hidden ones; the folder if it has none."""
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.name not in HIDDEN
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return found or [folder]
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bits(image)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is not known")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("32-bit pixels outside 0..65535, whose range is not known")
+    transparent = values == image.info.get("transparency", -1)
+    grey = np.where(transparent, 255, np.rint(values / 257)).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""`aso-se status`: where the pipeline stands, what changed since, and what to type next.
+
+What changed is DVC's own word (`dvc status`), so that this never says other than what a run does.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import RunError
+from pipeline.exchange.params import PARAMS_FILE, plain_values, read_text
+from pipeline.exchange.progress import PROGRESS, say
+from pipeline.running.experiments import dvc
+from pipeline.running.graph import Stage, read_graph
+from pipeline.running.lock import LOCK, is_held
+from pipeline.running.recorded import DVC_LOCK, read_stages
+from pipeline.running.results import read_metrics
+
+UP_TO_DATE, CHANGED, NEVER_RUN = "up to date", "changed", "never run"
+NOT_HERE = "not in this clone"
+"""Computed elsewhere, or deleted: DVC's cache or remote may have it."""
+
+CONSTANT = "check"
+"""Its output is the same for all valid params: nothing has to run because it has."""
+
+SHOWN = {
+    "test_accuracy": "test accuracy {:.1%}",
+    "validation_accuracy": "validation accuracy {:.1%}",
+    "train_accuracy": "training accuracy {:.1%}",
+    "max_difference": "logits within {:.0e} of torch's",
+}
+"""The number that stands for a stage: the first of these that its metrics have."""
+
+Changes = Mapping[str, Sequence[Any]]
+"""What `dvc status --json` says: stage -> [{"changed deps": {path: how}}, "changed command"]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where one stage stands. changes: since it ran, one in each line."""
+
+    stage: str
+    state: str
+    changes: tuple[str, ...] = ()
+
+
+def report(tree: Path) -> int:
+    """Print where each stage of a tree stands; return 0.
+
+    Raises:
+        RunError: `tree` is no clone, there is no DVC, or `dvc.lock` is damaged.
+        ParamsError: `params.yaml` cannot be read.
+    """
+    graph = read_graph(tree)
+    if (tree / LOCK).exists() and is_held(tree / LOCK):
+        say(f"at work: {(tree / LOCK).read_text(encoding='utf-8')}")
+        say(_latest_epoch(tree))
+        return 0
+    if find_spec("dvc") is None:
+        raise RunError("dvc: not installed, so what changed is not known; 'make install' does it")
+    recorded = read_stages(tree) if (tree / DVC_LOCK).exists() else {}
+    params = plain_values(read_text(tree / PARAMS_FILE), str(PARAMS_FILE))
+    changes = json.loads(dvc(tree, "status", "--json"))
+    standings = stand(graph, recorded, changes, params, epochs_done(tree))
+    _show(tree, standings, recorded)
+    return 0
+
+
+def stand(
+    graph: Sequence[Stage],
+    recorded: Mapping[str, Mapping[str, Any]],
+    changes: Changes,
+    params: Mapping[str, Any],
+    epochs: Mapping[str, int],
+) -> list[Standing]:
+    """Return where each stage stands, in the order of the graph.
+
+    Args:
+        graph: each stage behind all that it reads from.
+        recorded: what `dvc.lock` says of each stage that has run.
+        changes: as DVC reports them.
+        params: as they are now.
+        epochs: how many a stage has done that was interrupted.
+    """
+    to_run: set[str] = set()
+    standings = []
+    for stage in graph:
+        found = changes.get(stage.name, ())
+        lines = list(_changes(recorded.get(stage.name, {}), found, changes, params))
+        behind = sorted(stage.after & to_run - {CONSTANT})
+        if stage.name not in recorded:
+            state, lines = NEVER_RUN, []
+        elif lines:
+            state = CHANGED
+        elif behind:
+            state = f"follows {behind[-1]}"
+        else:
+            state = NOT_HERE if found else UP_TO_DATE
+        if state != UP_TO_DATE and stage.name in epochs:
+            total = params.get(stage.name, {}).get("epochs", "?")
+            state = f"interrupted after epoch {epochs[stage.name]} of {total}"
+        if state not in {UP_TO_DATE, NOT_HERE}:
+            to_run.add(stage.name)
+        standings.append(Standing(stage=stage.name, state=state, changes=tuple(lines)))
+    return standings
+
+
+def epochs_done(tree: Path) -> dict[str, int]:
+    """Return the number of epochs in the newest resume point of each stage that has one."""
+    root = Path(os.environ.get("ASO_SE_RESUME") or tree / ".aso-se" / "resume")
+    points = sorted(root.glob("*/*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
+    return {point.parent.name.rpartition("-")[0]: int(point.stem) for point in points}
+
+
+def _changes(
+    recorded: Mapping[str, Any], found: Sequence[Any], changes: Changes, params: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what a person changed: no output that is merely missing, here or before the stage."""
+    outputs = {path for one in changes.values() for path in _parts(one, "changed outs")}
+    for path, how in _parts(found, "changed deps").items():
+        if isinstance(how, dict):
+            before = recorded.get("params", {}).get(path, {})
+            yield from _edits({section: before.get(section) for section in how}, params)
+        elif path not in outputs:
+            yield f"{path}: {how}"
+    for path, how in _parts(found, "changed outs").items():
+        if how not in {"deleted", "not in cache"}:
+            yield f"{path}: {how}"
+    yield from (entry for entry in found if isinstance(entry, str))
+
+
+def _parts(found: Sequence[Any], kind: str) -> dict[str, Any]:
+    return {
+        path: how
+        for entry in found
+        if isinstance(entry, dict)
+        for path, how in entry.get(kind, {}).items()
+    }
+
+
+def _edits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each key with another value than before; sections that `before` lacks are not read."""
+    old, new = dict(_flat(before)), dict(_flat({name: now.get(name) for name in before}))
+    for key in {**old, **new}:
+        if key not in new:
+            yield f"{key}: gone"
+        elif key not in old:
+            yield f"{key}: new, {new[key]}"
+        elif old[key] != new[key]:
+            yield f"{key}: {new[key]}, was {old[key]}"
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _show(
+    tree: Path, standings: Sequence[Standing], recorded: Mapping[str, Mapping[str, Any]]
+) -> None:
+    metrics = read_metrics(tree)
+    rows = [
+        (one.stage, one.state, _metric(metrics, one.stage), _age(tree, recorded[one.stage]))
+        if one.stage in recorded
+        else (one.stage, one.state, "", "")
+        for one in standings
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    changed = [f"{one.stage:{widths[0]}}  {line}" for one in standings for line in one.changes]
+    if changed:
+        say("\nchanged since:")
+        for line in changed:
+            say(line)
+    if all(one.state == UP_TO_DATE for one in standings):
+        say("\nnext: aso-se predict artifacts/export/model.onnx IMAGE...")
+    else:
+        say("\nnext: aso-se run")
+
+
+def _metric(metrics: Mapping[str, float], stage: str) -> str:
+    found = (
+        form.format(metrics[f"{stage}.{name}"])
+        for name, form in SHOWN.items()
+        if f"{stage}.{name}" in metrics
+    )
+    return next(found, "")
+
+
+def _age(tree: Path, recorded: Mapping[str, Any]) -> str:
+    """Return how long ago the newest output of a stage was written, or ''."""
+    paths = [tree / out["path"] for out in recorded.get("outs", ())]
+    written = [path.stat().st_mtime for path in paths if path.exists()]
+    if not written:
+        return ""
+    minutes = (time.time() - max(written)) / 60
+    for unit, length in (("days", 24 * 60), ("hours", 60)):
+        if minutes >= 2 * length:
+            return f"{minutes // length:.0f} {unit} ago"
+    return f"{minutes:.0f} minutes ago"
+
+
+def _latest_epoch(tree: Path) -> str:
+    """Return how far the stage is that has ended an epoch last."""
+    histories = sorted((tree / PROGRESS).glob("*.tsv"), key=lambda path: path.stat().st_mtime_ns)
+    if not histories:
+        return "no epoch has ended yet"
+    done = len(histories[-1].read_text(encoding="utf-8").splitlines()) - 1
+    return f"the last epoch that ended is number {done} of {histories[-1].stem}"

@@ -1,0 +1,172 @@
+"""Every command that the documents show exists, with these options and these params."""
+
+import importlib
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from pipeline.__main__ import _parser
+from pipeline.documenting import schema
+from pipeline.exchange.files import write_atomically
+from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.params import Params
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "data" / "README.md",
+]
+SHELL = {"source", "export", "mkdir", "git"}
+"""Of the shell and Git: there is no more to them than a reader sees."""
+SECTIONS = Params.model_fields.keys() - {"seed"}
+
+DVC = """
+import json, sys
+from dvc.cli.parser import get_main_parser
+
+for words in json.load(sys.stdin):
+    get_main_parser().parse_args(words)
+"""
+PREFECT = """
+import json, sys
+from prefect.cli._app import _app as app
+
+for words in json.load(sys.stdin):
+    app.meta.parse_args(words, exit_on_error=False)
+    app.parse_args([word for word in words if word != "--no-prompt"], exit_on_error=False)
+"""
+
+
+def blocks(language: str) -> Iterator[tuple[Path, str]]:
+    """Yield each fenced block of a language with the document that it stands in."""
+    for path in DOCUMENTS:
+        for text in re.findall(rf"```{language}\n(.*?)```", path.read_text(), flags=re.DOTALL):
+            yield path, text
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield each command of a block of bash: where it stands, its words without assignments."""
+    for path, text in blocks("bash"):
+        for line in text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words:
+                end = words.index("&&") if "&&" in words else len(words)
+                command, words = words[:end], words[end + 1 :]
+                while command and re.match(r"[A-Z_]+=", command[0]):
+                    command = command[1:]
+                if command:
+                    yield f"{path.relative_to(ROOT)}: {line.strip()}", command
+
+
+COMMANDS = list(commands())
+
+
+def of(program: str) -> list[tuple[str, list[str]]]:
+    found = [(where, words[1:]) for where, words in COMMANDS if words[0] == program]
+    assert found, f"no document shows {program}"
+    return found
+
+
+def test_every_command_is_of_a_program_that_is_checked_here() -> None:
+    known = {"aso-se", "make", "dvc", "prefect", "python", *SHELL}
+    assert not {where for where, words in COMMANDS if words[0] not in known}
+
+
+@pytest.mark.parametrize(("where", "words"), of("aso-se"), ids=str)
+def test_aso_se_knows_the_command_and_its_options(where: str, words: list[str]) -> None:
+    arguments = _parser().parse_args(words)
+    if words[0] == "profile":
+        assert (ROOT / "profiles" / f"{arguments.name}.yaml").is_file(), where
+
+
+@pytest.mark.parametrize(("where", "words"), of("make"), ids=str)
+def test_make_knows_the_target(where: str, words: list[str]) -> None:
+    command = ["make", "--dry-run", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{where}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(("program", "parse"), [("dvc", DVC), ("prefect", PREFECT)])
+def test_dvc_and_prefect_know_the_command_and_its_options(program: str, parse: str) -> None:
+    shown = [words for _, words in of(program)]
+    done = subprocess.run(
+        [sys.executable, "-c", parse],
+        input=json.dumps(shown),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{shown}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize(("where", "words"), of("python"), ids=str)
+def test_python_finds_the_module_or_the_file(where: str, words: list[str]) -> None:
+    if words[0] != "-m":
+        assert (ROOT / words[0]).is_file(), where
+    elif words[1].startswith("stages."):
+        paths = list(importlib.import_module(words[1]).main.__annotations__)[1:-1]
+        assert len(words[2:]) == len(paths), f"{where}: it wants {paths}"
+    else:
+        assert importlib.util.find_spec(words[1]), where
+        assert all((ROOT / word).exists() for word in words[2:] if "/" in word), where
+
+
+@pytest.mark.parametrize(("where", "words"), COMMANDS, ids=str)
+def test_a_param_that_a_command_names_is_one(where: str, words: list[str]) -> None:
+    known = json.loads(schema())["$defs"]
+    for section, key in re.findall(r"(?<![\w./-])(\w+)\.(\w+)\W*[=:]", " ".join(words)):
+        assert section in SECTIONS, where
+        owner = known[f"{section.capitalize()}Params"]
+        assert key in owner["properties"], where
+
+
+def test_what_the_documents_check_and_choose_runs(tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("pipeline", "profiles"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    cheap = [words for _, words in of("aso-se") if words[0] in {"check", "profile"}]
+    assert {words[0] for words in cheap} == {"check", "profile"}
+    for words in cheap:
+        command = [sys.executable, "-m", "pipeline", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), words
+
+
+def test_the_programs_of_the_documents_run_beside_a_model(
+    tmp_path: Path,
+) -> None:
+    facts = ModelFacts(
+        classes=tuple("0123456789"),
+        height=8,
+        width=8,
+        channels=1,
+        mean=(0.5,),
+        std=(0.5,),
+        genotype={},
+        digests={},
+    )
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    write_atomically(tmp_path / "artifacts/export/model.onnx", export_onnx(network, facts))
+    programs = list(blocks("python"))
+    assert programs
+    for path, program in programs:
+        command = [sys.executable, "-W", "error", "-c", program]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), path
+
+
+def test_every_link_to_a_file_of_the_project_leads_somewhere() -> None:
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+            if not target.startswith("http"):
+                assert (path.parent / target).exists(), f"{path.name}: {target}"

@@ -1,0 +1,88 @@
+"""The page and the schema of the params say what the models say, and what they refuse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from pipeline.documenting import PAGE, SCHEMA, page, schema
+from pipeline.errors import ParamsError
+from pipeline.exchange.params import parse_params, plain_values
+from pipeline.params import Params
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = [ROOT / "params.yaml", *sorted((ROOT / "profiles").glob("*.yaml"))]
+VALIDATOR = Draft202012Validator(json.loads(schema()))
+GOOD = plain_values((ROOT / "profiles/digits.yaml").read_text(), "digits")
+KEYS = [(section, key) for section, keys in GOOD.items() if section != "seed" for key in keys]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize(("path", "written"), [(PAGE, page), (SCHEMA, schema)])
+def test_what_is_committed_is_what_the_models_say_now(path: Path, written: Any) -> None:
+    assert path.read_text() == written(), "run 'python -m pipeline.documenting'"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_file_of_params_is_valid_by_the_schema_that_it_names(path: Path) -> None:
+    text = path.read_text()
+    named = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+    document = json.loads((path.parent / named).read_text())
+    Draft202012Validator.check_schema(document)
+    Draft202012Validator(document).validate(plain_values(text, str(path)))
+
+
+def test_every_key_is_on_the_page_with_its_range_default_and_meaning() -> None:
+    lines = page().splitlines()
+    for section, key in KEYS:
+        [line] = [line for line in lines if line.startswith(f"| `{section}.{key}` |")]
+        assert all(cell.strip() for cell in line.split(" | ")), line
+    expected = "| `network.cells` | whole number, at least 3, at most 64 | `3` | cells at the start"
+    assert any(line.startswith(expected) for line in lines)
+    assert "\n| `seed` | whole number, at least 0, below 9223372036854775808 | `42` | " in page()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("search", "arch_upd_freq", 5),
+        ("search", "arch_update_freq", 1),
+        ("search", "arch_update_freq", "5"),
+        ("search", "anneal_rate", "automatic"),
+        ("data", "name", "cifar11"),
+        ("warmup", "epochs", True),
+        ("network", "channels", 7),
+        ("growth", "kinds", ["shrink"]),
+    ],
+)
+def test_an_editor_sees_a_key_a_type_or_a_value_that_cannot_be(
+    section: str, key: str, value: object
+) -> None:
+    assert not VALIDATOR.is_valid({**GOOD, section: {**GOOD[section], key: value}})
+
+
+@settings(max_examples=200)
+@given(
+    at=st.sampled_from(KEYS),
+    value=st.one_of(
+        st.integers(-3, 10**6),
+        st.floats(-3, 300),
+        st.sampled_from([None, True, "auto", "3", [], ["none", "skip_connect"], ["widen"], {}]),
+    ),
+)
+def test_whatever_the_models_take_the_schema_takes(at: tuple[str, str], value: Any) -> None:
+    section, key = at
+    document = {**GOOD, section: {**GOOD[section], key: value}}
+    try:
+        parse_params(Params, json.dumps(document), "params.yaml", whole=True)
+    except ParamsError:
+        return
+    VALIDATOR.validate(document)

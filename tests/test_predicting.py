@@ -1,0 +1,285 @@
+"""`aso-se predict`: images are decoded as for training, with nothing of the project around."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline import predicting
+from pipeline.__main__ import _parser
+from pipeline.data import decoding
+from pipeline.errors import DataError
+from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.predicting import ModelError, find_images, open_model, predict
+from tests.data.test_decoding import FILES, MODES, PICTURE, TURNED
+
+pytestmark = pytest.mark.xdist_group("exporting")
+ROOT = Path(__file__).resolve().parents[1]
+FACTS = ModelFacts(
+    classes=("red", "green", "blue"),
+    height=8,
+    width=8,
+    channels=3,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.1, 0.1, 0.1),
+    genotype={},
+    digests={},
+)
+ALONE = """\
+import runpy, sys
+sys.path[:0] = [{packages!r}]
+sys.argv[1:] = {arguments!r}
+runpy.run_path({program!r}, run_name="__main__")
+"""
+
+
+class Colour(nn.Module):
+    """As sure of a colour as the images have of it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    path.write_bytes(export_onnx(Colour().eval(), FACTS))
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a folder of a red and, deeper, a blue photograph."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos/more").mkdir(parents=True)
+    Image.new("RGB", (20, 30), (200, 10, 10)).save("photos/red.png")
+    Image.new("RGB", (30, 20), (0, 0, 220)).save("photos/more/blue.jpg")
+    Path("photos/.DS_Store").write_text("hidden")
+    return tmp_path
+
+
+def decode_both(path: Path, size: int) -> list[NDArray[np.uint8] | str]:
+    """Return the pixels, or why there are none, of training's decoder and of this one."""
+    found: list[NDArray[np.uint8] | str] = []
+    for module, error in ((decoding, DataError), (predicting, ValueError)):
+        try:
+            found.append(module.read_image(path, size))
+        except error as refused:
+            reason = str(refused).removeprefix(f"{path}: ")
+            found.append(reason.removesuffix("; repair it or take it out"))
+    return found
+
+
+@pytest.mark.parametrize("kind", MODES)
+def test_every_kind_of_image_is_decoded_as_for_training(kind: str, tmp_path: Path) -> None:
+    image, suffix, _ = MODES[kind]
+    path = tmp_path / f"image.{suffix}"
+    image.save(path)
+    for size in (5, 8, 40):
+        one, other = decode_both(path, size)
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_turned_photograph_is_decoded_as_for_training(
+    suffix: str, orientation: int, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"image.{suffix}"
+    PICTURE.resize((500, 411)).save(path, exif=exif)
+    one, other = decode_both(path, 32)
+    assert not isinstance(one, str)
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("content", [*FILES, b"", b"hello", FILES[0][:90], FILES[1][:300]])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_damaged_file_is_refused_with_the_words_of_training(
+    content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "image"
+    for damaged in (content, content[:-40] + b"?" * 40, content.replace(b"\0", b"\1")):
+        path.write_bytes(damaged)
+        one, other = decode_both(path, 8)
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_read_and_how_is_said_alike_in_both() -> None:
+    for name in ("FORMATS", "RESAMPLING", "UNREADABLE"):
+        assert getattr(predicting, name) == getattr(decoding, name)
+
+
+def test_files_folders_and_patterns_are_found_once_and_sorted(photos: Path) -> None:
+    def found(*names: str) -> list[str]:
+        return [str(path) for path in find_images(names)]
+
+    assert found("photos") == ["photos/more/blue.jpg", "photos/red.png"]
+    assert found("photos/*.png", "photos/more/blue.jpg") == [
+        "photos/red.png",
+        "photos/more/blue.jpg",
+    ]
+    assert found("**/*.jpg") == ["photos/more/blue.jpg"]
+    assert found(f"{photos}/photos/r*") == [f"{photos}/photos/red.png"]
+    Path("a[1].png").write_bytes(b"")
+    assert found("a[1].png") == ["a[1].png"]
+
+
+def test_the_likeliest_classes_come_first_with_their_probabilities(
+    model: Path, photos: Path
+) -> None:
+    opened = open_model(model)
+    (blue, red) = predict(opened, find_images(["photos"]), top=2)
+    assert red.classes[0][0] == "red"
+    pixels = torch.tensor([200.0, 10.0, 10.0]) / 255
+    expected = ((pixels - 0.5) / 0.1).softmax(0)
+    assert red.classes[0][1] == pytest.approx(float(expected[0]), abs=1e-6)
+    assert (len(red.classes), blue.classes[0][0]) == (2, "blue")
+
+
+def test_a_table_is_printed_and_a_bad_file_is_one_line_beside_it(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("photos/notes.txt").write_text("no image")
+    code = predicting.show(model, ["photos", "gone.png"], top=1, as_json=False)
+    printed = capsys.readouterr()
+    formats = ", ".join(decoding.FORMATS)
+    assert code == 1
+    assert printed.out.splitlines() == [
+        "image                 class  probability",
+        "photos/more/blue.jpg  blue        100.0%",
+        "photos/red.png        red          99.9%",
+    ]
+    assert printed.err.splitlines() == [
+        f"photos/notes.txt: not a readable image (its format is none of {formats})",
+        "gone.png: no such file",
+    ]
+
+
+def test_json_is_one_document_with_the_bad_files_in_it(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predicting.show(model, ["photos/red.png", "gone.png"], top=9, as_json=True) == 1
+    document = json.loads(capsys.readouterr().out)
+    good, bad = document["images"]
+    assert good["classes"][0]["name"] == "red"
+    assert sum(entry["probability"] for entry in good["classes"]) == pytest.approx(1)
+    assert bad == {"image": "gone.png", "error": "no such file"}
+
+
+def test_a_grey_model_takes_coloured_images(photos: Path) -> None:
+    facts = replace(FACTS, classes=("one",), channels=1, mean=(0.5,), std=(0.1,))
+    Path("grey.onnx").write_bytes(export_onnx(Colour().eval(), facts))
+    opened = open_model(Path("grey.onnx"))
+    (found,) = predict(opened, [Path("photos/red.png")], top=3)
+    assert found.classes == (("one", 1.0),)
+
+
+def test_an_image_of_the_model_s_size_keeps_its_levels_of_grey(tmp_path: Path) -> None:
+    """A grey image goes through RGB and comes back as it was."""
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(levels).save(tmp_path / "levels.png")
+    grey = Image.fromarray(predicting.read_image(tmp_path / "levels.png", 16)).convert("L")
+    np.testing.assert_array_equal(np.asarray(grey), levels)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "not an ONNX model"),
+        (b"hello", "not an ONNX model"),
+    ],
+)
+def test_what_is_no_model_is_refused_in_one_line(
+    content: bytes | None, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError) as refused:
+        open_model(path)
+    assert str(refused.value) == f"{path}: {reason}"
+
+
+def test_a_model_of_others_or_of_another_format_is_refused(model: Path, tmp_path: Path) -> None:
+    import onnx  # noqa: PLC0415
+
+    path = tmp_path / "model.onnx"
+    foreign = onnx.load(model)
+    for entry in foreign.metadata_props:
+        if entry.key == "format":
+            entry.value = "2"
+    path.write_bytes(foreign.SerializeToString())
+    with pytest.raises(ModelError, match="format 2, this program reads 1"):
+        open_model(path)
+    del foreign.metadata_props[:]
+    path.write_bytes(foreign.SerializeToString())
+    with pytest.raises(ModelError, match="its metadata do not say classes and image size"):
+        open_model(path)
+
+
+def test_it_works_when_copied_out_of_the_project_with_three_packages(
+    model: Path, photos: Path
+) -> None:
+    packages = photos / "packages"
+    packages.mkdir()
+    site = Path(str(find_spec("onnxruntime").origin)).parents[1]  # type: ignore[union-attr]
+    for name in ("onnxruntime", "numpy", "PIL"):
+        for path in site.glob(f"{name}*"):
+            (packages / path.name).symlink_to(path)
+    for path in site.glob("pillow*"):
+        (packages / path.name).symlink_to(path)
+    program = photos / "copied.py"
+    shutil.copy(predicting.__file__, program)
+    done = run_alone(packages, program, [str(model), "photos/red.png", "--top", "1"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split() == ["photos/red.png", "red", "99.9%"]
+
+
+def run_alone(
+    packages: Path, program: Path, arguments: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that sees these packages and the standard library only."""
+    script = ALONE.format(packages=str(packages), program=str(program), arguments=list(arguments))
+    return subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_takes_the_same_arguments_in_the_project_and_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["predicting.py", "--help"])
+    with pytest.raises(SystemExit):
+        predicting.main()
+    alone = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["predict", "--help"])
+    in_project = capsys.readouterr().out
+    assert arguments_of(alone) == arguments_of(in_project)
+
+
+def arguments_of(help_text: str) -> str:
+    return help_text[help_text.index("positional arguments") :]
+
+
+def test_a_number_of_classes_below_one_is_a_wrong_command_line(model: Path) -> None:
+    assert predicting.show(model, [], top=0, as_json=False) == 2
