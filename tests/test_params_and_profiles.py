@@ -152,6 +152,52 @@ def test_a_mistake_gives_one_line_that_names_file_key_expectation_and_value(
     assert rest in found
 
 
+NASBENCH201 = (ROOT / "profiles" / "nasbench201.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "    - nor_conv_1x1",
+            "    - sep_conv_3x3",
+            "operations: nasbench201 has no sep_conv_3x3; it has none, skip_connect, ",
+        ),
+        ("space: nasbench201", "space: darts", "operations: darts has no nor_conv_1x1; it has "),
+        ("    - skip_connect\n", "", "operations: skip_connect must be among them"),
+        ("nodes: 3", "nodes: 4", "nodes: expected 3 in nasbench201, got 4"),
+        (
+            "stem_multiplier: 1",
+            "stem_multiplier: 3",
+            "stem_multiplier: expected 1 in nasbench201, got 3",
+        ),
+        (
+            "edges_per_node: 3",
+            "edges_per_node: 2",
+            "edges_per_node: expected 3 in nasbench201, got 2",
+        ),
+        ("\n  cells: 15", "\n  cells: 8", "cells: expected a multiple of 3 in nasbench201, "),
+        ("space: nasbench201", "space: nasbench", "space: expected 'darts' or 'nasbench201', got "),
+    ],
+)
+def test_what_a_search_space_does_not_have_is_one_line_that_names_the_key(
+    old: str, new: str, line: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "params.yaml"
+    assert NASBENCH201.count(old) == 1
+    path.write_text(NASBENCH201.replace(old, new))
+    with pytest.raises(ParamsError) as refused:
+        read_params(Params, path, whole=True)
+    (found,) = str(refused.value).splitlines()
+    assert found.startswith(f"{path}: network.{line}")
+
+
+def test_fewer_candidates_than_the_published_ones_are_valid(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(NASBENCH201.replace("    - avg_pool_3x3\n", ""))
+    read_params(Params, path, whole=True)
+
+
 def test_a_missing_file_gives_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"no such file; 'cp profiles/digits\.yaml") as refused:
         read_params(Params, tmp_path / "params.yaml", whole=True)

@@ -42,12 +42,12 @@ def deepen(blueprint: Blueprint) -> Blueprint:
 def widen(blueprint: Blueprint, factor: float) -> Blueprint:
     """Return the blueprint with about `factor` times the channels in every cell, even numbers.
 
-    The stem stays, but in nasbench201, where the first cell takes its channels as they are.
+    The stem stays, unless the first cell takes its channels as they are.
     """
     cells = tuple(
         replace(cell, channels=2 * ceil(cell.channels * factor / 2)) for cell in blueprint.cells
     )
-    stem = cells[0].channels if blueprint.space == "nasbench201" else blueprint.stem_channels
+    stem = blueprint.stem_channels if blueprint.rules.adapts else cells[0].channels
     return replace(blueprint, cells=cells, stem_channels=stem)
 
 

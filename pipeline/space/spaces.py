@@ -13,6 +13,7 @@ class Space:
     rectifies: it reads them after a ReLU.
     concatenates: a cell's output is all of its nodes, not the last one alone.
     cuts: `none` may win an edge; an edge that it wins is absent from the genotype.
+    adapts: a cell brings what it reads to its own channels; else the stem has the first cell's.
     own_reduction: where cells share an architecture, reduction cells share another one.
     """
 
@@ -20,13 +21,16 @@ class Space:
     rectifies: bool
     concatenates: bool
     cuts: bool
+    adapts: bool
     own_reduction: bool
 
 
 SPACES: dict[SpaceName, Space] = {
-    "darts": Space(inputs=2, rectifies=True, concatenates=True, cuts=False, own_reduction=True),
+    "darts": Space(
+        inputs=2, rectifies=True, concatenates=True, cuts=False, adapts=True, own_reduction=True
+    ),
     "nasbench201": Space(
-        inputs=1, rectifies=False, concatenates=False, cuts=True, own_reduction=False
+        inputs=1, rectifies=False, concatenates=False, cuts=True, adapts=False, own_reduction=False
     ),
 }
 """Liu et al. 2019; Dong & Yang 2020."""
