@@ -2,8 +2,8 @@
 
     python benchmarks/export.py [artifacts] [--rounds 200]
 
-Reads the derived and the exported models of the last run, also int8 and half if it wrote them.
-Batches of 1 and 32, interleaved, medians, as many threads for both. Prints a table and a JSON line.
+Reads the derived and the exported models of the last run, int8 and half too if it wrote them.
+Batches of 1 and 32, interleaved, medians, as many threads for all. Prints a table and a JSON line.
 """
 
 import argparse

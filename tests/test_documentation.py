@@ -10,12 +10,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 from torch import nn
 
 from pipeline.__main__ import _parser
 from pipeline.documenting import schema
 from pipeline.exchange.files import write_atomically
+from pipeline.exporting.card import model_json
+from pipeline.exporting.golden import FOLDER, golden_vectors
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.params import Params
 
@@ -142,9 +146,9 @@ def test_what_the_documents_check_and_choose_runs(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, ""), words
 
 
-def test_the_programs_of_the_documents_run_beside_a_model(
-    tmp_path: Path,
-) -> None:
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which artifacts/export holds a model of grey 8x8 images."""
     facts = ModelFacts(
         classes=tuple("0123456789"),
         height=8,
@@ -155,14 +159,42 @@ def test_the_programs_of_the_documents_run_beside_a_model(
         genotype={},
         digests={},
     )
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
-    write_atomically(tmp_path / "artifacts/export/model.onnx", export_onnx(network, facts))
+    exported = export_onnx(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval(), facts)
+    folder = tmp_path_factory.mktemp("model")
+    files = {"model.onnx": exported, "model.json": model_json(facts).encode()}
+    files |= {f"{FOLDER}/{name}": text for name, text in golden_vectors(exported, facts).items()}
+    for name, content in files.items():
+        write_atomically(folder / "artifacts/export" / name, content)
+    return folder
+
+
+def test_the_programs_of_the_documents_run_beside_a_model(export: Path) -> None:
     programs = list(blocks("python"))
-    assert programs
+    assert len(programs) > 1
     for path, program in programs:
         command = [sys.executable, "-W", "error", "-c", program]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=export, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), path
+
+
+@pytest.mark.slow
+def test_the_program_in_javascript_names_the_class_that_python_does(export: Path) -> None:
+    """Installs a package of npm: it wants node and a network."""
+    [(_, program)] = blocks("javascript")
+    folder = export / "artifacts/export"
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 1), dtype=np.uint8)
+    (folder / "pixels.bin").write_bytes(pixels.tobytes())
+    (folder / "classify.mjs").write_text(program)
+    install = ["npm", "install", "--ignore-scripts", "--silent", "onnxruntime-node"]
+    subprocess.run(install, cwd=folder, check=True)
+    done = subprocess.run(
+        ["node", "classify.mjs"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    [expected] = session.run(["probabilities"], {"images": pixels})[0]
+    name, probability = done.stdout.split()
+    assert int(name) == expected.argmax()
+    assert float(probability) == pytest.approx(expected.max(), abs=1e-4)
 
 
 def test_every_link_to_a_file_of_the_project_leads_somewhere() -> None:

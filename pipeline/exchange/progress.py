@@ -33,6 +33,12 @@ SHOWN = {
 }
 """Columns of an epoch's row that are shown, and how."""
 
+BESIDE_BAR = ("validation_accuracy", "temperature")
+"""What fits beside the bar on 80 columns; the training accuracy where there is no other."""
+
+LONGEST_EPOCH_SECONDS = 7 * 24 * 3600.0
+"""rich forgets what is older than 30 s, and could not tell the time left from longer epochs."""
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -54,15 +60,19 @@ def watch(
     followed = list(before)
     if done:
         say(f"{name}: goes on after epoch {len(done)} of {epochs}")
+    on_terminal = _on_terminal()
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description} epoch"),
         MofNCompleteColumn(),
+        BarColumn(bar_width=12),
         TimeRemainingColumn(),
         TextColumn("{task.fields[last]}"),
     )
     with Progress(
-        *columns, console=console, disable=not (console.is_terminal and is_first())
+        *columns,
+        console=console,
+        speed_estimate_period=LONGEST_EPOCH_SECONDS,
+        disable=not (on_terminal and is_first()),
     ) as progress:
         task = progress.add_task(name, total=epochs, completed=len(done), last="")
         began = time.perf_counter()
@@ -75,9 +85,9 @@ def watch(
                 f"{name}: interrupted after epoch {len(done)} of {epochs};"
                 " run it again to go on from there"
             )
-            progress.update(task, advance=1, last=describe(row))
-            if not console.is_terminal:
-                speed = f"{images / seconds:.0f} images/s"
+            speed = f"{images / seconds:.0f} images/s"
+            progress.update(task, advance=1, last=f"{describe(_few(row))}, {speed}")
+            if not on_terminal:
                 say(f"{name} {len(done)}/{epochs}: {describe(row)}, {speed}")
             began = time.perf_counter()
     return done
@@ -86,6 +96,16 @@ def watch(
 def describe(row: Row) -> str:
     """Return the columns that are shown, as one line."""
     return ", ".join(form.format(row[key]) for key, form in SHOWN.items() if row.get(key, "") != "")
+
+
+def _on_terminal() -> bool:
+    """Whether a bar can be drawn and redrawn: a log is none, whatever FORCE_COLOR says."""
+    return console.is_interactive and console.file.isatty()
+
+
+def _few(row: Row) -> Row:
+    accuracy = () if row.get("validation_accuracy", "") != "" else ("train_accuracy",)
+    return {key: row[key] for key in (*accuracy, *BESIDE_BAR) if key in row}
 
 
 def _performance(seconds: float, images: int) -> Row:

@@ -21,6 +21,7 @@ from pipeline.exchange.params import PARAMS_FILE
 from pipeline.running.lock import hold, is_held
 from pipeline.running.redaction import hide
 from pipeline.running.repro import environment_of_dvc
+from pipeline.running.results import copy_export
 
 STATE = Path(".aso-se")
 WORKTREES = STATE / "worktrees"
@@ -79,8 +80,7 @@ def save(tree: Path, folder: Path, name: str) -> str:
 def keep_model(tree: Path, folder: Path, name: str) -> Path:
     """Copy what a worktree's export wrote to `.aso-se/experiments/<name>`; return the ONNX file."""
     kept = tree / MODELS / name
-    for path in sorted((folder / "artifacts" / "export").glob("model*")):
-        write_atomically(kept / path.name, path.read_bytes())
+    copy_export(folder, kept)
     return kept / "model.onnx"
 
 

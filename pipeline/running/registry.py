@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import RunError
-from pipeline.exchange.files import write_atomically
 from pipeline.exchange.records import write_json
-from pipeline.running.results import pick, read_metrics
+from pipeline.running.results import copy_export, pick, read_metrics
 
 Direction = Literal["maximize", "minimize"]
 CURRENT = "current"
@@ -39,8 +38,8 @@ def register(
     """
     metrics = read_metrics(tree)
     value = pick(metrics, metric)
-    exported = tree / "artifacts" / "export"
-    digest = hashlib.sha256((exported / "model.onnx").read_bytes()).hexdigest()
+    model = tree / "artifacts" / "export" / "model.onnx"
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
     images = _test_images(tree)
     old = current(registry)
     if old and old["model_sha256"] == digest:
@@ -57,8 +56,7 @@ def register(
     else:
         reason = f"{metric} {value:.6g}, the first model"
     folder = registry / digest[:12]
-    for path in sorted(exported.glob("model*")):
-        write_atomically(folder / path.name, path.read_bytes())
+    copy_export(tree, folder)
     facts = {
         "registered": datetime.now().astimezone().isoformat(timespec="seconds"),
         "model_sha256": digest,

@@ -1,4 +1,4 @@
-"""What a tree's last run found: the numbers in its metrics."""
+"""What a tree's last run found: the numbers in its metrics, and the model with what explains it."""
 
 import difflib
 import json
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import RunError
+from pipeline.exchange.files import write_atomically
 
 
 def read_metrics(tree: Path) -> dict[str, float]:
@@ -41,3 +42,10 @@ def check_metric(tree: Path, name: str) -> None:
     known = read_metrics(tree)
     if any(other.startswith(f"{stage}.") for other in known) or "." not in name:
         pick(known, name)
+
+
+def copy_export(tree: Path, folder: Path) -> None:
+    """Copy the exported model to `folder`, with its card, test vectors and smaller models."""
+    exported = tree / "artifacts" / "export"
+    for path in [*sorted(exported.glob("model*")), *sorted(exported.glob("*/*"))]:
+        write_atomically(folder / path.relative_to(exported), path.read_bytes())

@@ -18,6 +18,8 @@ def trained(tree: Path, accuracy: float, *, images: str = "the test images") -> 
     (tree / "artifacts/prepare/dataset.json").write_text(json.dumps({"sha256": {"test": images}}))
     (tree / "artifacts/export/model.onnx").write_text(f"a model of {accuracy}")
     (tree / "artifacts/export/model_card.md").write_text("# A model")
+    (tree / "artifacts/export/variants").mkdir(exist_ok=True)
+    (tree / "artifacts/export/variants/model.int8.onnx").write_text("a smaller one")
     return tree
 
 
@@ -41,6 +43,7 @@ def test_the_first_model_is_registered_with_its_facts(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "registered" / CURRENT / FACTS).read_text())
     assert facts["metrics"][METRIC] == 0.9
     assert (tmp_path / "registered" / CURRENT / "model_card.md").exists()
+    assert (tmp_path / "registered" / CURRENT / "variants/model.int8.onnx").exists()
 
 
 def test_a_better_model_replaces_the_registered_one_which_is_kept(tmp_path: Path) -> None:
