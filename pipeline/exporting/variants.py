@@ -100,7 +100,7 @@ def to_int8(model: bytes, facts: ModelFacts, images: NDArray[np.uint8]) -> bytes
             activation_type=QuantType.QUInt8,  # int8 activations are slower than float32 on a CPU
             weight_type=QuantType.QInt8,
         )
-        return seal(onnx.load(path), facts)
+        return seal(onnx.load_from_string(path.read_bytes()), facts)
 
 
 def to_half(model: bytes, facts: ModelFacts) -> bytes:

@@ -42,7 +42,8 @@ def test_the_card_shows_every_node_and_the_published_notation(facts: ModelFacts)
     genotype = network_of("nothing arrives").genotype
     assert genotype is not None
     parity = Parity(images=1, max_difference=0.0, agreement=1.0)
-    card = model_card(replace(facts, genotype=genotype.to_dict()), {}, parity)
+    facts = replace(facts, genotype=genotype.to_dict())
+    card = model_card(facts, {}, parity, dataset="cifar10", variants=[])
     assert "| cell | 0 | `nor_conv_3x3` of the cell's input |" in card
     assert "| cell | 1 | `nor_conv_1x1` of node 0 |" in card
     assert "| cell | 2 | nothing |" in card

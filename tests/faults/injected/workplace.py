@@ -71,7 +71,11 @@ class Workplace:
     def artifacts(self, stage: str) -> dict[str, bytes]:
         """Return all files that a stage has left, hidden ones too."""
         folder = self.folder / "artifacts" / stage
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
 
     def points(self, stage: str) -> list[Path]:
         """Return the resume points that lie there, the newest last."""
@@ -88,7 +92,9 @@ class Workplace:
         shutil.rmtree(self.folder / "artifacts" / stage)
         (self.folder / "artifacts" / stage).mkdir()
         for name in self.whole[stage]:
-            (self.folder / "artifacts" / stage / name).write_bytes(OLD)
+            path = self.folder / "artifacts" / stage / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(OLD)
 
 
 @contextmanager
