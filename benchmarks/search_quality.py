@@ -105,7 +105,7 @@ def digits(genotype: Genotype) -> str:
 
 def arch_string(name: str) -> str:
     """Return the published notation of a cell, from its digits."""
-    edges = [f"{DIGITS[int(digit)]}" for digit in name]
+    edges = [DIGITS[int(digit)] for digit in name]
     nodes = (edges[:1], edges[1:3], edges[3:])
     return "+".join(
         "|" + "|".join(f"{edge}~{source}" for source, edge in enumerate(node)) + "|"
@@ -161,8 +161,6 @@ def rank_correlation(
     table: Mapping[str, Trained], prepared: Path, searched: Path, *, cells: int, params: Params
 ) -> float:
     """Return Kendall's tau over random cells between one-shot accuracy and the table's."""
-    if not cells:
-        return float("nan")
     network = read_checkpoint(searched / "checkpoint.safetensors").network
     training, validation = (
         read_images(prepared, split, "cpu") for split in ("train", "validation")
@@ -266,11 +264,11 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--ablation", action="append", default=[], metavar="KEY=VALUE,VALUE")
-    parser.add_argument("--paths", type=int, default=30, help="random cells for tau; 0: none")
+    parser.add_argument("--paths", type=int, default=30, help="random cells for tau, at least 2")
     parser.add_argument("--folder", type=Path, default=Path(".aso-se/search_quality"))
     arguments = parser.parse_args()
     table = read_table(arguments.table)
-    console = Console(stderr=True, width=160)
+    console = Console(stderr=True, width=200)
     results: dict[str, list[Found]] = {}
     folder = arguments.folder.resolve()
     for name, changes in rows_of(arguments):

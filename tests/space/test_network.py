@@ -13,7 +13,7 @@ from pipeline.errors import GenotypeError
 from pipeline.randomness import generator
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
-from pipeline.space.network import build, discretize, initialize, untracked_statistics
+from pipeline.space.network import build, constant, discretize, initialize, untracked_statistics
 from pipeline.space.relaxation import (
     EdgeWeights,
     decide,
@@ -203,3 +203,13 @@ def test_statistics_are_tracked_again_after_an_error() -> None:
     before = snapshot(network)
     network(torch.randn(4, 3, 8, 8), skip_only(network.blueprint))
     assert not identical(snapshot(network), before)
+
+
+def test_constant_weights_learn_again_afterwards_whatever_happened() -> None:
+    network = tiny_network()
+    images = torch.randn(2, 3, 9, 9)
+    with constant(network):
+        assert not network(images, skip_only(network.blueprint)).requires_grad
+    with pytest.raises(RuntimeError, match="on the way"), constant(network):
+        raise RuntimeError("on the way")
+    assert all(parameter.requires_grad for parameter in network.parameters())
