@@ -17,7 +17,8 @@ from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import drop_at_start, epochs, resumed, snapshot, start
+from pipeline.searching.search import drop_at_start, epochs
+from pipeline.searching.state import resumed, snapshot, start
 from pipeline.section import Section, Seed
 from pipeline.space.relaxation import decide
 from pipeline.training.device import choose_device

@@ -20,6 +20,7 @@ from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.randomness import generator
 from pipeline.searching import search
+from pipeline.searching import state as search_state
 from pipeline.searching.params import SearchParams
 from pipeline.section import Section, Seed
 from pipeline.space.params import NetworkParams
@@ -66,10 +67,10 @@ def searching() -> Phase:
     params = tiny(SearchParams, epochs=3)
     fields = {"training": TRAINING, "augmentation": tiny(AugmentationParams), "seed": 0}
     return Phase(
-        lambda: search.start(checkpoint(), params, TRAINING, images=24, seed=0),
+        lambda: search_state.start(checkpoint(), params, TRAINING, images=24, seed=0),
         lambda state: search.epochs(state, IMAGES, params=params, **fields),
-        search.snapshot,
-        lambda saved: search.resumed(saved, TRAINING, CPU),
+        search_state.snapshot,
+        lambda saved: search_state.resumed(saved, TRAINING, CPU),
     )
 
 

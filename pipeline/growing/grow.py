@@ -23,14 +23,10 @@ from pipeline.growing.morph import grow, grow_logits, grow_momentum
 from pipeline.growing.params import GrowthParams, Kind
 from pipeline.growing.policy import Size, choose, hurts, size, stagnates
 from pipeline.randomness import generator
-from pipeline.searching import search
+from pipeline.searching import state as searching
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import (
-    SearchState,
-    alternate,
-    anneal_rate,
-    arch_learning_rate,
-)
+from pipeline.searching.search import alternate
+from pipeline.searching.state import SearchState, anneal_rate, arch_learning_rate
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
@@ -135,11 +131,12 @@ def snapshot(state: GrowthState) -> dict[str, Any]:
     """Return the state as tensors, which stay its own, and as what JSON holds."""
     trial = state.trial
     return {
-        "search": search.snapshot(state.search),
+        "search": searching.snapshot(state.search),
         "accuracies": state.accuracies,
         "last": state.last,
         "refused": [[kind, asdict(tried)] for kind, tried in sorted(state.refused, key=str)],
-        "trial": trial and {"state": search.snapshot(trial.state), "accuracies": trial.accuracies},
+        "trial": trial
+        and {"state": searching.snapshot(trial.state), "accuracies": trial.accuracies},
         "events": [asdict(event) for event in state.events],
     }
 
@@ -149,14 +146,14 @@ def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.devic
     events = [Event(**event) for event in saved["events"]]
     trial = saved["trial"]
     return GrowthState(
-        search=search.resumed(saved["search"], training, device),
+        search=searching.resumed(saved["search"], training, device),
         accuracies=saved["accuracies"],
         last=saved["last"],
         refused=frozenset((kind, Size(**tried)) for kind, tried in saved["refused"]),
         trial=trial
         and Trial(
             event=events[-1],
-            state=search.resumed(trial["state"], training, device),
+            state=searching.resumed(trial["state"], training, device),
             accuracies=trial["accuracies"],
         ),
         events=events,

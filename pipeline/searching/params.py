@@ -18,6 +18,25 @@ class SearchParams(Section):
     sampling: Literal["hard", "soft"] = Field(
         description="hard: one sampled operation per edge; soft: the mixture (slower)"
     )
+    arch_gradient: Literal["gate", "straight_through", "reinmax", "score"] = Field(
+        description="what the logits learn by where sampling is hard. gate: the sampled operation's"
+        " gradient (GDAS); straight_through, reinmax: every candidate's (slower); score: the losses"
+        " of arch_paths paths, compared"
+    )
+    arch_paths: Annotated[int, Field(ge=1, le=64)] = Field(
+        description="paths that an architecture step samples; at least 2 for score"
+    )
+    arch_images: Literal["validation", "training"] = Field(
+        description="split that the architecture learns from"
+    )
+    beta_decay: Annotated[float, Field(ge=0, le=1000)] = Field(
+        description="weight, at the end of search, of the logits' log-sum-exp in the architecture's"
+        " loss; rises from 0; 0: off (Ye et al. 2022)"
+    )
+    stop_skips: Annotated[int, Field(ge=1)] | None = Field(
+        description="the architecture stays as it is once the genotype of a cell has this many skip"
+        " connections (Liang et al. 2019); null: never"
+    )
     learning_rate: Rate = Field(description="of the weights, per step, at the start (cosine)")
     learning_rate_end: Rate = Field(description="of the weights, per step, at the end")
     arch_learning_rate: Rate | Literal["auto"] = Field(
@@ -48,6 +67,8 @@ class SearchParams(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.arch_gradient == "score" and self.arch_paths < 2:
+            raise ValueError(f"arch_paths: score compares at least 2, got {self.arch_paths}")
         if self.temperature_end > self.temperature:
             raise ValueError(
                 f"temperature_end: {self.temperature_end} is above temperature {self.temperature}"

@@ -2,144 +2,41 @@
 
 Weight steps on training images, architecture steps on validation images, never both on one batch.
 
-The weights see one sampled path per step. An architecture step differentiates the logits alone,
-through the gates of the sampled path (GDAS; Dong & Yang 2019), and leaves the weights and their
-BatchNorm statistics as they are.
+The weights see one sampled path per step. An architecture step fits the logits alone (`gradients`
+says by what), and leaves the weights and their BatchNorm statistics as they are.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.data.batches import batch_sizes, training_batches
+from pipeline.data.batches import Images, training_batches
 from pipeline.data.params import AugmentationParams
 from pipeline.errors import TrainingFailedError
-from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
 from pipeline.randomness import generator
+from pipeline.searching.gradients import estimator
 from pipeline.searching.params import SearchParams
+from pipeline.searching.state import SearchState
 from pipeline.space.network import constant, untracked_statistics
-from pipeline.space.relaxation import EdgeWeights, hard_weights, relax, sample, soft_weights
-from pipeline.training import supernet
+from pipeline.space.relaxation import (
+    EdgeWeights,
+    decide,
+    hard_weights,
+    relax,
+    sample,
+    soft_weights,
+)
 from pipeline.training.device import autocast
 from pipeline.training.memory import parts, within_memory
-from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine
 from pipeline.training.supernet import SearchImages, Supernet, describe, weight_step
 from pipeline.training.together import add_up, one_batch, share
-
-
-@dataclass(slots=True, kw_only=True)
-class SearchState(Supernet):
-    """A supernet whose logits learn too.
-
-    logit_optimizer: Adam over the logits. anneal_rate: factor on the temperature per architecture
-    step. first_epoch: epochs done before the phase. steps: weight steps since then, which decide
-    when an architecture step is due.
-    """
-
-    logit_optimizer: Adam
-    anneal_rate: float
-    first_epoch: int
-    steps: int = 0
-
-
-def architecture_steps(images: int, batch_size: int, epochs: int, arch_update_freq: int) -> int:
-    """Return how many architecture steps a phase makes.
-
-    One after each arch_update_freq - 1 weight steps.
-    """
-    return epochs * len(batch_sizes(images, batch_size)) // (arch_update_freq - 1)
-
-
-def start(
-    warmed: Checkpoint, params: SearchParams, training: TrainingParams, *, images: int, seed: int
-) -> SearchState:
-    """Begin from the warmed-up weights and logits.
-
-    What was learnt is kept, a little noise breaks ties.
-
-    images: number of training images.
-    """
-    network, logits = warmed.network, warmed.searched()
-    noise = torch.randn(logits.shape, generator=generator(seed, "search", "transition"))
-    logits = logits + params.transition_noise * noise
-    if params.sharpen:
-        logits = sharpen(logits, none=network.blueprint.none, delta=params.sharpen)
-    return SearchState(
-        network=network,
-        optimizer=Sgd.of(network.parameters(), training),
-        logits=logits,
-        logit_optimizer=Adam(logits.requires_grad_(), arch_learning_rate(params, training, images)),
-        temperature=params.temperature,
-        micro_batch=training.batch_size,
-        anneal_rate=anneal_rate(params, training, images),
-        epoch=warmed.fact("epoch"),
-        first_epoch=warmed.fact("epoch"),
-    )
-
-
-def snapshot(state: SearchState) -> dict[str, Any]:
-    """Return the state as tensors, which stay its own, and as what JSON holds."""
-    adam = state.logit_optimizer
-    return {
-        **supernet.snapshot(state),
-        "arch_learning_rate": adam.learning_rate,
-        "moments": {"mean": adam.mean, "square": adam.square, "steps": adam.steps},
-        "anneal_rate": state.anneal_rate,
-        "first_epoch": state.first_epoch,
-        "steps": state.steps,
-    }
-
-
-def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> SearchState:
-    """Return the state of a snapshot."""
-    fields = supernet.restored(saved, training, device)
-    logits = fields["logits"].requires_grad_()
-    logit_optimizer = Adam(logits, saved["arch_learning_rate"])
-    for name, moment in saved["moments"].items():
-        setattr(logit_optimizer, name, moment)
-    return SearchState(
-        **fields,
-        logit_optimizer=logit_optimizer,
-        anneal_rate=saved["anneal_rate"],
-        first_epoch=saved["first_epoch"],
-        steps=saved["steps"],
-    )
-
-
-def arch_learning_rate(params: SearchParams, training: TrainingParams, images: int) -> float:
-    """Return the rate of the logits: Adam moves a logit by at most about its rate per step."""
-    if params.arch_learning_rate != "auto":
-        return params.arch_learning_rate
-    steps = architecture_steps(images, training.batch_size, params.epochs, params.arch_update_freq)
-    return params.arch_reach / max(steps, 1)
-
-
-def anneal_rate(params: SearchParams, training: TrainingParams, images: int) -> float:
-    """Return the factor on the temperature per architecture step."""
-    if params.anneal_rate != "auto":
-        return params.anneal_rate
-    steps = architecture_steps(images, training.batch_size, params.epochs, params.arch_update_freq)
-    return float((params.temperature_end / params.temperature) ** (1 / max(steps, 1)))
-
-
-def sharpen(logits: Tensor, *, none: int, delta: float) -> Tensor:
-    """Add `delta` to the three strongest operations but `none` of edges below 0.4."""
-    flat = logits.softmax(-1).amax(-1, keepdim=True) < 0.4
-    ranked = logits.clone()
-    ranked[..., none] = -torch.inf
-    strongest = torch.zeros_like(logits).scatter_(
-        -1, ranked.topk(min(3, logits.shape[-1] - 1)).indices, 1.0
-    )
-    return logits + delta * strongest * flat
 
 
 def epochs(
@@ -204,7 +101,9 @@ def alternate(
     batches = partial(
         training_batches, batch_size=training.batch_size, augmentation=augmentation, seed=seed
     )
-    held_out = _endless(images, batches, stage, epoch)
+    split = images.validation if params.arch_images == "validation" else images.training
+    held_out = _endless(split, batches, stage, epoch)
+    stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
     draw = partial(_draw, state, params=params, seed=seed, stage=stage, epoch=epoch)
     tally, seen = Tally(), 0
     for step, (batch, labels) in enumerate(batches(images.training, purpose=(stage, epoch))):
@@ -221,7 +120,7 @@ def alternate(
             tally=tally,
         )
         state.steps += 1
-        if state.steps % (params.arch_update_freq - 1) == 0:
+        if state.steps % (params.arch_update_freq - 1) == 0 and not stopped:
             source = generator(seed, stage, "architecture", epoch, step)
             architecture_step(
                 state,
@@ -245,31 +144,35 @@ def architecture_step(
     source: torch.Generator,
     slowdown: float = 1.0,
 ) -> None:
-    """Fit the logits on one batch of validation images, then lower the temperature.
+    """Fit the logits on one batch of held-out images, then lower the temperature.
 
     The weights stay as they are. slowdown: factor on the learning rate.
 
     Raises:
         TrainingFailedError: the gradient is not finite.
     """
-    edge_weights = _relaxed(state, params, source, gradient=batch.device)
+    estimate = estimator(
+        params,
+        state.logits,
+        temperature=_temperature(state, params),
+        source=source,
+        device=batch.device,
+    )
     batch, labels, total = share(batch, labels)
-
     network = state.network
 
     def gradient(images: Tensor, targets: Tensor) -> Tensor | None:
+        def loss_of(edge_weights: EdgeWeights) -> Tensor:
+            logits = network(images, edge_weights)
+            return F.cross_entropy(logits, targets) * (len(targets) / total)
+
         with (
             autocast(batch.device),
             untracked_statistics(network),
             constant(network),
             one_batch(),
         ):
-            logits = network(images, edge_weights)
-            loss = F.cross_entropy(logits, targets) * (len(targets) / total)
-        if not loss.requires_grad:
-            return None
-        (found,) = torch.autograd.grad(loss, state.logits, retain_graph=True, allow_unused=True)
-        return found
+            return estimate(loss_of)
 
     def gradients(micro_batch: int) -> list[Tensor]:
         found = [gradient(*part) for part in parts(batch, labels, micro_batch)]
@@ -279,11 +182,22 @@ def architecture_step(
     if found:  # else every operation drawn is `none`, or nothing that ran reaches the output
         state.logits.grad = torch.stack(found).sum(0)
         add_up([state.logits.grad])
+        if params.beta_decay:
+            state.logits.grad += _beta(state, params) * state.logits.detach().softmax(-1)
         norm = torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)
         if not norm.isfinite():
             raise TrainingFailedError(f"the gradient of the logits is {float(norm)}")
         state.logit_optimizer.step(state.logits.grad, slowdown)
     state.temperature = max(params.temperature_end, state.temperature * state.anneal_rate)
+
+
+def most_skips(state: Supernet) -> int:
+    """Return how many skip connections that cell has whose genotype has most."""
+    genotype = decide(state.logits, state.network.blueprint)
+    return max(
+        sum(gene.operation == "skip_connect" for genes in architecture.nodes for gene in genes)
+        for architecture in genotype.architectures
+    )
 
 
 def _draw(
@@ -296,27 +210,28 @@ def _draw(
     stage: str,
     epoch: int,
 ) -> EdgeWeights:
-    return _relaxed(state, params, generator(seed, stage, purpose, epoch, number), gradient=None)
-
-
-def _relaxed(
-    state: SearchState, params: SearchParams, source: torch.Generator, gradient: torch.device | None
-) -> EdgeWeights:
-    """Sample edge weights.
-
-    With a device in `gradient`, gates there carry a gradient to the logits.
-    """
-    temperature = max(params.temperature_floor, state.temperature)
-    logits = state.logits if gradient is not None else state.logits.detach()
+    """Sample what a weight step or an evaluation runs."""
+    source = generator(seed, stage, purpose, epoch, number)
+    logits, temperature = state.logits.detach(), _temperature(state, params)
     if params.sampling == "hard":
-        return hard_weights(sample(logits, temperature=temperature, generator=source), gradient)
+        return hard_weights(sample(logits, temperature=temperature, generator=source))
     rows = relax(logits, temperature=temperature, generator=source)
-    return soft_weights(rows, device=gradient or state.network.head.weight.device)
+    return soft_weights(rows, device=state.network.head.weight.device)
+
+
+def _temperature(state: SearchState, params: SearchParams) -> float:
+    return max(params.temperature_floor, state.temperature)
+
+
+def _beta(state: SearchState, params: SearchParams) -> float:
+    """Return the weight of beta-decay: it rises evenly over search, and stays in growth."""
+    reached = (state.epoch + 1 - state.first_epoch) / params.epochs
+    return params.beta_decay * min(1.0, reached)
 
 
 def _endless(
-    images: SearchImages, batches: partial[Iterator[tuple[Tensor, Tensor]]], stage: str, epoch: int
+    images: Images, batches: partial[Iterator[tuple[Tensor, Tensor]]], stage: str, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of validation images, shuffled anew each time they are used up."""
+    """Batches of these images, shuffled anew each time they are used up."""
     for turn in count():
-        yield from batches(images.validation, purpose=(stage, "validation", epoch, turn))
+        yield from batches(images, purpose=(stage, "validation", epoch, turn))

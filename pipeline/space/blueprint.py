@@ -29,7 +29,10 @@ class CellPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """What a network is built from: search space, cells, channels, classes, input, candidates."""
+    """What a network is built from: search space, cells, channels, classes, input, candidates.
+
+    max_skips: skip connections that a found cell may keep; None for any number.
+    """
 
     space: SpaceName = "darts"
     image_channels: int
@@ -38,11 +41,14 @@ class Blueprint:
     operations: tuple[str, ...]
     edges_per_node: int
     stem_channels: int
+    max_skips: int | None = None
     cells: tuple[CellPlan, ...]
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= MOST_NODES:
             raise ValueError(f"nodes: expected 1 to {MOST_NODES}, got {self.nodes}")
+        if self.max_skips is not None and not {*self.operations} - {"none", "skip_connect"}:
+            raise ValueError("max_skips: a limit needs another operation than none, skip_connect")
         if self.space not in SPACES:
             raise ValueError(f"space: expected one of {', '.join(SPACES)}, got {self.space!r}")
 
@@ -125,5 +131,6 @@ def plan(params: NetworkParams, *, image_channels: int, classes: int) -> Bluepri
         operations=params.operations,
         edges_per_node=params.edges_per_node,
         stem_channels=params.stem_multiplier * params.channels,
+        max_skips=params.max_skips,
         cells=tuple(cells),
     )

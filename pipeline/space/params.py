@@ -62,6 +62,10 @@ class NetworkParams(Section):
     edges_per_node: Annotated[int, Field(ge=1, le=8)] = Field(
         description="incoming edges that a node keeps in the found network; 3, all, in nasbench201"
     )
+    max_skips: Annotated[int, Field(ge=0)] | None = Field(
+        description="skip connections that a found cell may keep: of more the weakest give way to"
+        " the next best operation; null: any number"
+    )
     share_logits: bool = Field(
         description="one architecture for all normal and one for all reduction cells;"
         " in nasbench201 one for all"
@@ -81,6 +85,8 @@ class NetworkParams(Section):
         for needed in ("none", "skip_connect"):
             if needed not in self.operations:
                 raise ValueError(f"operations: {needed} must be among them")
+        if self.max_skips is not None and len(self.operations) == 2:
+            raise ValueError("max_skips: a limit needs operations besides none and skip_connect")
         for name in self.operations:
             if name not in CANDIDATES[self.space]:
                 known = ", ".join(CANDIDATES[self.space])

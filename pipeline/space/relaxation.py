@@ -99,6 +99,20 @@ def relax(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor
     return torch.softmax((logits + noise) / temperature, dim=-1)
 
 
+def reinmax(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor:
+    """Draw one operation per edge, with a gradient of second order (Liu et al. 2023, algorithm 2).
+
+    Where `sample` has the gradient of a first-order step from the soft sample, this has that of
+    Heun's method. Arguments and shapes are as there; the draw is independent of the temperature.
+    """
+    drawn = sample(logits.detach(), temperature=1.0, generator=generator)
+    weights = logits.softmax(-1)
+    middle = (drawn + (logits.detach() / temperature).softmax(-1)) / 2
+    shifted = ((middle.log() - logits).detach() + logits).softmax(-1)
+    soft = 2 * shifted - weights / 2
+    return drawn + (soft - soft.detach())
+
+
 def hard_weights(rows: Tensor, device: torch.device | None = None) -> EdgeWeights:
     """One-hot rows (A, E, O) from `sample` -> the one operation of each edge.
 
@@ -107,6 +121,17 @@ def hard_weights(rows: Tensor, device: torch.device | None = None) -> EdgeWeight
     """
     choices = from_choices(rows.detach().argmax(-1))
     return choices if device is None else EdgeWeights(active=choices.active, gates=rows.to(device))
+
+
+def whole_weights(rows: Tensor, device: torch.device) -> EdgeWeights:
+    """One-hot rows (A, E, O) -> every operation runs, those not drawn times 0.
+
+    So the gates of these have a gradient too: what the loss would do, to first order, if they had
+    been drawn.
+    """
+    architectures, edges, operations = rows.shape
+    every = (tuple(range(operations)),) * edges
+    return EdgeWeights(active=(every,) * architectures, gates=rows.to(device))
 
 
 def soft_weights(
@@ -156,34 +181,45 @@ def decide(logits: Tensor, blueprint: Blueprint) -> Genotype:
     """Return the most likely genotype.
 
     Per node the strongest edges, per edge its strongest operation; `none` only wins where the space
-    lets it, and its edge is then absent.
+    lets it, and its edge is then absent. Of more skip connections than `max_skips` in a cell the
+    weakest give way, one by one, to what is best without them (Chen et al. 2019).
 
     Ties go to the lower index, so that equal logits give equal genotypes.
     """
     weights = logits.detach().softmax(-1).clone()
     if not blueprint.rules.cuts:
         weights[..., blueprint.none] = -1
-    strengths, choices = weights.max(-1)
+    limit = len(blueprint.edges) if blueprint.max_skips is None else blueprint.max_skips
     architectures = []
-    for architecture in range(blueprint.architectures):
-        nodes = []
-        for node in range(blueprint.nodes):
-            edges = [index for index, (_, target) in enumerate(blueprint.edges) if target == node]
-            row = strengths[architecture].tolist()
-            kept = sorted(sorted(edges, key=lambda index: -row[index])[: blueprint.edges_per_node])
-            nodes.append(
-                tuple(
-                    Gene(
-                        source=blueprint.edges[index][0],
-                        operation=blueprint.operations[int(choices[architecture, index])],
-                    )
-                    for index in kept
-                    if choices[architecture, index] != blueprint.none
-                )
-            )
+    for architecture, row in enumerate(weights):
+        kept = _kept(row, blueprint)
+        while len(skips := _skips(kept, blueprint)) > limit:
+            row[min(skips, key=lambda edge: float(row[edge, blueprint.skip])), blueprint.skip] = -1
+            kept = _kept(row, blueprint)
+        nodes: list[list[Gene]] = [[] for _ in range(blueprint.nodes)]
+        for edge, choice in kept.items():
+            source, node = blueprint.edges[edge]
+            if choice != blueprint.none:
+                nodes[node].append(Gene(source=source, operation=blueprint.operations[choice]))
         name = blueprint.architecture_name(architecture)
-        architectures.append(Architecture(name=name, nodes=tuple(nodes)))
+        architectures.append(Architecture(name=name, nodes=tuple(map(tuple, nodes))))
     return Genotype(space=blueprint.space, architectures=tuple(architectures))
+
+
+def _kept(weights: Tensor, blueprint: Blueprint) -> dict[int, int]:
+    """(E, O) weights of one architecture -> operation by edge, in order, of the edges it keeps."""
+    strengths, choices = weights.max(-1)
+    kept = []
+    for node in range(blueprint.nodes):
+        edges = [index for index, (_, target) in enumerate(blueprint.edges) if target == node]
+        kept += sorted(edges, key=lambda index: -float(strengths[index]))[
+            : blueprint.edges_per_node
+        ]
+    return {edge: int(choices[edge]) for edge in sorted(kept)}
+
+
+def _skips(kept: dict[int, int], blueprint: Blueprint) -> list[int]:
+    return [edge for edge, choice in kept.items() if choice == blueprint.skip]
 
 
 def genotype_weights(genotype: Genotype, blueprint: Blueprint) -> EdgeWeights:

@@ -9,7 +9,8 @@ from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
 from pipeline.randomness import generator
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import SearchState, architecture_step, epochs, start
+from pipeline.searching.search import architecture_step, epochs
+from pipeline.searching.state import SearchState, start
 from pipeline.training.params import TrainingParams
 from pipeline.training.supernet import SearchImages
 from tests.conftest import random_images, search_images, tiny, tiny_network

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.data.batches import training_batches
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import architecture_steps
+from pipeline.searching.state import architecture_steps
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.supernet import SearchImages
 from tests.conftest import identical, random_images, search_images, snapshot, tiny

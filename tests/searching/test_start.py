@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pipeline.exchange.records import Row
 from pipeline.randomness import generator
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import architecture_steps, drop_at_start, sharpen
+from pipeline.searching.search import drop_at_start
+from pipeline.searching.state import architecture_steps, sharpen
 from tests.conftest import identical, snapshot, tiny
 from tests.searching.conftest import begin, one_architecture_step, search, warmed
 

@@ -1,11 +1,12 @@
 """What logits become: rows that sum to one, keep their gradient and never cut an edge by chance."""
 
+from dataclasses import replace
 from math import log
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from pipeline.exchange.params import read_params
 from pipeline.randomness import generator
 from pipeline.section import Section
 from pipeline.space.blueprint import Blueprint, plan
-from pipeline.space.genotype import Genotype
+from pipeline.space.genotype import Architecture, Genotype
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import (
     concentration,
@@ -24,10 +25,12 @@ from pipeline.space.relaxation import (
     genotype_weights,
     hard_weights,
     initial_logits,
+    reinmax,
     relax,
     sample,
     skip_only,
     soft_weights,
+    whole_weights,
 )
 from tests.conftest import blueprints, blueprints_with_genotypes, tiny_blueprint
 
@@ -289,3 +292,80 @@ def test_a_genotype_that_is_certain_is_decided_on(pair: tuple[Blueprint, Genotyp
     ):
         for genes, expected in zip(found.nodes, wanted.nodes, strict=True):
             assert set(expected) <= set(genes)
+
+
+@given(searches(), st.integers(0, 4))
+def test_a_cell_keeps_no_more_skip_connections_than_it_may(
+    search: tuple[Blueprint, Tensor], most: int
+) -> None:
+    blueprint, logits = search
+    assume(len(blueprint.operations) > 2)
+    logits[..., blueprint.skip] += 2.0
+    free = decide(logits, blueprint)
+    limited = decide(logits, replace(blueprint, max_skips=most))
+    for one, other in zip(free.architectures, limited.architectures, strict=True):
+        assert skips_of(other) <= most
+        assert (one == other) == (skips_of(one) <= most)
+        assert [len(genes) for genes in one.nodes] == [len(genes) for genes in other.nodes]
+
+
+def skips_of(architecture: Architecture) -> int:
+    return sum(gene.operation == "skip_connect" for genes in architecture.nodes for gene in genes)
+
+
+def test_the_weakest_skip_connection_gives_way_to_the_next_best_operation() -> None:
+    blueprint = tiny_blueprint(nodes=1, max_skips=1)
+    logits = torch.zeros(blueprint.architectures, 2, len(blueprint.operations))
+    logits[:, 0, blueprint.skip], logits[:, 1, blueprint.skip] = 3.0, 2.0
+    best = next(i for i, name in enumerate(blueprint.operations) if "conv" in name)
+    logits[:, :, best] = 1.0
+    for architecture in decide(logits, blueprint).architectures:
+        operations = [gene.operation for gene in architecture.nodes[0]]
+        assert operations == ["skip_connect", blueprint.operations[best]]
+
+
+def test_every_operation_of_whole_weights_runs_and_those_not_drawn_count_nothing() -> None:
+    rows = torch.tensor([[[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]])
+    weights = whole_weights(rows, CPU)
+    assert weights.active == (((0, 1, 2), (0, 1, 2)),)
+    assert weights.gates is not None
+    assert torch.equal(weights.gates, rows)
+
+
+@given(searches(), TEMPERATURES, st.integers(0, 99))
+def test_reinmax_draws_what_sample_draws(
+    search: tuple[Blueprint, Tensor], temperature: float, seed: int
+) -> None:
+    _, logits = search
+    rows = [
+        draw(logits, temperature=1.0, generator=generator(seed, "rows"))
+        for draw in (sample, reinmax)
+    ]
+    assert torch.equal(rows[0], rows[1])
+    other = reinmax(logits, temperature=temperature, generator=generator(seed, "rows"))
+    assert torch.equal(rows[1], other)
+
+
+def test_the_expected_gradient_of_reinmax_is_exact_for_quadratic_losses() -> None:
+    """Liu et al. 2023, theorem 3.1: its order is two; straight-through has order one."""
+    logits = torch.tensor([[[0.3, -0.5, 0.9]]], dtype=torch.float64, requires_grad=True)
+    source = generator(0, "loss")
+    linear, square = (torch.randn(size, generator=source).double() for size in ((3,), (3, 3)))
+
+    def loss(row: Tensor) -> Tensor:
+        return row @ linear + row @ square @ row
+
+    weights = logits.softmax(-1).flatten()
+    exact = torch.stack([weights[i] * loss(torch.eye(3).double()[i]) for i in range(3)]).sum()
+    (wanted,) = torch.autograd.grad(exact, logits, retain_graph=True)
+    found = torch.zeros_like(logits)
+    seen: set[int] = set()
+    for number in range(100):
+        rows = reinmax(logits, temperature=1.0, generator=generator(number, "draw"))
+        index = int(rows.argmax())
+        if index not in seen:
+            seen.add(index)
+            (gradient,) = torch.autograd.grad(loss(rows.flatten()), logits)
+            found += float(weights[index].detach()) * gradient
+    assert seen == {0, 1, 2}
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)

@@ -14,6 +14,7 @@ from pipeline.errors import is_lack_of_memory
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.searching import search
+from pipeline.searching import state as searching
 from pipeline.searching.params import SearchParams
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import skip_only
@@ -163,12 +164,12 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole(size: int) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
 
-def state_of_search() -> search.SearchState:
+def state_of_search() -> searching.SearchState:
     params = tiny(SearchParams)
-    return search.start(checkpoint(), params, TRAINING, images=24, seed=0)
+    return searching.start(checkpoint(), params, TRAINING, images=24, seed=0)
 
 
-def epoch_of_search(state: search.SearchState) -> None:
+def epoch_of_search(state: searching.SearchState) -> None:
     fields = {"training": TRAINING, "augmentation": tiny(AugmentationParams), "seed": 0}
     next(search.epochs(state, IMAGES, params=tiny(SearchParams), **fields))
 

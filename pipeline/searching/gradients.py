@@ -1,0 +1,99 @@
+"""How an architecture step learns from the losses of sampled paths.
+
+Each way estimates the gradient of the expected loss of a sampled path with respect to the logits.
+A architectures, E edges of a cell, O candidate operations.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from pipeline.searching.params import SearchParams
+from pipeline.space.relaxation import (
+    EdgeWeights,
+    from_choices,
+    hard_weights,
+    reinmax,
+    relax,
+    sample,
+    soft_weights,
+    whole_weights,
+)
+
+Loss = Callable[[EdgeWeights], Tensor]
+"""The loss of a batch under edge weights, a scalar on the network's device."""
+
+
+def estimator(
+    params: SearchParams,
+    logits: Tensor,
+    *,
+    temperature: float,
+    source: Generator,
+    device: torch.device,
+) -> Callable[[Loss], Tensor | None]:
+    """Draw `params.arch_paths` paths; return what turns their losses into a gradient.
+
+    The gradient is (A, E, O) on the CPU, or None where no drawn path reaches the logits. It is
+    linear in the losses: those of the parts of a batch add up.
+
+    Args:
+        params: which estimate.
+        logits: (A, E, O), which require a gradient.
+        temperature: > 0, of the relaxation.
+        source: of the draws.
+        device: the network's.
+    """
+    if params.sampling == "hard" and params.arch_gradient == "score":
+        drawn = [
+            sample(logits.detach(), temperature=temperature, generator=source).argmax(-1)
+            for _ in range(params.arch_paths)
+        ]
+        return partial(score, logits.detach(), torch.stack(drawn))
+
+    def draw() -> EdgeWeights:
+        if params.sampling == "soft":
+            rows = relax(logits, temperature=temperature, generator=source)
+            return soft_weights(rows, device=device)
+        if params.arch_gradient == "reinmax":
+            return whole_weights(reinmax(logits, temperature=temperature, generator=source), device)
+        rows = sample(logits, temperature=temperature, generator=source)
+        if params.arch_gradient == "straight_through":
+            return whole_weights(rows, device)
+        return hard_weights(rows, device)
+
+    return partial(differentiate, logits, [draw() for _ in range(params.arch_paths)])
+
+
+def differentiate(logits: Tensor, drawn: list[EdgeWeights], loss_of: Loss) -> Tensor | None:
+    """Return the mean gradient through the gates of the drawn paths."""
+    found = []
+    for edge_weights in drawn:
+        loss = loss_of(edge_weights)
+        if loss.requires_grad:  # else every operation drawn is `none`
+            (one,) = torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True)
+            if one is not None:  # else nothing that ran reaches the output
+                found.append(one)
+    return torch.stack(found).sum(0) / len(drawn) if found else None
+
+
+@torch.no_grad()
+def score(logits: Tensor, choices: Tensor, loss_of: Loss) -> Tensor:
+    """Return the score function's estimate, each path's loss compared with those of the others.
+
+    It needs no backward pass and has no bias, whatever the network does (Williams 1992; Kool et
+    al. 2019).
+
+    Args:
+        logits: (A, E, O).
+        choices: (P, A, E) operation indices of P >= 2 paths, drawn from softmax(logits).
+        loss_of: the loss of one.
+    """
+    paths = len(choices)
+    losses = torch.stack([loss_of(from_choices(one)) for one in choices]).to(logits)
+    advantages = (losses - losses.mean()) / (paths - 1)
+    scores = F.one_hot(choices, logits.shape[-1]) - logits.softmax(-1)
+    return torch.einsum("p,paeo->aeo", advantages, scores)

@@ -1,0 +1,122 @@
+"""The state of a search: a supernet whose logits learn too, and the rates they learn at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.data.batches import batch_sizes
+from pipeline.exchange.checkpoint import Checkpoint
+from pipeline.randomness import generator
+from pipeline.searching.params import SearchParams
+from pipeline.training import supernet
+from pipeline.training.optimizers import Adam, Sgd
+from pipeline.training.params import TrainingParams
+from pipeline.training.supernet import Supernet
+
+
+@dataclass(slots=True, kw_only=True)
+class SearchState(Supernet):
+    """A supernet whose logits learn too.
+
+    logit_optimizer: Adam over the logits. anneal_rate: factor on the temperature per architecture
+    step. first_epoch: epochs done before the phase. steps: weight steps since then, which decide
+    when an architecture step is due.
+    """
+
+    logit_optimizer: Adam
+    anneal_rate: float
+    first_epoch: int
+    steps: int = 0
+
+
+def architecture_steps(images: int, batch_size: int, epochs: int, arch_update_freq: int) -> int:
+    """Return how many architecture steps a phase makes.
+
+    One after each arch_update_freq - 1 weight steps.
+    """
+    return epochs * len(batch_sizes(images, batch_size)) // (arch_update_freq - 1)
+
+
+def start(
+    warmed: Checkpoint, params: SearchParams, training: TrainingParams, *, images: int, seed: int
+) -> SearchState:
+    """Begin from the warmed-up weights and logits.
+
+    What was learnt is kept, a little noise breaks ties.
+
+    images: number of training images.
+    """
+    network, logits = warmed.network, warmed.searched()
+    noise = torch.randn(logits.shape, generator=generator(seed, "search", "transition"))
+    logits = logits + params.transition_noise * noise
+    if params.sharpen:
+        logits = sharpen(logits, none=network.blueprint.none, delta=params.sharpen)
+    return SearchState(
+        network=network,
+        optimizer=Sgd.of(network.parameters(), training),
+        logits=logits,
+        logit_optimizer=Adam(logits.requires_grad_(), arch_learning_rate(params, training, images)),
+        temperature=params.temperature,
+        micro_batch=training.batch_size,
+        anneal_rate=anneal_rate(params, training, images),
+        epoch=warmed.fact("epoch"),
+        first_epoch=warmed.fact("epoch"),
+    )
+
+
+def snapshot(state: SearchState) -> dict[str, Any]:
+    """Return the state as tensors, which stay its own, and as what JSON holds."""
+    adam = state.logit_optimizer
+    return {
+        **supernet.snapshot(state),
+        "arch_learning_rate": adam.learning_rate,
+        "moments": {"mean": adam.mean, "square": adam.square, "steps": adam.steps},
+        "anneal_rate": state.anneal_rate,
+        "first_epoch": state.first_epoch,
+        "steps": state.steps,
+    }
+
+
+def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> SearchState:
+    """Return the state of a snapshot."""
+    fields = supernet.restored(saved, training, device)
+    logits = fields["logits"].requires_grad_()
+    logit_optimizer = Adam(logits, saved["arch_learning_rate"])
+    for name, moment in saved["moments"].items():
+        setattr(logit_optimizer, name, moment)
+    return SearchState(
+        **fields,
+        logit_optimizer=logit_optimizer,
+        anneal_rate=saved["anneal_rate"],
+        first_epoch=saved["first_epoch"],
+        steps=saved["steps"],
+    )
+
+
+def arch_learning_rate(params: SearchParams, training: TrainingParams, images: int) -> float:
+    """Return the rate of the logits: Adam moves a logit by at most about its rate per step."""
+    if params.arch_learning_rate != "auto":
+        return params.arch_learning_rate
+    steps = architecture_steps(images, training.batch_size, params.epochs, params.arch_update_freq)
+    return params.arch_reach / max(steps, 1)
+
+
+def anneal_rate(params: SearchParams, training: TrainingParams, images: int) -> float:
+    """Return the factor on the temperature per architecture step."""
+    if params.anneal_rate != "auto":
+        return params.anneal_rate
+    steps = architecture_steps(images, training.batch_size, params.epochs, params.arch_update_freq)
+    return float((params.temperature_end / params.temperature) ** (1 / max(steps, 1)))
+
+
+def sharpen(logits: Tensor, *, none: int, delta: float) -> Tensor:
+    """Add `delta` to the three strongest operations but `none` of edges below 0.4."""
+    flat = logits.softmax(-1).amax(-1, keepdim=True) < 0.4
+    ranked = logits.clone()
+    ranked[..., none] = -torch.inf
+    strongest = torch.zeros_like(logits).scatter_(
+        -1, ranked.topk(min(3, logits.shape[-1] - 1)).indices, 1.0
+    )
+    return logits + delta * strongest * flat
