@@ -66,6 +66,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "epochs": 2,
         "skip_epochs": 1,
         "explore": 1.0,
+        "ramp_epochs": 1,
         "learning_rate": 0.05,
         "learning_rate_end": 0.01,
     },

@@ -16,7 +16,10 @@ class WarmupParams(Section):
         description="of these, with the skip connection fixed on every edge"
     )
     explore: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="probability, reached at the end, that an edge takes any operation"
+        description="highest probability that an edge takes any operation"
+    )
+    ramp_epochs: Annotated[int, Field(ge=1)] = Field(
+        description="epochs after the skip-only ones in which that probability rises evenly"
     )
     learning_rate: Rate = Field(description="per step, at the start (cosine)")
     learning_rate_end: Rate = Field(description="per step, at the end")

@@ -63,10 +63,10 @@ def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.devic
 def exploration(params: WarmupParams, epoch: int) -> float:
     """Return the probability that an edge explores in an epoch (counted from 1).
 
-    0, then rising evenly to `explore`.
+    0, then rising evenly to `explore`, and there it stays.
     """
-    exploring = params.epochs - params.skip_epochs
-    return params.explore * max(0, epoch - params.skip_epochs) / max(1, exploring)
+    risen = (epoch - params.skip_epochs) / params.ramp_epochs
+    return params.explore * min(1.0, max(0.0, risen))
 
 
 def epochs(
