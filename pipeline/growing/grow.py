@@ -180,6 +180,7 @@ def epochs(
             training=recipe.training,
             augmentation=recipe.augmentation,
             rates=rates,
+            exploration=0.0,
             stage="growth",
             seed=seed,
             slowdown=slowdown,

@@ -37,6 +37,10 @@ class SearchParams(Section):
         description="the architecture stays as it is once the genotype of a cell has this many skip"
         " connections (Liang et al. 2019); null: never"
     )
+    explore: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="probability, falling evenly to 0, that an edge of a weight step takes any"
+        " operation: no operation is judged by weights that have adapted to others"
+    )
     learning_rate: Rate = Field(description="of the weights, per step, at the start (cosine)")
     learning_rate_end: Rate = Field(description="of the weights, per step, at the end")
     arch_learning_rate: Rate | Literal["auto"] = Field(
@@ -69,6 +73,8 @@ class SearchParams(Section):
     def _check(self) -> Self:
         if self.arch_gradient == "score" and self.arch_paths < 2:
             raise ValueError(f"arch_paths: score compares at least 2, got {self.arch_paths}")
+        if self.sampling == "soft" and self.explore:
+            raise ValueError("explore: expected 0 where sampling is soft, which runs everything")
         if self.temperature_end > self.temperature:
             raise ValueError(
                 f"temperature_end: {self.temperature_end} is above temperature {self.temperature}"

@@ -23,14 +23,7 @@ from pipeline.searching.gradients import estimator
 from pipeline.searching.params import SearchParams
 from pipeline.searching.state import SearchState
 from pipeline.space.network import constant, untracked_statistics
-from pipeline.space.relaxation import (
-    EdgeWeights,
-    decide,
-    hard_weights,
-    relax,
-    sample,
-    soft_weights,
-)
+from pipeline.space.relaxation import EdgeWeights, decide, explore, relax, sample, soft_weights
 from pipeline.training.device import autocast
 from pipeline.training.memory import parts, within_memory
 from pipeline.training.params import TrainingParams
@@ -66,6 +59,7 @@ def epochs(
             training=training,
             augmentation=augmentation,
             rates=rates,
+            exploration=params.explore * (1 - done / params.epochs),
             stage="search",
             seed=seed,
             slowdown=slowdown,
@@ -88,12 +82,14 @@ def alternate(
     training: TrainingParams,
     augmentation: AugmentationParams,
     rates: tuple[float, float],
+    exploration: float,
     stage: str,
     seed: int,
     slowdown: float,
 ) -> Row:
     """Run one epoch over the training images, with an architecture step whenever one is due.
 
+    exploration: probability that an edge of a weight step takes any operation, uniformly.
     rates: learning rate of the weights at the start and at the end of the epoch. slowdown: factor
     on these and on the rate of the logits.
     """
@@ -104,7 +100,9 @@ def alternate(
     split = images.validation if params.arch_images == "validation" else images.training
     held_out = _endless(split, batches, stage, epoch)
     stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
-    draw = partial(_draw, state, params=params, seed=seed, stage=stage, epoch=epoch)
+    draw = partial(
+        _draw, state, params=params, probability=exploration, seed=seed, stage=stage, epoch=epoch
+    )
     tally, seen = Tally(), 0
     for step, (batch, labels) in enumerate(batches(images.training, purpose=(stage, epoch))):
         progress = seen / len(images.training)
@@ -206,15 +204,18 @@ def _draw(
     number: int,
     *,
     params: SearchParams,
+    probability: float,
     seed: int,
     stage: str,
     epoch: int,
 ) -> EdgeWeights:
-    """Sample what a weight step or an evaluation runs."""
+    """Sample what a weight step or an evaluation runs; with `probability` an edge explores."""
     source = generator(seed, stage, purpose, epoch, number)
     logits, temperature = state.logits.detach(), _temperature(state, params)
     if params.sampling == "hard":
-        return hard_weights(sample(logits, temperature=temperature, generator=source))
+        choices = sample(logits, temperature=temperature, generator=source).argmax(-1)
+        blueprint = state.network.blueprint
+        return explore(blueprint, probability=probability, generator=source, choices=choices)
     rows = relax(logits, temperature=temperature, generator=source)
     return soft_weights(rows, device=state.network.head.weight.device)
 

@@ -50,13 +50,23 @@ def skip_only(blueprint: Blueprint) -> EdgeWeights:
     return EdgeWeights(active=(edges,) * blueprint.architectures)
 
 
-def explore(blueprint: Blueprint, *, probability: float, generator: Generator) -> EdgeWeights:
-    """Skip, but with `probability` an edge takes any operation except `none`, uniformly."""
+def explore(
+    blueprint: Blueprint,
+    *,
+    probability: float,
+    generator: Generator,
+    choices: Tensor | None = None,
+) -> EdgeWeights:
+    """Run `choices`, but with `probability` an edge takes any operation except `none`, uniformly.
+
+    choices: (A, E) operation indices; None for skip connections.
+    """
     shape = (blueprint.architectures, len(blueprint.edges))
     candidates = [index for index in range(len(blueprint.operations)) if index != blueprint.none]
     explores = torch.rand(shape, generator=generator) < probability
     drawn = torch.tensor(candidates)[torch.randint(len(candidates), shape, generator=generator)]
-    return from_choices(torch.where(explores, drawn, blueprint.skip))
+    kept = torch.tensor(blueprint.skip) if choices is None else choices
+    return from_choices(torch.where(explores, drawn, kept))
 
 
 def from_choices(choices: Tensor) -> EdgeWeights:
