@@ -149,32 +149,21 @@ def test_every_step_draws_a_path_of_its_own_and_another_seed_other_paths(
         state = begin(params, seed=0)
         state.network.register_forward_pre_hook(recorder)
         search(state, params, seed=seed)
-    drawn = [path.active for recorder in recorders for path in recorder.paths]
-    assert len(drawn) == 2 * steps
-    assert len(set(drawn)) == len(drawn)
-
-
-def test_equal_seeds_give_equal_bytes_and_others_do_not() -> None:
-    params = tiny(SearchParams)
-    first, again, other = (begin(params, seed=seed) for seed in (0, 0, 1))
-    rows = [
-        search(state, params, seed=seed) for state, seed in ((first, 0), (again, 0), (other, 1))
+    edges = [edge for path in recorder.paths for edge in path.active[0]]
+    quarter = len(edges) // 4
+    shares = [
+        sum(edge != (blueprint.skip,) for edge in edges[quarter * epoch : quarter * (epoch + 1)])
+        / quarter
+        for epoch in range(4)
     ]
-    assert rows[0] == rows[1]
-    assert identical(snapshot(first.network), snapshot(again.network))
-    assert torch.equal(first.logits, again.logits)
-    assert not identical(snapshot(first.network), snapshot(other.network))
-    assert not torch.equal(first.logits, other.logits)
+    if explore:
+        others = 1 - 1 / (len(blueprint.operations) - 1)
+        wanted = [others * probability for probability in (1.0, 0.75, 0.5, 0.25)]
+        assert shares == pytest.approx(wanted, abs=0.12)
+    else:
+        assert shares == [0.0] * 4
 
 
-@pytest.mark.parametrize("sampling", ["hard", "soft"])
-def test_search_that_was_broken_off_after_an_epoch_goes_on_to_the_same_bytes(
-    sampling: str,
-) -> None:
-    params = tiny(SearchParams, epochs=3, sampling=sampling)
-    whole, parts = begin(params), begin(params)
-    rows = search(whole, params)
-    assert search(parts, params, most=1) + search(parts, params) == rows
-    assert [row["epoch"] for row in rows] == [6, 7, 8]
-    assert identical(snapshot(parts.network), snapshot(whole.network))
-    assert torch.equal(parts.logits, whole.logits)
+def test_a_mixture_that_explores_is_refused() -> None:
+    with pytest.raises(ValueError, match="explore: expected 0 where sampling is soft"):
+        tiny(SearchParams, sampling="soft", explore=0.5)

@@ -84,13 +84,22 @@ def test_full_exploration_has_trained_every_operation_by_the_end_of_warmup() -> 
             assert not torch.equal(parameter, before[place][name]), (place, name)
 
 
-@given(st.integers(1, 50), st.integers(0, 50), st.floats(0, 1))
-def test_exploration_rises_from_nothing_to_its_end(epochs: int, skip: int, end: float) -> None:
-    params = tiny(WarmupParams, epochs=epochs, skip_epochs=min(skip, epochs), explore=end)
+@given(st.integers(1, 50), st.integers(0, 50), st.integers(1, 60), st.floats(0, 1))
+def test_exploration_rises_from_nothing_and_stays_when_it_has_risen(
+    epochs: int, skip: int, ramp: int, end: float
+) -> None:
+    params = tiny(
+        WarmupParams, epochs=epochs, skip_epochs=min(skip, epochs), ramp_epochs=ramp, explore=end
+    )
     rise = [exploration(params, epoch) for epoch in range(1, epochs + 1)]
     assert rise == sorted(rise)
     assert all(probability == 0 for probability in rise[: params.skip_epochs])
-    assert rise[-1] == pytest.approx(end if params.skip_epochs < epochs else 0)
+    assert all(
+        probability == pytest.approx(end) for probability in rise[params.skip_epochs + ramp - 1 :]
+    )
+    assert rise[params.skip_epochs :] == pytest.approx(
+        [end * min(1, number / ramp) for number in range(1, epochs - params.skip_epochs + 1)]
+    )
 
 
 def test_the_learning_rate_falls_from_its_start_to_its_end() -> None:
