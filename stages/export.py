@@ -18,7 +18,7 @@ from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_json
 from pipeline.exchange.stage import run_stage
-from pipeline.exporting.card import VARIANTS, model_card, model_json
+from pipeline.exporting.card import VARIANTS, model_card, model_json, variant_file, variants_json
 from pipeline.exporting.golden import FOLDER, golden_vectors
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.params import ExportParams
@@ -70,12 +70,12 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
     for file, content in golden_vectors(exported, facts).items():
         write_atomically(out / FOLDER / file, content)
     shutil.rmtree(out / VARIANTS, ignore_errors=True)
-    (out / VARIANTS).mkdir(parents=True)
+    write_atomically(out / VARIANTS / "variants.json", variants_json(variants).encode())
     measured = {**asdict(parity), "onnx_bytes": len(exported)}
     if resizing is not None:
         measured["resizing_levels"] = resizing
     for one in variants:
-        write_atomically(out / VARIANTS / f"model.{one.name}.onnx", one.content)
+        write_atomically(out / VARIANTS / variant_file(one), one.content)
         measured |= one.metrics()
     write_json(out / "metrics.json", measured)
     say(

@@ -16,7 +16,7 @@ from pipeline.space.genotype import Gene, from_dict
 from pipeline.space.params import SpaceName
 
 VARIANTS = "variants"
-"""The folder of the smaller models, beside `model.onnx`; empty where none was asked for."""
+"""The folder of the smaller models, beside `model.onnx`, and of `variants.json`, their list."""
 
 TAGS = ("image-classification", "neural-architecture-search", "onnx")
 
@@ -96,6 +96,28 @@ def model_card(
 def model_json(facts: ModelFacts) -> str:
     """Return the metadata of the ONNX file as JSON: ONNX Runtime in a browser does not show it."""
     return json.dumps(facts.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def variants_json(variants: Sequence[Variant]) -> str:
+    """Return the list of the smaller models as JSON, for programs that choose one; it may be empty.
+
+    DVC warns of an empty folder, so the list is there also where no smaller model was asked for.
+    """
+    rows = [
+        {
+            "file": variant_file(one),
+            "bytes": len(one.content),
+            "accuracy": one.accuracy,
+            "agreement": one.agreement,
+        }
+        for one in variants
+    ]
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def variant_file(variant: Variant) -> str:
+    """Return the name of a smaller model's file."""
+    return f"model.{variant.name}.onnx"
 
 
 def _front_matter(metrics: Mapping[str, object], dataset: str) -> str:
@@ -247,7 +269,7 @@ def _variants(variants: Sequence[Variant]) -> str:
         return ""
     rows = [
         (
-            f"`{VARIANTS}/model.{one.name}.onnx`",
+            f"`{VARIANTS}/{variant_file(one)}`",
             _number(len(one.content)),
             _number(one.accuracy),
             f"{one.agreement:.2%}",

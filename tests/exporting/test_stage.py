@@ -59,6 +59,21 @@ def test_a_model_of_one_size_is_the_default_and_nothing_is_said_of_resizing(
     assert metrics(out).keys() == {"images", "max_difference", "agreement", "onnx_bytes"}
 
 
+def test_the_smaller_models_are_listed_for_programs_and_those_of_an_earlier_run_are_gone(
+    artifacts: Path,
+) -> None:
+    folder = export(artifacts, half=True) / "variants"
+    [listed] = json.loads((folder / "variants.json").read_text())
+    assert listed["file"] == "model.half.onnx"
+    assert listed["bytes"] == (folder / listed["file"]).stat().st_size
+    assert listed["accuracy"] == metrics(folder.parent)["half_accuracy"]
+    assert listed["agreement"] == metrics(folder.parent)["half_agreement"]
+
+    export(artifacts)
+    assert [path.name for path in folder.iterdir()] == ["variants.json"]
+    assert json.loads((folder / "variants.json").read_text()) == []
+
+
 def test_models_of_any_size_are_written_with_the_measured_difference(artifacts: Path) -> None:
     out = export(artifacts, any_size=True, half=True)
     assert json.loads((out / "model.json").read_text())["input"]["any_size"] is True
