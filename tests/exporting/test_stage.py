@@ -1,6 +1,8 @@
 """The stage writes what params ask for, with what was measured of it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from pipeline.space.network import Network
 from stages.export import Params, main
 from tests.exporting.conftest import MEAN, STD
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("exporting")
 
 
@@ -83,3 +86,16 @@ def test_models_of_any_size_are_written_with_the_measured_difference(artifacts: 
         session = onnxruntime.InferenceSession(out / name)
         images = np.zeros((1, 23, 17, 3), np.uint8)
         assert session.run(["probabilities"], {"images": images})[0].shape == (1, 5)
+
+
+def test_the_benchmark_of_the_models_compares_all_that_were_written(artifacts: Path) -> None:
+    out = export(artifacts, any_size=True, int8=True, half=True)
+    command = [sys.executable, "benchmarks/export.py", str(artifacts), "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    models = json.loads(done.stdout)["models"]
+    assert list(models) == ["torch", "model", "model.half", "model.int8"]
+    assert models["model"]["bytes"] == (out / "model.onnx").stat().st_size
+    assert models["model"]["as torch"] == metrics(out)["agreement"] == 1
+    assert models["model.int8"]["as model"] == metrics(out)["int8_agreement"]
+    assert models["model.half"].keys() == models["torch"].keys()
+    assert models["torch"]["ms for 32"] > 0
