@@ -39,8 +39,8 @@ CELLS: dict[SpaceName, tuple[tuple[str, ...], str]] = {
 
 ONE_SIZE = "It takes one size of images; bring what is smaller or larger to it as in the example."
 ANY_SIZE = (
-    "It takes images of any size upright and whole in memory, four bytes for each of their values,"
-    " and sees what the largest centred part of its own shape shows."
+    "It takes images of any size, in at least four bytes of memory for each of their values; turn"
+    " them upright, and mind that it sees the largest part of its own shape from the middle alone."
 )
 LIMITS = """\
 - It knows only the classes above and always answers with one of them, even to a blank image.
@@ -185,10 +185,9 @@ def _sizes(facts: ModelFacts) -> str:
 def _snippet(facts: ModelFacts) -> str:
     """Return a program that names the classes of an image file, resized as for training."""
     mode = "L" if facts.channels == 1 else "RGB"
-    image = "upright"
-    if not facts.any_size:
-        size = f"({facts.width}, {facts.height})"
-        image = f"ImageOps.fit(upright, {size}, Image.Resampling.{RESAMPLING.name})"
+    size = f"({facts.width}, {facts.height})"
+    fit = f"\nimage = ImageOps.fit(image, {size}, Image.Resampling.{RESAMPLING.name})"
+    resize = "" if facts.any_size else fit
     return f"""\
 import json, sys
 import numpy, onnxruntime
@@ -196,8 +195,7 @@ from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-upright = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}")
-image = {image}
+image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}"){resize}
 pixels = numpy.asarray(image).reshape(1, image.height, image.width, {facts.channels})
 [probabilities] = session.run(["{PROBABILITIES}"], {{"{INPUT}": pixels}})[0]
 for index in probabilities.argsort()[::-1][:3]:
