@@ -1,16 +1,17 @@
-"""The exported models in ONNX Runtime against the same model in torch, milliseconds per batch.
+"""The exported models in ONNX Runtime against the same model in torch: size, classes, milliseconds.
 
     python benchmarks/export.py [artifacts] [--rounds 200]
 
 Reads the derived and the exported models of the last run, int8 and half too if it wrote them.
-Batches of 1 and 32, interleaved, medians, as many threads for all. Prints a table and a JSON line.
+Classes are compared on all test images. Batches of 1 and 32, interleaved, medians, as many threads
+for all. Prints a table and a JSON line.
 """
 
 import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,17 +19,18 @@ import onnxruntime
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from pipeline.data.batches import normalise
 from pipeline.exchange.checkpoint import read_checkpoint
-from pipeline.exchange.dataset import read_facts
+from pipeline.exchange.dataset import read_facts, read_images
 
+BATCHES = (1, 32)
+WARMUP = 5
+"""Rounds whose times do not count."""
 
-def milliseconds(model: Callable[[torch.Tensor], object], pixels: torch.Tensor) -> float:
-    """Return how long a model takes for a batch."""
-    began = time.perf_counter()
-    model(pixels)
-    return 1000 * (time.perf_counter() - began)
+Model = Callable[[Tensor], Tensor]
+"""(N, H, W, C) uint8 -> (N, K) probabilities."""
 
 
 def main() -> None:
@@ -37,42 +39,83 @@ def main() -> None:
     parser.add_argument("artifacts", nargs="?", type=Path, default=Path("artifacts"))
     parser.add_argument("--rounds", type=int, default=200)
     arguments = parser.parse_args()
-    facts = read_facts(arguments.artifacts / "prepare")
-    network = read_checkpoint(arguments.artifacts / "derive" / "model.safetensors").network.eval()
-    mean, std = torch.tensor(facts.mean), torch.tensor(facts.std)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    torch_file = arguments.artifacts / "derive" / "model.safetensors"
     export = arguments.artifacts / "export"
-    sessions = {
-        path.stem: onnxruntime.InferenceSession(path, options)
-        for path in [export / "model.onnx", *sorted((export / "variants").glob("*.onnx"))]
+    files = [export / "model.onnx", *sorted((export / "variants").glob("*.onnx"))]
+    models = {"torch": in_torch(torch_file, arguments.artifacts / "prepare")}
+    models |= {path.stem: in_onnx_runtime(path) for path in files}
+    pixels = read_images(arguments.artifacts / "prepare", "test", "cpu").pixels
+    images = pixels.permute(0, 2, 3, 1).contiguous()
+    classes = {name: classes_of(model, images) for name, model in models.items()}
+    measured: dict[str, dict[str, float]] = {
+        name: {
+            "bytes": path.stat().st_size,
+            "as torch": (classes[name] == classes["torch"]).double().mean().item(),
+            "as model": (classes[name] == classes["model"]).double().mean().item(),
+        }
+        for name, path in zip(models, [torch_file, *files], strict=True)
     }
+    for batch in BATCHES:
+        for name, median in milliseconds(models, images[:batch], arguments.rounds).items():
+            measured[name][f"ms for {min(batch, len(images))}"] = median
+    show(measured)
+    print(json.dumps({"threads": torch.get_num_threads(), "models": measured}))
+
+
+def in_torch(path: Path, prepare: Path) -> Model:
+    """Return the derived network, run eagerly."""
+    facts = read_facts(prepare)
+    network = read_checkpoint(path).network.eval()
+    mean, std = torch.tensor(facts.mean), torch.tensor(facts.std)
 
     @torch.inference_mode()
-    def eager(pixels: torch.Tensor) -> object:
-        return network(normalise(pixels.permute(0, 3, 1, 2), mean, std)).softmax(-1)
+    def run(images: Tensor) -> Tensor:
+        logits: Tensor = network(normalise(images.permute(0, 3, 1, 2), mean, std))
+        return logits.softmax(-1)
 
-    def exported(session: onnxruntime.InferenceSession, pixels: torch.Tensor) -> object:
-        return session.run(None, {"images": pixels.numpy()})
+    return run
 
-    models: dict[str, Callable[[torch.Tensor], object]] = {"torch": eager}
-    models |= {name: partial(exported, session) for name, session in sessions.items()}
-    medians = {}
-    for batch in (1, 32):
-        shape = (batch, facts.height, facts.width, facts.channels)
-        pixels = torch.randint(256, shape, dtype=torch.uint8)
-        taken: dict[str, list[float]] = {name: [] for name in models}
-        for number in range(arguments.rounds + 5):
-            for name, model in models.items():
-                spent = milliseconds(model, pixels)
-                if number >= 5:
-                    taken[name].append(spent)
-        medians[batch] = {name: statistics.median(values) for name, values in taken.items()}
-    table = Table("batch", *(f"{name} ms" for name in models))
-    for batch, row in medians.items():
-        table.add_row(str(batch), *(f"{row[name]:.2f}" for name in models))
+
+def in_onnx_runtime(path: Path) -> Model:
+    """Return an exported model, on as many threads as torch has."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return partial(_run, session)
+
+
+def classes_of(model: Model, images: Tensor) -> Tensor:
+    """Return (N,) the likeliest class of each image."""
+    return torch.cat([model(batch).argmax(1) for batch in images.split(max(BATCHES))])
+
+
+def milliseconds(models: Mapping[str, Model], images: Tensor, rounds: int) -> dict[str, float]:
+    """Return each model's median for one batch; they take turns, so that all see the same noise."""
+    taken: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(WARMUP + rounds):
+        for name, model in models.items():
+            began = time.perf_counter()
+            model(images)
+            taken[name].append(1000 * (time.perf_counter() - began))
+    return {name: statistics.median(times[WARMUP:]) for name, times in taken.items()}
+
+
+def show(measured: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a row for each model."""
+    table = Table("model", "bytes", "same class as torch", "same class as model.onnx")
+    times = [name for name in measured["torch"] if name.startswith("ms")]
+    for name in times:
+        table.add_column(name)
+    for model, row in measured.items():
+        agreement = (f"{row[other]:.2%}" for other in ("as torch", "as model"))
+        table.add_row(
+            model, f"{row['bytes']:,}", *agreement, *(f"{row[name]:.2f}" for name in times)
+        )
     Console(stderr=True).print(table)
-    print(json.dumps({"threads": torch.get_num_threads(), "milliseconds": medians}))
+
+
+def _run(session: onnxruntime.InferenceSession, images: Tensor) -> Tensor:
+    return torch.from_numpy(session.run(["probabilities"], {"images": images.numpy()})[0])
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_json
 from pipeline.exchange.stage import run_stage
-from pipeline.exporting.card import VARIANTS, model_card, model_json
+from pipeline.exporting.card import VARIANTS, model_card, model_json, variant_file, variants_json
 from pipeline.exporting.golden import FOLDER, golden_vectors
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.params import ExportParams
-from pipeline.exporting.parity import measure_parity, require_parity
+from pipeline.exporting.parity import measure_parity, measure_resizing, require_parity
 from pipeline.exporting.variants import make_variants
 from pipeline.section import Section
 
@@ -51,25 +51,31 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
         std=dataset.std,
         genotype=genotype.to_dict(),
         digests={"model.safetensors": hashlib.sha256(model.read_bytes()).hexdigest()},
+        any_size=params.export.any_size,
     )
 
     exported = export_onnx(network, facts)
     pixels = images.pixels.permute(0, 2, 3, 1)
     parity = measure_parity(exported, network, pixels, dataset.mean, dataset.std)
     require_parity(parity, params.export.max_difference)
+    resizing = measure_resizing(exported, facts)
     variants = make_variants(params.export, exported, facts, prepare=prepare, test=images)
 
     write_atomically(out / "model.onnx", exported)
     write_atomically(out / "model.json", model_json(facts).encode())
-    card = model_card(facts, metrics, parity, dataset=dataset.name, variants=variants)
+    card = model_card(
+        facts, metrics, parity, resizing=resizing, dataset=dataset.name, variants=variants
+    )
     write_atomically(out / "model_card.md", card.encode())
     for file, content in golden_vectors(exported, facts).items():
         write_atomically(out / FOLDER / file, content)
     shutil.rmtree(out / VARIANTS, ignore_errors=True)
-    (out / VARIANTS).mkdir(parents=True)
+    write_atomically(out / VARIANTS / "variants.json", variants_json(variants).encode())
     measured = {**asdict(parity), "onnx_bytes": len(exported)}
+    if resizing is not None:
+        measured["resizing_levels"] = resizing
     for one in variants:
-        write_atomically(out / VARIANTS / f"model.{one.name}.onnx", one.content)
+        write_atomically(out / VARIANTS / variant_file(one), one.content)
         measured |= one.metrics()
     write_json(out / "metrics.json", measured)
     say(

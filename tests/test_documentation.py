@@ -7,12 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+import yaml
 from torch import nn
 
 from pipeline.__main__ import _parser
@@ -195,6 +197,24 @@ def test_the_program_in_javascript_names_the_class_that_python_does(export: Path
     name, probability = done.stdout.split()
     assert int(name) == expected.argmax()
     assert float(probability) == pytest.approx(expected.max(), abs=1e-4)
+
+
+def test_the_citation_is_of_this_version_and_of_the_papers_that_the_readme_names() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    [author] = citation["authors"]
+    assert author["name"] in (ROOT / "LICENSE").read_text()
+
+    readme = (ROOT / "README.md").read_text()
+    cited = readme[readme.index("## How to cite") :]
+    papers = {paper["url"]: paper for paper in citation["references"]}
+    assert papers.keys() == set(re.findall(r"\((https://arxiv[^)]*)\)", cited))
+    for url, paper in papers.items():
+        [row] = [line for line in cited.splitlines() if url in line]
+        names = ", ".join(author["family-names"] for author in paper["authors"])
+        assert f"{names}: [{paper['title']}]" in row
+        assert row.endswith(f" {paper['year']} |")
 
 
 def test_every_link_to_a_file_of_the_project_leads_somewhere() -> None:

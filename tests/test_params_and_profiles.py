@@ -63,7 +63,7 @@ def test_params_are_the_digits_profile_byte_for_byte() -> None:
         (
             edited("export", "max_difference", "max_difference: 1e-4\n  quantise: true"),
             "export.quantise",
-            "unknown key; known here: max_difference, int8, half, accuracy_tolerance",
+            "unknown key; known here: max_difference, any_size, int8, half, accuracy_tolerance",
         ),
         (GOOD + "traning:\n  epochs: 3\n", "traning", "unknown key; did you mean 'training'?"),
         (without("growth"), "growth", "missing; it has no default"),

@@ -150,6 +150,16 @@ def test_the_likeliest_classes_come_first_with_their_probabilities(
     assert (len(red.classes), blue.classes[0][0]) == (2, "blue")
 
 
+def test_a_model_of_any_size_predicts_what_that_of_one_size_does(model: Path, photos: Path) -> None:
+    """Files are decoded and resized as for training, whether or not the model could do it too."""
+    path = photos / "any.onnx"
+    path.write_bytes(export_onnx(Colour().eval(), replace(FACTS, any_size=True)))
+    found, expected = (
+        list(predict(open_model(one), [photos / "photos"], top=3)) for one in (path, model)
+    )
+    assert found == expected
+
+
 def test_a_table_is_printed_and_a_bad_file_is_one_line_beside_it(
     model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ from pipeline.space.genotype import Gene, from_dict
 from pipeline.space.params import SpaceName
 
 VARIANTS = "variants"
-"""The folder of the smaller models, beside `model.onnx`; empty where none was asked for."""
+"""The folder of the smaller models, beside `model.onnx`, and of `variants.json`, their list."""
 
 TAGS = ("image-classification", "neural-architecture-search", "onnx")
 
@@ -37,11 +37,16 @@ CELLS: dict[SpaceName, tuple[tuple[str, ...], str]] = {
 }
 """What the first sources of a gene are, and what a cell gives."""
 
+ONE_SIZE = "It takes one size of images; bring what is smaller or larger to it as in the example."
+ANY_SIZE = (
+    "It takes images of any size, in at least four bytes of memory for each of their values; turn"
+    " them upright, and mind that it sees the largest part of its own shape from the middle alone."
+)
 LIMITS = """\
 - It knows only the classes above and always answers with one of them, even to a blank image.
 - The metrics hold for images like the test split's; measure on your own before you rely on it.
 - Probabilities are those of a softmax and have not been calibrated.
-- It takes one size of images; what is smaller or larger must be brought to it as in the example.
+- {size}
 - Parity was measured on a CPU; other execution providers of ONNX Runtime round differently.
 - The licence depends on the images that the model was trained on; whoever publishes it sets it."""
 
@@ -51,6 +56,7 @@ def model_card(
     metrics: Mapping[str, object],
     parity: Parity,
     *,
+    resizing: int | None = None,
     dataset: str,
     variants: Sequence[Variant],
 ) -> str:
@@ -61,6 +67,8 @@ def model_card(
         metrics: what derive wrote: name -> number, and `accuracy_by_class`: class -> fraction.
             Those called `test_...` and the accuracies of the classes are of the test split.
         parity: as measured on the test split.
+        resizing: by how many levels of 255 the model's own differs from Pillow's at most, as
+            measured; None for a model that takes one size.
         dataset: name of the data set.
         variants: smaller models that are written beside it.
     """
@@ -70,11 +78,11 @@ def model_card(
         "Metrics": _metrics(metrics),
         "Classes": _classes(facts, metrics),
         "Architecture": _architecture(facts),
-        "Agreement with PyTorch": _parity(parity),
+        "Agreement with PyTorch": _parity(parity) + _resizing(resizing),
         "Agreement of your runtime": GOLDEN,
         "Smaller models": _variants(variants),
         "Origin": _table(("made from", "sha256"), sorted(facts.digests.items())),
-        "Limits": LIMITS,
+        "Limits": LIMITS.format(size=ANY_SIZE if facts.any_size else ONE_SIZE),
     }
     introduction = (
         f"# Image classifier with {len(facts.classes)} classes\n\n"
@@ -88,6 +96,28 @@ def model_card(
 def model_json(facts: ModelFacts) -> str:
     """Return the metadata of the ONNX file as JSON: ONNX Runtime in a browser does not show it."""
     return json.dumps(facts.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def variants_json(variants: Sequence[Variant]) -> str:
+    """Return the list of the smaller models as JSON, for programs that choose one; it may be empty.
+
+    DVC warns of an empty folder, so the list is there also where no smaller model was asked for.
+    """
+    rows = [
+        {
+            "file": variant_file(one),
+            "bytes": len(one.content),
+            "accuracy": one.accuracy,
+            "agreement": one.agreement,
+        }
+        for one in variants
+    ]
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def variant_file(variant: Variant) -> str:
+    """Return the name of a smaller model's file."""
+    return f"model.{variant.name}.onnx"
 
 
 def _front_matter(metrics: Mapping[str, object], dataset: str) -> str:
@@ -120,7 +150,8 @@ model-index:
 
 
 def _contract(facts: ModelFacts) -> str:
-    size = f"{facts.height}, {facts.width}, {facts.channels}"
+    sides = "H, W" if facts.any_size else f"{facts.height}, {facts.width}"
+    size = f"{sides}, {facts.channels}"
     scores = f"(N, {len(facts.classes)})"
     order = "grey" if facts.channels == 1 else "red, green, blue"
     table = _table(
@@ -134,16 +165,29 @@ def _contract(facts: ModelFacts) -> str:
     return f"""\
 {table}
 
-N is free. Normalisation is inside, so give it pixels as they come; it was trained on a mean of
+{_sizes(facts)} Normalisation is inside, so give it pixels as they come; it was trained on a mean of
 {_numbers(facts.mean)} and a standard deviation of {_numbers(facts.std)}, of pixels in 0 to 1.
 Opset {OPSET}, IR version {IR_VERSION}, no external data. Classes, normalisation and genotype are
 JSON in the file's metadata and, for browsers, in `model.json`."""
 
 
+def _sizes(facts: ModelFacts) -> str:
+    own = f"{facts.height} x {facts.width}"
+    if not facts.any_size:
+        return f"N is free, H x W is {own}."
+    return (
+        f"N, H and W are free, H and W the same for all images of a batch: the model brings them to"
+        f" {own}\nas training did, cropped at the centre and scaled bicubically with antialiasing;"
+        f" images of {own} it takes\nas they are."
+    )
+
+
 def _snippet(facts: ModelFacts) -> str:
     """Return a program that names the classes of an image file, resized as for training."""
     mode = "L" if facts.channels == 1 else "RGB"
-    shape = f"1, {facts.height}, {facts.width}, {facts.channels}"
+    size = f"({facts.width}, {facts.height})"
+    fit = f"\nimage = ImageOps.fit(image, {size}, Image.Resampling.{RESAMPLING.name})"
+    resize = "" if facts.any_size else fit
     return f"""\
 import json, sys
 import numpy, onnxruntime
@@ -151,9 +195,8 @@ from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-upright = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}")
-image = ImageOps.fit(upright, ({facts.width}, {facts.height}), Image.Resampling.{RESAMPLING.name})
-pixels = numpy.asarray(image).reshape({shape})
+image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("{mode}"){resize}
+pixels = numpy.asarray(image).reshape(1, image.height, image.width, {facts.channels})
 [probabilities] = session.run(["{PROBABILITIES}"], {{"{INPUT}": pixels}})[0]
 for index in probabilities.argsort()[::-1][:3]:
     print(f"{{probabilities[index]:.1%}} {{classes[index]}}")"""
@@ -210,12 +253,21 @@ def _parity(parity: Parity) -> str:
     )
 
 
+def _resizing(levels: int | None) -> str:
+    if levels is None:
+        return ""
+    return (
+        f"\nNoise of three shapes, none taller than wide, that the model resizes differs from what"
+        f" Pillow makes of it by at most\n{levels} of 255 levels."
+    )
+
+
 def _variants(variants: Sequence[Variant]) -> str:
     if not variants:
         return ""
     rows = [
         (
-            f"`{VARIANTS}/model.{one.name}.onnx`",
+            f"`{VARIANTS}/{variant_file(one)}`",
             _number(len(one.content)),
             _number(one.accuracy),
             f"{one.agreement:.2%}",

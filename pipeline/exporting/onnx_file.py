@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.batches import normalise
+from pipeline.exporting.resizing import join, resizing_model
 
 FORMAT = 1
 """Version of the metadata and of the names, types and shapes of input and outputs."""
@@ -36,7 +37,8 @@ class ModelFacts:
 
     classes: names, in the order of the outputs. height, width: pixels. mean, std: of each channel,
     as fractions of 255. genotype: as `Genotype.to_dict` writes it. digests: name -> sha256 of what
-    the model was made from.
+    the model was made from. any_size: whether it takes images of every size and brings them to
+    `height` x `width` itself.
     """
 
     classes: tuple[str, ...]
@@ -47,6 +49,7 @@ class ModelFacts:
     std: tuple[float, ...]
     genotype: dict[str, object]
     digests: dict[str, str]
+    any_size: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == self.channels:
@@ -66,6 +69,7 @@ class ModelFacts:
                 "height": self.height,
                 "width": self.width,
                 "channels": self.channels,
+                "any_size": self.any_size,
             },
             "outputs": {LOGITS: scores, PROBABILITIES: scores},
             "normalisation": {"inside": True, "scale": 255, "mean": self.mean, "std": self.std},
@@ -78,8 +82,8 @@ class ModelFacts:
 def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
     """Return the bytes of an ONNX file: `images` in, `logits` and `probabilities` out.
 
-    Input: (N, H, W, C) uint8 for any N. Outputs: (N, K) float32. Normalisation is inside, BatchNorm
-    is folded into the convolution before it.
+    Input: (N, H, W, C) uint8 for any N and, with `facts.any_size`, any H and W. Outputs: (N, K)
+    float32. Normalisation is inside, BatchNorm is folded into the convolution before it.
 
     Args:
         network: on the CPU, in evaluation mode; (N, C, H, W) float32 normalised -> (N, K) logits.
@@ -104,7 +108,11 @@ def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
         dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
     )
     assert program is not None
-    return seal(program.model_proto, facts)
+    model = program.model_proto
+    if facts.any_size:
+        size = {"height": facts.height, "width": facts.width, "channels": facts.channels}
+        model = join(resizing_model(INPUT, **size, opset=OPSET), model)
+    return seal(model, facts)
 
 
 def seal(model: onnx.ModelProto, facts: ModelFacts) -> bytes:

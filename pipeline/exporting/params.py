@@ -14,6 +14,11 @@ class ExportParams(Section):
         description="largest absolute difference of a logit between torch and ONNX Runtime"
         " that is accepted",
     )
+    any_size: bool = Field(
+        default=False,
+        description="whether the models take images of any height and width and bring them to"
+        " data.image_size themselves, as training did",
+    )
     int8: bool = Field(
         default=False,
         description="also write a model of 8-bit weights, calibrated on training images",

@@ -1,4 +1,4 @@
-"""Does the exported model compute what the trained one does?
+"""Does the exported model compute what the trained one does, and resize as training's images were?
 
 Logits are compared, not predicted classes: a wrong mean, a standard deviation that is 1 % off and a
 wrong epsilon of BatchNorm all leave every predicted class as it was.
@@ -10,20 +10,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from pipeline.data.batches import normalise
+from pipeline.data.decoding import RESAMPLING
 from pipeline.errors import ParityError
-from pipeline.exporting.onnx_file import INPUT, LOGITS
+from pipeline.exporting.onnx_file import INPUT, LOGITS, ModelFacts
+from pipeline.exporting.resizing import RESIZED, take_apart
+from pipeline.randomness import generator
 
 BATCH_SIZES = (1, 7, 256)
 """One image, a batch that divides nothing, a large one: a batch size must not be built in."""
 
 SINGLY = 256
 """Images that are tried one by one; more would take long and show nothing new."""
+
+RESIZING_LEVELS = 2
+"""Of 255: by how much resizing may differ from Pillow's. Halves may be rounded otherwise, twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +98,54 @@ def require_parity(parity: Parity, max_difference: float) -> None:
             f" (same class on {parity.agreement:.2%} of {parity.images} images);"
             f" no file was written; if so much is rounding, raise export.max_difference"
         )
+
+
+def measure_resizing(model: bytes, facts: ModelFacts) -> int | None:
+    """Compare a model's resizing with Pillow's on noise: reduced, cut between pixels, enlarged.
+
+    No shape is taller than wide: there it depends on the version of Pillow what it computes first.
+
+    Returns:
+        The largest difference of a resized pixel, in levels of 0 to 255; None for a model that
+        takes one size.
+
+    Raises:
+        ParityError: it is above `RESIZING_LEVELS`.
+    """
+    if not facts.any_size:
+        return None
+    resizing, _ = take_apart(onnx.load_from_string(model))
+    session = onnxruntime.InferenceSession(
+        resizing.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    height, width = facts.height, facts.width
+    levels = max(
+        _resizing_difference(session, rows, columns, facts)
+        for rows, columns in (
+            (2 * height + 1, 3 * width),
+            (height, 2 * width + 1),
+            (height // 2 + 1, width),
+        )
+    )
+    if levels > RESIZING_LEVELS:
+        raise ParityError(
+            f"export: a pixel that the ONNX model resized differs from Pillow's by {levels} of 255"
+            f" levels, expected at most {RESIZING_LEVELS}; no file was written;"
+            f" turn export.any_size off"
+        )
+    return levels
+
+
+def _resizing_difference(
+    session: onnxruntime.InferenceSession, rows: int, columns: int, facts: ModelFacts
+) -> int:
+    shape = (rows, columns, facts.channels)
+    source = generator(0, "resizing", rows, columns)
+    pixels = torch.randint(256, shape, generator=source, dtype=torch.uint8).numpy()
+    [[found]] = session.run([RESIZED], {INPUT: pixels[None]})
+    picture = Image.fromarray(pixels.squeeze(2) if facts.channels == 1 else pixels)
+    fitted = np.asarray(ImageOps.fit(picture, (facts.width, facts.height), RESAMPLING))
+    return int(np.abs(found.astype(int) - fitted.reshape(found.shape)).max())
 
 
 @torch.no_grad()

@@ -48,6 +48,17 @@ def exported(network: Network, facts: ModelFacts) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def any_size_facts(facts: ModelFacts) -> ModelFacts:
+    return replace(facts, any_size=True)
+
+
+@pytest.fixture(scope="session")
+def any_size(network: Network, any_size_facts: ModelFacts) -> bytes:
+    """The same network, in a file that takes images of every size."""
+    return export_onnx(network, any_size_facts)
+
+
+@pytest.fixture(scope="session")
 @torch.no_grad()
 def pixels(network: Network) -> Tensor:
     """(N, 9, 9, 3) uint8 images of which the network is sure, as a trained one is of most."""

@@ -93,6 +93,36 @@ def test_its_example_reads_grey_images_too(facts: ModelFacts, tmp_path: Path) ->
     assert lines == ["100.0% dark", "0.0% light"]
 
 
+def test_its_example_gives_a_model_of_any_size_the_photograph_as_it_is(
+    any_size: bytes, any_size_facts: ModelFacts, pixels: Tensor, tmp_path: Path
+) -> None:
+    picture = Image.fromarray(pixels[0].numpy()).resize((50, 40), Image.Resampling.BILINEAR)
+    picture.save(tmp_path / "photograph.png")
+    (tmp_path / "model.onnx").write_bytes(any_size)
+    card = model_card(any_size_facts, {}, PARITY, resizing=1, dataset="pets", variants=[])
+
+    lines = run_example(card, tmp_path, "photograph.png")
+
+    session = onnxruntime.InferenceSession(any_size, providers=["CPUExecutionProvider"])
+    [probabilities] = session.run(["probabilities"], {"images": np.asarray(picture)[None]})[0]
+    best = np.argsort(probabilities)[::-1][:3]
+    assert lines == [f"{probabilities[i]:.1%} {any_size_facts.classes[i]}" for i in best]
+
+
+def test_it_says_which_sizes_the_model_takes_and_how_well_it_resizes(
+    facts: ModelFacts, any_size_facts: ModelFacts
+) -> None:
+    one = model_card(facts, {}, PARITY, dataset="pets", variants=[])
+    any_size = model_card(any_size_facts, {}, PARITY, resizing=1, dataset="pets", variants=[])
+    assert "N is free, H x W is 9 x 9." in one
+    assert "It takes one size of images" in one
+    assert "by at most 1 of 255 levels" not in words(one)
+    assert "| input | `images` | uint8 | (N, H, W, 3) |" in any_size
+    assert "the model brings them to 9 x 9 as training did" in words(any_size)
+    assert "differs from what Pillow makes of it by at most 1 of 255 levels." in words(any_size)
+    assert "It takes one size of images" not in any_size
+
+
 def test_it_states_the_contract_the_metrics_and_their_split(card: str) -> None:
     assert "| input | `images` | uint8 | (N, 9, 9, 3) |" in card
     assert "| output | `probabilities` | float32 | (N, 5) |" in card
@@ -118,6 +148,11 @@ def test_model_json_holds_the_metadata_of_the_file(facts: ModelFacts, exported: 
     model = onnx.load_from_string(exported)
     metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert json.loads(model_json(facts)) == metadata
+
+
+def words(text: str) -> str:
+    """Return a text without its line breaks."""
+    return " ".join(text.split())
 
 
 class Mean(nn.Module):

@@ -107,6 +107,7 @@ UNREAD = {
     "model.onnx",
     "model.json",
     "model_card.md",
+    "variants.json",
     *("input_0.pb", "output_0.pb", "output_1.pb"),
     "report.html",
     *(f"{name}.{form}" for name in PICTURES for form in ("svg", "png")),

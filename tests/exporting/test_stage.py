@@ -1,0 +1,101 @@
+"""The stage writes what params ask for, with what was measured of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from torch import Tensor
+
+from pipeline.data.labelled import Labelled
+from pipeline.data.splits import Splits
+from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.exchange.packing import write_dataset
+from pipeline.exporting.onnx_file import ModelFacts
+from pipeline.exporting.params import ExportParams
+from pipeline.space.network import Network
+from stages.export import Params, main
+from tests.exporting.conftest import MEAN, STD
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.xdist_group("exporting")
+
+
+@pytest.fixture
+def artifacts(network: Network, facts: ModelFacts, pixels: Tensor, tmp_path: Path) -> Path:
+    """What the stages before it leave: some images of whatever class, and the network."""
+    images = pixels[:32].numpy()
+    split = Labelled(images=images, labels=np.arange(len(images)) % len(facts.classes))
+    write_dataset(
+        tmp_path / "prepare",
+        name="noise",
+        classes=facts.classes,
+        splits=Splits(train=split, validation=split, test=split),
+        mean=MEAN,
+        std=STD,
+    )
+    derived = Checkpoint(network=network, facts={"stage": "derive", "metrics": {}})
+    write_checkpoint(tmp_path / "derive" / "model.safetensors", derived)
+    return tmp_path
+
+
+def export(artifacts: Path, **params: Any) -> Path:
+    out = artifacts / "export"
+    asked = Params(export=ExportParams(accuracy_tolerance=0.5, **params))
+    main(asked, artifacts / "prepare", artifacts / "derive", out)
+    return out
+
+
+def metrics(out: Path) -> Any:
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_a_model_of_one_size_is_the_default_and_nothing_is_said_of_resizing(
+    artifacts: Path,
+) -> None:
+    out = export(artifacts)
+    assert json.loads((out / "model.json").read_text())["input"]["any_size"] is False
+    assert metrics(out).keys() == {"images", "max_difference", "agreement", "onnx_bytes"}
+
+
+def test_the_smaller_models_are_listed_for_programs_and_those_of_an_earlier_run_are_gone(
+    artifacts: Path,
+) -> None:
+    folder = export(artifacts, half=True) / "variants"
+    [listed] = json.loads((folder / "variants.json").read_text())
+    assert listed["file"] == "model.half.onnx"
+    assert listed["bytes"] == (folder / listed["file"]).stat().st_size
+    assert listed["accuracy"] == metrics(folder.parent)["half_accuracy"]
+    assert listed["agreement"] == metrics(folder.parent)["half_agreement"]
+
+    export(artifacts)
+    assert [path.name for path in folder.iterdir()] == ["variants.json"]
+    assert json.loads((folder / "variants.json").read_text()) == []
+
+
+def test_models_of_any_size_are_written_with_the_measured_difference(artifacts: Path) -> None:
+    out = export(artifacts, any_size=True, half=True)
+    assert json.loads((out / "model.json").read_text())["input"]["any_size"] is True
+    assert 0 <= metrics(out)["resizing_levels"] <= 2
+    assert f"{metrics(out)['resizing_levels']} of 255 levels" in (out / "model_card.md").read_text()
+    for name in ("model.onnx", "variants/model.half.onnx"):
+        session = onnxruntime.InferenceSession(out / name)
+        images = np.zeros((1, 23, 17, 3), np.uint8)
+        assert session.run(["probabilities"], {"images": images})[0].shape == (1, 5)
+
+
+def test_the_benchmark_of_the_models_compares_all_that_were_written(artifacts: Path) -> None:
+    out = export(artifacts, any_size=True, int8=True, half=True)
+    command = [sys.executable, "benchmarks/export.py", str(artifacts), "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    models = json.loads(done.stdout)["models"]
+    assert list(models) == ["torch", "model", "model.half", "model.int8"]
+    assert models["model"]["bytes"] == (out / "model.onnx").stat().st_size
+    assert models["model"]["as torch"] == metrics(out)["agreement"] == 1
+    assert models["model.int8"]["as model"] == metrics(out)["int8_agreement"]
+    assert models["model.half"].keys() == models["torch"].keys()
+    assert models["torch"]["ms for 32"] > 0
