@@ -149,6 +149,48 @@ def test_every_step_draws_a_path_of_its_own_and_another_seed_other_paths(
         state = begin(params, seed=0)
         state.network.register_forward_pre_hook(recorder)
         search(state, params, seed=seed)
+    drawn = [path.active for recorder in recorders for path in recorder.paths]
+    assert len(drawn) == 2 * steps
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_equal_seeds_give_equal_bytes_and_others_do_not() -> None:
+    params = tiny(SearchParams)
+    first, again, other = (begin(params, seed=seed) for seed in (0, 0, 1))
+    rows = [
+        search(state, params, seed=seed) for state, seed in ((first, 0), (again, 0), (other, 1))
+    ]
+    assert rows[0] == rows[1]
+    assert identical(snapshot(first.network), snapshot(again.network))
+    assert torch.equal(first.logits, again.logits)
+    assert not identical(snapshot(first.network), snapshot(other.network))
+    assert not torch.equal(first.logits, other.logits)
+
+
+@pytest.mark.parametrize("sampling", ["hard", "soft"])
+def test_search_that_was_broken_off_after_an_epoch_goes_on_to_the_same_bytes(
+    sampling: str,
+) -> None:
+    params = tiny(SearchParams, epochs=3, sampling=sampling)
+    whole, parts = begin(params), begin(params)
+    rows = search(whole, params)
+    assert search(parts, params, most=1) + search(parts, params) == rows
+    assert [row["epoch"] for row in rows] == [6, 7, 8]
+    assert identical(snapshot(parts.network), snapshot(whole.network))
+    assert torch.equal(parts.logits, whole.logits)
+
+
+@pytest.mark.parametrize("explore", [0.0, 1.0])
+def test_weight_steps_explore_less_and_less_as_search_goes_on(explore: float) -> None:
+    params = tiny(SearchParams, epochs=4, arch_update_freq=1000, explore=explore)
+    images = search_images(training=160)
+    state = begin(params, images)
+    blueprint = state.network.blueprint
+    with torch.no_grad():  # so that what is drawn otherwise is certain
+        state.logits[..., blueprint.skip] += 60.0
+    recorder = Recorder()
+    state.network.register_forward_pre_hook(recorder)
+    search(state, params, images)
     edges = [edge for path in recorder.paths for edge in path.active[0]]
     quarter = len(edges) // 4
     shares = [
