@@ -10,7 +10,8 @@ prepare, warmup and search run as they are; the cell that they found is then loo
 them knows the table.
 
 Beside it stand random search, which takes the best of n random cells by their accuracy after 12
-epochs, its expectation computed from the table, with the n that costs as many epochs; and published
+epochs, its expectation computed from the table, with the n that takes as many epochs and with the n
+that takes as much arithmetic (a reduced search is far cheaper than its epochs say); and published
 results. `tau` is Kendall's rank correlation between the accuracy of random cells with the
 supernet's weights and that of the table.
 
@@ -46,6 +47,8 @@ from pipeline.randomness import generator
 from pipeline.running.overrides import compose
 from pipeline.space import genotype as genotypes
 from pipeline.space.arch_string import from_arch_string, to_arch_string
+from pipeline.space.blueprint import plan
+from pipeline.space.cost import cost
 from pipeline.space.genotype import Genotype
 from pipeline.training.evaluation import evaluate_genotype
 
@@ -53,7 +56,8 @@ SOURCE = Path(__file__).resolve().parents[1]
 STAGES = {"prepare": (), "warmup": ("prepare",), "search": ("prepare", "warmup")}
 DIGITS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 SHORT_EPOCHS = 12
-"""After which random search compares its cells."""
+SHORT_IMAGES = 25_000
+"""Epochs, and training images in each, after which random search compares its cells."""
 PUBLISHED = {
     "DARTS, second order (Dong & Yang 2020)": 54.30,
     "GDAS (Dong & Yang 2020)": 93.61,
@@ -72,7 +76,10 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What one search found. Accuracies in per cent, fractions of 1; fall in points."""
+    """What one search found. Accuracies in per cent, fractions of 1; fall in points.
+
+    candidates: random cells that are trained for 12 epochs by as much arithmetic.
+    """
 
     seed: int
     cell: str
@@ -83,6 +90,7 @@ class Found:
     max_weight: float
     fall: float
     tau: float
+    candidates: float
 
 
 def read_table(path: Path) -> dict[str, Trained]:
@@ -201,12 +209,36 @@ def measure(
         max_weight=metrics["max_weight"],
         fall=100 * metrics["drop_at_start"],
         tau=rank_correlation(table, prepared, searched, cells=arguments.paths, params=params),
+        candidates=equal_candidates(params, prepared),
     )
+
+
+def equal_candidates(params: Params, prepared: Path) -> float:
+    """Return how many random cells are trained for 12 epochs by the arithmetic of one search.
+
+    Each path of an architecture step is counted as a whole weight step, which is too much.
+
+    prepared: whose images the search learns from.
+    """
+    genotype = Genotype(
+        space="nasbench201", architectures=(from_arch_string(arch_string("333333")),)
+    )
+    facts = json.loads((prepared / "dataset.json").read_text(encoding="utf-8"))
+    sizes = []
+    published = parse_params(Params, compose(SOURCE, "nasbench201", {}), "params")
+    for one in (params, published):
+        blueprint = plan(one.network, image_channels=3, classes=10)
+        side = one.data.image_size
+        sizes.append(cost(blueprint, genotype, (side, side)).mflops)
+    paths = params.search.arch_paths / (params.search.arch_update_freq - 1)
+    epochs = params.warmup.epochs + params.search.epochs * (1 + paths)
+    images = epochs * sum(facts["counts"]["train"].values())
+    return images * sizes[0] / (SHORT_EPOCHS * SHORT_IMAGES * sizes[1])
 
 
 def rows_of(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     """Return what each row is called and changes: the base, then one per value of an ablation."""
-    base = dict(_assignment(one) for one in arguments.set)
+    base = dict(assignment(one) for one in arguments.set)
     rows = [("as it is", base)]
     for ablation in arguments.ablation:
         key, values = ablation.split("=", 1)
@@ -216,7 +248,8 @@ def rows_of(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     return rows
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def assignment(text: str) -> tuple[str, Any]:
+    """KEY=VALUE, the value as in YAML -> key and value."""
     key, value = text.split("=", 1)
     return key, yaml.safe_load(value)
 
@@ -277,10 +310,11 @@ def main() -> None:
             for seed in arguments.seeds.split(",")
         ]
         show_seeds(console, name, results[name], len(table))
-    params = parse_params(
-        Params, compose(SOURCE, arguments.profile, rows_of(arguments)[0][1]), "params"
-    )
+    text = compose(SOURCE, arguments.profile, rows_of(arguments)[0][1])
+    params = parse_params(Params, text, "params")
     candidates = max(1, (params.warmup.epochs + params.search.epochs) // SHORT_EPOCHS)
+    equal = results["as it is"][0].candidates
+    print(f"One search takes the arithmetic of {equal:.2f} random cells.", file=sys.stderr)
     summary = Table("search", "accuracy %", "least", "entropy", "max weight", "fall, points", "tau")
     for name, found in results.items():
         summary.add_row(
@@ -292,7 +326,7 @@ def main() -> None:
         )
     references = {
         f"random search, {n} candidates of {SHORT_EPOCHS} epochs": random_search(table, n)
-        for n in sorted({1, candidates, 30, 100})
+        for n in sorted({1, round(equal) or 1, candidates, 30, 100})
     }
     best = max(one.test for one in table.values())
     for name, accuracy in {**references, **PUBLISHED, "optimum of the table": best}.items():
