@@ -100,9 +100,7 @@ def alternate(
     split = images.validation if params.arch_images == "validation" else images.training
     held_out = _endless(split, batches, stage, epoch)
     stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
-    draw = partial(
-        _draw, state, params=params, probability=exploration, seed=seed, stage=stage, epoch=epoch
-    )
+    draw = partial(_draw, state, params=params, probability=exploration)
     tally, seen = Tally(), 0
     for step, (batch, labels) in enumerate(batches(images.training, purpose=(stage, epoch))):
         progress = seen / len(images.training)
@@ -112,7 +110,7 @@ def alternate(
             state,
             batch,
             labels,
-            edge_weights=draw("path", step),
+            edge_weights=draw(generator(seed, stage, "path", epoch, step)),
             learning_rate=rate,
             gradient_clip=training.gradient_clip,
             tally=tally,
@@ -129,7 +127,7 @@ def alternate(
                 slowdown=slowdown,
             )
     state.epoch = epoch
-    return describe(state, images, partial(draw, "evaluation"), training, tally)
+    return describe(state, images, draw, training, tally, seed=seed)
 
 
 def architecture_step(
@@ -199,25 +197,19 @@ def most_skips(state: Supernet) -> int:
 
 
 def _draw(
-    state: SearchState,
-    purpose: str,
-    number: int,
-    *,
-    params: SearchParams,
-    probability: float,
-    seed: int,
-    stage: str,
-    epoch: int,
+    state: SearchState, source: torch.Generator, *, params: SearchParams, probability: float
 ) -> EdgeWeights:
     """Sample what a weight step or an evaluation runs; with `probability` an edge explores."""
-    source = generator(seed, stage, purpose, epoch, number)
     logits, temperature = state.logits.detach(), _temperature(state, params)
-    if params.sampling == "hard":
-        choices = sample(logits, temperature=temperature, generator=source).argmax(-1)
-        blueprint = state.network.blueprint
-        return explore(blueprint, probability=probability, generator=source, choices=choices)
-    rows = relax(logits, temperature=temperature, generator=source)
-    return soft_weights(rows, device=state.network.head.weight.device)
+    if params.sampling == "soft":
+        rows = relax(logits, temperature=temperature, generator=source)
+        return soft_weights(rows, device=state.network.head.weight.device)
+
+    def choices() -> Tensor:
+        return sample(logits, temperature=temperature, generator=source).argmax(-1)
+
+    blueprint = state.network.blueprint
+    return explore(blueprint, probability=probability, generator=source, otherwise=choices)
 
 
 def _temperature(state: SearchState, params: SearchParams) -> float:

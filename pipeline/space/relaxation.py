@@ -7,6 +7,7 @@ One truth: the rows made here sum to 1 (or are empty, for an edge that is cut), 
 downstream normalises again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
 
@@ -55,17 +56,18 @@ def explore(
     *,
     probability: float,
     generator: Generator,
-    choices: Tensor | None = None,
+    otherwise: Callable[[], Tensor] | None = None,
 ) -> EdgeWeights:
-    """Run `choices`, but with `probability` an edge takes any operation except `none`, uniformly.
+    """With `probability` an edge takes any operation except `none`, uniformly.
 
-    choices: (A, E) operation indices; None for skip connections.
+    otherwise: draws what the other edges take, (A, E) operation indices; None for skip connections.
+    It draws last: from equal generators the same edges explore the same, whatever the others do.
     """
     shape = (blueprint.architectures, len(blueprint.edges))
     candidates = [index for index in range(len(blueprint.operations)) if index != blueprint.none]
     explores = torch.rand(shape, generator=generator) < probability
     drawn = torch.tensor(candidates)[torch.randint(len(candidates), shape, generator=generator)]
-    kept = torch.tensor(blueprint.skip) if choices is None else choices
+    kept = torch.tensor(blueprint.skip) if otherwise is None else otherwise()
     return from_choices(torch.where(explores, drawn, kept))
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
 from pipeline.data.batches import Images
 from pipeline.exchange.records import Row
+from pipeline.randomness import generator
 from pipeline.space import blueprint as blueprints
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network, build
@@ -160,13 +161,18 @@ def expected(blueprint: Blueprint, images: SearchImages, *, before: float = 0.0)
 def describe(
     supernet: Supernet,
     images: SearchImages,
-    draw: Callable[[int], EdgeWeights],
+    draw: Callable[[Generator], EdgeWeights],
     params: TrainingParams,
     tally: Tally,
+    *,
+    seed: int,
 ) -> Row:
     """Return what is watched at the end of every epoch.
 
-    draw: number of the draw -> edge weights as this epoch's training drew them. tally: of the
+    Its paths are drawn from the same numbers in every epoch of every phase, so that the accuracies
+    of two epochs differ by what was learnt, hardly by what was drawn.
+
+    draw: source of randomness -> edge weights as this epoch's training drew them. tally: of the
     epoch's weight steps.
 
     Raises:
@@ -175,7 +181,11 @@ def describe(
     trained = tally.row()
     network = supernet.network
     blueprint = network.blueprint
-    validation_loss, validation_accuracy = evaluate_paths(network, images.validation, draw, params)
+
+    def path(number: int) -> EdgeWeights:
+        return draw(generator(seed, "evaluation", "path", number))
+
+    validation_loss, validation_accuracy = evaluate_paths(network, images.validation, path, params)
     genotype = decide(supernet.logits, blueprint)
     _, genotype_accuracy = evaluate_genotype(
         network, genotype, images.training, images.validation, params

@@ -86,9 +86,7 @@ def epochs(
     blueprint = supernet.network.blueprint
     while supernet.epoch < params.epochs:
         epoch = supernet.epoch + 1
-        draw = partial(
-            _draw, blueprint, seed=seed, epoch=epoch, probability=exploration(params, epoch)
-        )
+        draw = partial(_draw, blueprint, probability=exploration(params, epoch))
         batches = training_batches(
             images.training,
             batch_size=training.batch_size,
@@ -105,7 +103,7 @@ def epochs(
                 supernet,
                 batch,
                 labels,
-                edge_weights=draw("path", step),
+                edge_weights=draw(generator(seed, "warmup", "path", epoch, step)),
                 learning_rate=rate,
                 gradient_clip=training.gradient_clip,
                 tally=tally,
@@ -113,14 +111,11 @@ def epochs(
         supernet.epoch = epoch
         yield {
             "phase": "skip" if epoch <= params.skip_epochs else "explore",
-            **describe(supernet, images, partial(draw, "evaluation"), training, tally),
+            **describe(supernet, images, draw, training, tally, seed=seed),
         }
 
 
-def _draw(
-    blueprint: Blueprint, purpose: str, number: int, *, probability: float, seed: int, epoch: int
-) -> EdgeWeights:
+def _draw(blueprint: Blueprint, source: torch.Generator, *, probability: float) -> EdgeWeights:
     if probability == 0:
         return skip_only(blueprint)
-    source = generator(seed, "warmup", purpose, epoch, number)
     return explore(blueprint, probability=probability, generator=source)
