@@ -369,3 +369,25 @@ def test_the_expected_gradient_of_reinmax_is_exact_for_quadratic_losses() -> Non
             found += float(weights[index].detach()) * gradient
     assert seen == {0, 1, 2}
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
+
+
+@given(searches(), st.floats(0, 1), st.integers(0, 99))
+def test_the_same_edges_explore_the_same_whatever_the_others_do(
+    search: tuple[Blueprint, Tensor], probability: float, seed: int
+) -> None:
+    blueprint, logits = search
+    choices = logits.argmax(-1)
+    skips, chosen = (
+        explore(
+            blueprint,
+            probability=probability,
+            generator=generator(seed, "explore"),
+            otherwise=otherwise,
+        ).active
+        for otherwise in (None, lambda: choices)
+    )
+    for skip_row, row, wanted in zip(skips, chosen, choices.tolist(), strict=True):
+        for skip, found, choice in zip(skip_row, row, wanted, strict=True):
+            assert found in {skip, (choice,)}
+            if probability == 1:
+                assert found == skip

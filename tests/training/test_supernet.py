@@ -70,3 +70,26 @@ def test_the_row_of_an_epoch_has_all_metrics_and_describing_changes_nothing() ->
     assert (row["cells"], row["channels"]) == (3, 4)
     assert identical(snapshot(supernet.network), weights)
     assert torch.equal(supernet.logits, logits)
+
+
+def test_equal_weights_are_evaluated_equally_in_every_epoch() -> None:
+    """The paths are the same: what differs between two epochs was learnt, not drawn."""
+    supernet, rows = small_supernet(), []
+    blueprint = supernet.network.blueprint
+    for epoch, seed in ((1, 0), (2, 0), (2, 1)):
+        tally = Tally()
+        tally.add(torch.zeros(2, 3), torch.tensor([0, 1]))
+        tally.add_step(torch.tensor(0.5), 0.1)
+        supernet.epoch = epoch
+        rows.append(
+            describe(
+                supernet,
+                search_images(),
+                lambda source: explore(blueprint, probability=1.0, generator=source),
+                tiny(TrainingParams),
+                tally,
+                seed=seed,
+            )["validation_loss"]
+        )
+    assert rows[0] == rows[1]
+    assert rows[1] != rows[2]
