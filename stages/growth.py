@@ -73,7 +73,9 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
         points,
         epochs=params.growth.epochs,
         images=len(images.training),
-        expected=expected(searched.network.blueprint, images),
+        expected=expected(
+            searched.network.blueprint, images, before=searched.fact("validation_accuracy")
+        ),
         max_recoveries=params.training.max_recoveries,
     )
 

@@ -86,7 +86,12 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
         Checkpoint(
             network=state.network,
             logits=state.logits,
-            facts={"stage": "search", "epoch": state.epoch, "temperature": state.temperature},
+            facts={
+                "stage": "search",
+                "epoch": state.epoch,
+                "temperature": state.temperature,
+                "validation_accuracy": end["validation_accuracy"],
+            },
         ),
     )
     genotype = decide(state.logits, state.network.blueprint)
