@@ -196,6 +196,7 @@ def bench_of(arguments: argparse.Namespace) -> Bench:
         channels=arguments.channels,
         stem_multiplier=3,
         edges_per_node=2,
+        max_skips=None,
         share_logits=True,
         initial_none=-2.0,
         initial_skip=1.0,

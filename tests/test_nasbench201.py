@@ -19,6 +19,7 @@ from pipeline.growing.params import GrowthParams
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.searching import search
+from pipeline.searching import state as search_state
 from pipeline.searching.params import SearchParams
 from pipeline.space.cost import cost
 from pipeline.space.params import NetworkParams
@@ -48,10 +49,10 @@ def warming(params: NetworkParams = NETWORK) -> Phase:
 def searching(warmed: Path, **changes: object) -> Phase:
     params = tiny(SearchParams, **changes)
     return Phase(
-        lambda: search.start(read_checkpoint(warmed), params, TRAINING, images=24, seed=0),
+        lambda: search_state.start(read_checkpoint(warmed), params, TRAINING, images=24, seed=0),
         lambda state: search.epochs(state, IMAGES, params=params, **FIELDS),
-        search.snapshot,
-        lambda saved: search.resumed(saved, TRAINING, CPU),
+        search_state.snapshot,
+        lambda saved: search_state.resumed(saved, TRAINING, CPU),
     )
 
 

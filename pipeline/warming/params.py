@@ -19,7 +19,8 @@ class WarmupParams(Section):
         description="highest probability that an edge takes any operation"
     )
     ramp_epochs: Annotated[int, Field(ge=1)] = Field(
-        description="epochs after the skip-only ones in which that probability rises evenly"
+        description="epochs after the skip-only ones in which that probability rises evenly; in all"
+        " of them where warmup has fewer"
     )
     learning_rate: Rate = Field(description="per step, at the start (cosine)")
     learning_rate_end: Rate = Field(description="per step, at the end")

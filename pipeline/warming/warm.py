@@ -63,9 +63,10 @@ def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.devic
 def exploration(params: WarmupParams, epoch: int) -> float:
     """Return the probability that an edge explores in an epoch (counted from 1).
 
-    0, then rising evenly to `explore`, and there it stays.
+    0, then rising evenly to `explore`, where it stays; it is there by the end of warmup.
     """
-    risen = (epoch - params.skip_epochs) / params.ramp_epochs
+    ramp = max(1, min(params.ramp_epochs, params.epochs - params.skip_epochs))
+    risen = (epoch - params.skip_epochs) / ramp
     return params.explore * min(1.0, max(0.0, risen))
 
 

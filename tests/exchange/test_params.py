@@ -16,6 +16,7 @@ warmup:
   epochs: 4
   skip_epochs: 1
   explore: 1
+  ramp_epochs: 2
   learning_rate: 3e-4
   learning_rate_end: .5E-2
 """
