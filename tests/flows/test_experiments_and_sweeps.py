@@ -45,7 +45,7 @@ def test_a_sweep_ranks_a_grid_runs_what_it_shares_once_and_goes_on_where_a_point
     server: Server, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOY", behave(export={"code": 1, "says": "export: bad", "once": True}))
-    toy.edit("explore: 0.7", "explore: 0.6")
+    toy.edit("ramp_epochs: 6", "ramp_epochs: 5")
     found = run(space={FREQUENCY: [3, 4, 7]}, name="grid", max_parallel=2).result()
     states = [one["state"] for one in found["ranking"]]
     assert states == ["Completed", "Completed", "Failed"]
