@@ -347,7 +347,7 @@ def test_reinmax_draws_what_sample_draws(
 
 
 def test_the_expected_gradient_of_reinmax_is_exact_for_quadratic_losses() -> None:
-    """Liu et al. 2023, theorem 3.1: its order is two; straight-through has order one."""
+    """Its order is two (Liu et al. 2023); straight-through has order one."""
     logits = torch.tensor([[[0.3, -0.5, 0.9]]], dtype=torch.float64, requires_grad=True)
     source = generator(0, "loss")
     linear, square = (torch.randn(size, generator=source).double() for size in ((3,), (3, 3)))
