@@ -21,12 +21,7 @@ What was computed stays in FOLDER and is not computed again. Prints tables and a
 
 import argparse
 import csv
-import hashlib
-import importlib
 import json
-import os
-import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -35,6 +30,7 @@ from typing import Any
 
 import torch
 import yaml
+from cached import SOURCE, assignment, metrics, run_stages, spread
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
@@ -52,8 +48,6 @@ from pipeline.space.cost import cost
 from pipeline.space.genotype import Genotype
 from pipeline.training.evaluation import evaluate_genotype
 
-SOURCE = Path(__file__).resolve().parents[1]
-STAGES = {"prepare": (), "warmup": ("prepare",), "search": ("prepare", "warmup")}
 DIGITS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 SHORT_EPOCHS = 12
 SHORT_IMAGES = 25_000
@@ -132,35 +126,12 @@ def random_search(table: Mapping[str, Trained], candidates: int) -> float:
     )
 
 
-def run_stages(folder: Path, text: str) -> dict[str, Path]:
-    """Run what has not run before with these params; return where each stage's results are."""
-    document = yaml.safe_load(text)
-    done: dict[str, Path] = {}
-    for name, needed in STAGES.items():
-        sections = importlib.import_module(f"stages.{name}").Params.model_fields
-        key = json.dumps([{s: document[s] for s in sections}, *(done[n].name for n in needed)])
-        out = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-        if not (out / "done").exists():
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "params.yaml").write_text(text, encoding="utf-8")
-            subprocess.run(
-                [sys.executable, "-m", f"stages.{name}", *(done[n] for n in needed), out],
-                cwd=out,
-                env={**os.environ, "PYTHONPATH": str(SOURCE)},
-                check=True,
-                stdout=sys.stderr,
-            )
-            (out / "done").touch()
-        done[name] = out
-    return done
-
-
 def search(
     folder: Path, seed: int, arguments: argparse.Namespace, changes: Mapping[str, Any]
 ) -> tuple[str, Path, Path]:
     """Search once; return the cell's digits, and where data set and search lie."""
     text = compose(SOURCE, arguments.profile, {**changes, "seed": seed})
-    done = run_stages(folder, text)
+    done = run_stages(folder, text, "search")
     document = json.loads((done["search"] / "genotype.json").read_text(encoding="utf-8"))
     return digits(genotypes.from_dict(document)), done["prepare"], done["search"]
 
@@ -196,7 +167,7 @@ def measure(
 ) -> Found:
     """Search with one seed and look the cell up."""
     name, prepared, searched = search(folder, seed, arguments, changes)
-    metrics = json.loads((searched / "metrics.json").read_text(encoding="utf-8"))
+    watched = metrics(searched)
     params = parse_params(Params, (searched / "params.yaml").read_text(encoding="utf-8"), "params")
     accuracy = table[name].test
     return Found(
@@ -205,9 +176,9 @@ def measure(
         accuracy=accuracy,
         better=sum(one.test > accuracy for one in table.values()),
         skips=name.count("1"),
-        entropy=metrics["entropy_fraction"],
-        max_weight=metrics["max_weight"],
-        fall=100 * metrics["drop_at_start"],
+        entropy=watched["entropy_fraction"],
+        max_weight=watched["max_weight"],
+        fall=100 * watched["drop_at_start"],
         tau=rank_correlation(table, prepared, searched, cells=arguments.paths, params=params),
         candidates=equal_candidates(params, prepared),
     )
@@ -246,22 +217,6 @@ def rows_of(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
             (f"{key}={value}", {**base, key: yaml.safe_load(value)}) for value in values.split(",")
         ]
     return rows
-
-
-def assignment(text: str) -> tuple[str, Any]:
-    """KEY=VALUE, the value as in YAML -> key and value."""
-    key, value = text.split("=", 1)
-    return key, yaml.safe_load(value)
-
-
-def spread(values: Sequence[float], form: str = ".2f") -> str:
-    """Return mean ± standard deviation."""
-    mean = statistics.mean(values)
-    return (
-        f"{mean:{form}} ± {statistics.stdev(values):{form}}"
-        if len(values) > 1
-        else f"{mean:{form}}"
-    )
 
 
 def show_seeds(console: Console, name: str, found: Sequence[Found], cells: int) -> None:

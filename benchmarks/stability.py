@@ -18,9 +18,9 @@ import json
 import sys
 from pathlib import Path
 
+from cached import SOURCE, assignment, metrics, run_stages
 from rich.console import Console
 from rich.table import Table
-from search_quality import SOURCE, assignment, run_stages
 
 from pipeline.running.overrides import compose
 
@@ -30,11 +30,8 @@ FALL, ENTROPY, WEIGHT = 5.0, 0.65, 0.4
 
 def measure(profile: str, changes: dict[str, object], seed: int, folder: Path) -> dict[str, float]:
     """Search with one seed; return what is watched. Accuracies and the fall in points."""
-    done = run_stages(folder, compose(SOURCE, profile, {**changes, "seed": seed}))
-    warmed, searched = (
-        json.loads((done[stage] / "metrics.json").read_text(encoding="utf-8"))
-        for stage in ("warmup", "search")
-    )
+    done = run_stages(folder, compose(SOURCE, profile, {**changes, "seed": seed}), "search")
+    warmed, searched = metrics(done["warmup"]), metrics(done["search"])
     return {
         "seed": seed,
         "warmup": 100 * warmed["validation_accuracy"],

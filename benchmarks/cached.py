@@ -1,0 +1,76 @@
+"""Stages as they are, each run once for the same params and the same inputs."""
+
+import hashlib
+import importlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SOURCE = Path(__file__).resolve().parents[1]
+NEEDS = {
+    "prepare": (),
+    "warmup": ("prepare",),
+    "search": ("prepare", "warmup"),
+    "growth": ("prepare", "search"),
+    "optimize": ("prepare", "growth"),
+    "derive": ("prepare", "optimize"),
+}
+"""The stages in their order, and whose results each reads."""
+
+
+def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
+    """Run a stage in `folder` unless it ran there before; return where its results are.
+
+    text: a whole params file. inputs: results of other stages, in `folder` too.
+    """
+    document = yaml.safe_load(text)
+    sections = importlib.import_module(f"stages.{name}").Params.model_fields
+    key = json.dumps([{s: document[s] for s in sections}, *(one.name for one in inputs)])
+    out = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    if not (out / "done").exists():
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "params.yaml").write_text(text, encoding="utf-8")
+        subprocess.run(
+            [sys.executable, "-m", f"stages.{name}", *inputs, out],
+            cwd=out,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            check=True,
+            stdout=sys.stderr,
+        )
+        (out / "done").touch()
+    return out
+
+
+def run_stages(folder: Path, text: str, last: str) -> dict[str, Path]:
+    """Run every stage up to `last`; return where the results of each are."""
+    done: dict[str, Path] = {}
+    for name, needed in NEEDS.items():
+        done[name] = run_stage(folder, text, name, *(done[one] for one in needed))
+        if name == last:
+            break
+    return done
+
+
+def metrics(out: Path) -> dict[str, Any]:
+    """Return the metrics of a stage's results."""
+    document: dict[str, Any] = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    return document
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """KEY=VALUE, the value as in YAML -> key and value."""
+    key, value = text.split("=", 1)
+    return key, yaml.safe_load(value)
+
+
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    """Return mean ± standard deviation."""
+    mean = f"{statistics.mean(values):{form}}"
+    return f"{mean} ± {statistics.stdev(values):{form}}" if len(values) > 1 else mean
