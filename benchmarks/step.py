@@ -62,6 +62,7 @@ TRAINING = TrainingParams(
     weight_decay=3e-4,
     gradient_clip=5.0,
     max_recoveries=0,
+    auxiliary_skip=0.0,
     sampled_paths=1,
     statistics_batches=1,
 )

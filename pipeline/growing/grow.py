@@ -181,6 +181,7 @@ def epochs(
             augmentation=recipe.augmentation,
             rates=rates,
             exploration=0.0,
+            auxiliary=0.0,
             stage="growth",
             seed=seed,
             slowdown=slowdown,

@@ -7,6 +7,7 @@ says by what), and leaves the weights and their BatchNorm statistics as they are
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -52,6 +53,7 @@ def epochs(
             cosine(params.learning_rate, params.learning_rate_end, done / params.epochs),
             cosine(params.learning_rate, params.learning_rate_end, (done + 1) / params.epochs),
         )
+        left = 1 - done / params.epochs
         yield alternate(
             state,
             images,
@@ -59,7 +61,8 @@ def epochs(
             training=training,
             augmentation=augmentation,
             rates=rates,
-            exploration=params.explore * (1 - done / params.epochs),
+            exploration=params.explore * left,
+            auxiliary=training.auxiliary_skip * left,
             stage="search",
             seed=seed,
             slowdown=slowdown,
@@ -83,6 +86,7 @@ def alternate(
     augmentation: AugmentationParams,
     rates: tuple[float, float],
     exploration: float,
+    auxiliary: float,
     stage: str,
     seed: int,
     slowdown: float,
@@ -90,6 +94,7 @@ def alternate(
     """Run one epoch over the training images, with an architecture step whenever one is due.
 
     exploration: probability that an edge of a weight step takes any operation, uniformly.
+    auxiliary: weight of the extra skip connection on each edge.
     rates: learning rate of the weights at the start and at the end of the epoch. slowdown: factor
     on these and on the rate of the logits.
     """
@@ -100,7 +105,7 @@ def alternate(
     split = images.validation if params.arch_images == "validation" else images.training
     held_out = _endless(split, batches, stage, epoch)
     stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
-    draw = partial(_draw, state, params=params, probability=exploration)
+    draw = partial(_draw, state, params=params, probability=exploration, auxiliary=auxiliary)
     tally, seen = Tally(), 0
     for step, (batch, labels) in enumerate(batches(images.training, purpose=(stage, epoch))):
         progress = seen / len(images.training)
@@ -124,6 +129,7 @@ def alternate(
                 params=params,
                 gradient_clip=training.gradient_clip,
                 source=source,
+                auxiliary=auxiliary,
                 slowdown=slowdown,
             )
     state.epoch = epoch
@@ -138,11 +144,13 @@ def architecture_step(
     params: SearchParams,
     gradient_clip: float,
     source: torch.Generator,
+    auxiliary: float = 0.0,
     slowdown: float = 1.0,
 ) -> None:
     """Fit the logits on one batch of held-out images, then lower the temperature.
 
-    The weights stay as they are. slowdown: factor on the learning rate.
+    The weights stay as they are. auxiliary: as in `alternate`. slowdown: factor on the learning
+    rate.
 
     Raises:
         TrainingFailedError: the gradient is not finite.
@@ -159,7 +167,7 @@ def architecture_step(
 
     def gradient(images: Tensor, targets: Tensor) -> Tensor | None:
         def loss_of(edge_weights: EdgeWeights) -> Tensor:
-            logits = network(images, edge_weights)
+            logits = network(images, replace(edge_weights, auxiliary=auxiliary))
             return F.cross_entropy(logits, targets) * (len(targets) / total)
 
         with (
@@ -197,19 +205,26 @@ def most_skips(state: Supernet) -> int:
 
 
 def _draw(
-    state: SearchState, source: torch.Generator, *, params: SearchParams, probability: float
+    state: SearchState,
+    source: torch.Generator,
+    *,
+    params: SearchParams,
+    probability: float,
+    auxiliary: float,
 ) -> EdgeWeights:
     """Sample what a weight step or an evaluation runs; with `probability` an edge explores."""
     logits, temperature = state.logits.detach(), _temperature(state, params)
     if params.sampling == "soft":
         rows = relax(logits, temperature=temperature, generator=source)
-        return soft_weights(rows, device=state.network.head.weight.device)
+        drawn = soft_weights(rows, device=state.network.head.weight.device)
+        return replace(drawn, auxiliary=auxiliary)
 
     def choices() -> Tensor:
         return sample(logits, temperature=temperature, generator=source).argmax(-1)
 
     blueprint = state.network.blueprint
-    return explore(blueprint, probability=probability, generator=source, otherwise=choices)
+    drawn = explore(blueprint, probability=probability, generator=source, otherwise=choices)
+    return replace(drawn, auxiliary=auxiliary)
 
 
 def _temperature(state: SearchState, params: SearchParams) -> float:

@@ -54,14 +54,20 @@ class Edge(nn.Module):
         self.by_index = tuple(self.operations[name] if name != "none" else None for name in names)
 
     def forward(
-        self, x: Tensor, active: tuple[int, ...], gates: Tensor | None, drop_path: DropPath | None
+        self,
+        x: Tensor,
+        active: tuple[int, ...],
+        gates: Tensor | None,
+        drop_path: DropPath | None,
+        *,
+        auxiliary: float = 0.0,
     ) -> Tensor | None:
         """Return the sum of the active operations, each times its gate; None if nothing runs.
 
         active: indices into the names this edge was built from. gates: (O,), or None where each
-        counts fully.
+        counts fully. auxiliary: weight of the skip connection beside them (Chu et al. 2021).
         """
-        total: Tensor | None = None
+        total = auxiliary * self.operations["skip_connect"](x) if auxiliary else None
         for index in active:
             operation = self.by_index[index]
             if operation is None:
@@ -114,6 +120,8 @@ class Edges(nn.ModuleList):
         activity: EdgeActivity | None,
         gates: Tensor | None,
         drop_path: DropPath | None,
+        *,
+        auxiliary: float = 0.0,
     ) -> list[Tensor]:
         """Inputs, each (N, C, H, W) -> every node, each (N, C, H / stride, W / stride)."""
         activity = activity or self.discrete_activity
@@ -128,6 +136,7 @@ class Edges(nn.ModuleList):
                     activity[index],
                     None if gates is None else gates[index],
                     drop_path,
+                    auxiliary=auxiliary,
                 )
                 if output is not None:
                     total = output if total is None else total + output
@@ -180,12 +189,15 @@ class Cell(nn.Module):
         activity: EdgeActivity | None,
         gates: Tensor | None,
         drop_path: DropPath | None,
+        *,
+        auxiliary: float = 0.0,
     ) -> Tensor:
         """(N, C0, H0, W0), (N, C1, H, W) -> (N, nodes * C, H / stride, W / stride).
 
         s0, s1: after a ReLU, which two cells share.
         activity: which operations run on each edge; None runs what a discrete cell has.
         gates: (E, O) factors through which gradients reach the logits, or None.
+        auxiliary: weight of an extra skip connection on each edge.
         """
         inputs = [self.input_0(s0), self.input_1(s1)]
-        return torch.cat(self.edges(inputs, activity, gates, drop_path), dim=1)
+        return torch.cat(self.edges(inputs, activity, gates, drop_path, auxiliary=auxiliary), dim=1)

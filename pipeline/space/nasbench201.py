@@ -105,11 +105,13 @@ class Nasbench201Cell(nn.Module):
         activity: EdgeActivity | None,
         gates: Tensor | None,
         drop_path: DropPath | None,
+        *,
+        auxiliary: float = 0.0,
     ) -> Tensor:
         """(N, C1, H, W), the output of the cell before -> (N, C, H', W').
 
         The other arguments are those of `Cell`, which reads one more output.
         """
         x = s1 if self.reduction is None else self.reduction(s1)
-        output: Tensor = self.edges([x], activity, gates, drop_path)[-1]
+        output: Tensor = self.edges([x], activity, gates, drop_path, auxiliary=auxiliary)[-1]
         return output

@@ -63,15 +63,16 @@ class Network(nn.Module):
         s0 = None
         for plan, module in zip(self.blueprint.cells, self.cells, strict=True):
             cell = cast("Cell | Nasbench201Cell", module)
-            activity = gates = None
+            activity, gates, auxiliary = None, None, 0.0
             if edge_weights is not None:
                 activity = edge_weights.active[plan.architecture]
                 gates = (
                     None if edge_weights.gates is None else edge_weights.gates[plan.architecture]
                 )
+                auxiliary = edge_weights.auxiliary
             s1 = F.relu(output) if self.blueprint.rules.rectifies else output
             s0 = s1 if s0 is None else s0
-            computed = cell(s0, s1, activity, gates, drop_path)
+            computed = cell(s0, s1, activity, gates, drop_path, auxiliary=auxiliary)
             # A grown cell refines its input where it stands: what follows sees the same s0.
             if cell.gate is not None:
                 output = output + cell.gate * computed

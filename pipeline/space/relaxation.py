@@ -25,10 +25,12 @@ class EdgeWeights:
     active: (A, E) tuples with the indices of the operations that run. On the host, so that a step
     needs no sync. gates: (A, E, O) factors on the network's device, through which gradients reach
     the logits; None where every active operation counts fully and nobody asks for a gradient.
+    auxiliary: weight of an extra skip connection beside what an edge runs.
     """
 
     active: tuple[tuple[tuple[int, ...], ...], ...]
     gates: Tensor | None = None
+    auxiliary: float = 0.0
 
 
 def initial_logits(

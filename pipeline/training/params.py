@@ -24,6 +24,10 @@ class TrainingParams(Section):
     max_recoveries: Annotated[int, Field(ge=0, le=10)] = Field(
         description="how often a phase that diverges goes back an epoch and halves its rates"
     )
+    auxiliary_skip: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="weight, in warmup, of an extra skip connection beside what an edge of the"
+        " supernet runs; falls evenly to 0 in search; 0: off (Chu et al. 2021)"
+    )
     sampled_paths: Annotated[int, Field(ge=1, le=64)] = Field(
         description="paths drawn per batch of validation images when a supernet is evaluated"
     )

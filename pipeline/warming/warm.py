@@ -7,6 +7,7 @@ that rises to `explore`.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -87,7 +88,12 @@ def epochs(
     blueprint = supernet.network.blueprint
     while supernet.epoch < params.epochs:
         epoch = supernet.epoch + 1
-        draw = partial(_draw, blueprint, probability=exploration(params, epoch))
+        draw = partial(
+            _draw,
+            blueprint,
+            probability=exploration(params, epoch),
+            auxiliary=training.auxiliary_skip,
+        )
         batches = training_batches(
             images.training,
             batch_size=training.batch_size,
@@ -116,7 +122,10 @@ def epochs(
         }
 
 
-def _draw(blueprint: Blueprint, source: torch.Generator, *, probability: float) -> EdgeWeights:
+def _draw(
+    blueprint: Blueprint, source: torch.Generator, *, probability: float, auxiliary: float
+) -> EdgeWeights:
     if probability == 0:
         return skip_only(blueprint)
-    return explore(blueprint, probability=probability, generator=source)
+    drawn = explore(blueprint, probability=probability, generator=source)
+    return replace(drawn, auxiliary=auxiliary)

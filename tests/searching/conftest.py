@@ -35,13 +35,14 @@ def search(
     *,
     most: int = 99,
     seed: int = 0,
+    training: TrainingParams | None = None,
 ) -> list[Row]:
     """Run at most so many epochs."""
     rows = epochs(
         state,
         images,
         params=params,
-        training=tiny(TrainingParams),
+        training=training or tiny(TrainingParams),
         augmentation=PLAIN,
         seed=seed,
     )

@@ -14,6 +14,7 @@ from pipeline.data.batches import training_batches
 from pipeline.searching.params import SearchParams
 from pipeline.searching.state import architecture_steps
 from pipeline.space.relaxation import EdgeWeights
+from pipeline.training.params import TrainingParams
 from pipeline.training.supernet import SearchImages
 from tests.conftest import identical, random_images, search_images, snapshot, tiny
 from tests.searching.conftest import PLAIN, begin, one_architecture_step, search
@@ -204,6 +205,25 @@ def test_weight_steps_explore_less_and_less_as_search_goes_on(explore: float) ->
         assert shares == pytest.approx(wanted, abs=0.12)
     else:
         assert shares == [0.0] * 4
+
+
+@pytest.mark.parametrize("sampling", ["hard", "soft"])
+def test_the_auxiliary_skip_fades_evenly_in_every_step_of_search(sampling: str) -> None:
+    params = tiny(SearchParams, epochs=4, arch_update_freq=2, sampling=sampling)
+    training = tiny(TrainingParams, auxiliary_skip=0.8)
+    images = search_images(training=16, validation=16)
+    state = begin(params, images)
+    weights: list[float] = []
+
+    def note(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if len(arguments) > 1 and arguments[1] is not None:
+            weights.append(arguments[1].auxiliary)
+
+    state.network.register_forward_pre_hook(note)
+    search(state, params, images, training=training)
+    assert weights == pytest.approx(
+        [strength for strength in (0.8, 0.6, 0.4, 0.2) for _ in range(len(weights) // 4)]
+    )
 
 
 def test_a_mixture_that_explores_is_refused() -> None:

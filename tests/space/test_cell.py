@@ -14,7 +14,7 @@ from pipeline.randomness import generator
 from pipeline.space.blueprint import Blueprint, CellPlan, Kind
 from pipeline.space.cell import Cell, DropPath, Edge
 from pipeline.space.network import Network
-from pipeline.space.relaxation import EdgeWeights, explore, hard_weights, sample
+from pipeline.space.relaxation import EdgeWeights, explore, hard_weights, sample, skip_only
 from tests.conftest import blueprints, costly, tiny_blueprint, tiny_network
 
 
@@ -80,6 +80,18 @@ def test_a_node_whose_edges_are_all_cut_is_zeros_of_the_right_shape(
     for cut in ((), (0,)):  # nothing on the edge, as in a genotype; or `none`, as sampled
         output = cell(*inputs, (cut,) * edges, None, None)
         assert torch.equal(output, torch.zeros(shape))
+
+
+@costly
+@given(blueprints())
+def test_an_auxiliary_skip_beside_edges_that_are_cut_is_a_network_of_skips(
+    blueprint: Blueprint,
+) -> None:
+    network = tiny_network(blueprint)
+    images = torch.randn(2, blueprint.image_channels, 8, 8)
+    cut = ((blueprint.none,),) * len(blueprint.edges)
+    auxiliary = EdgeWeights(active=(cut,) * blueprint.architectures, auxiliary=1.0)
+    assert torch.equal(network(images, auxiliary), network(images, skip_only(blueprint)))
 
 
 def test_a_gate_scales_the_output_of_its_operation() -> None:

@@ -33,13 +33,20 @@ def fresh(seed: int = 0) -> Supernet:
     )
 
 
-def warm(supernet: Supernet, params: WarmupParams, *, most: int = 99, seed: int = 0) -> list[Row]:
+def warm(
+    supernet: Supernet,
+    params: WarmupParams,
+    *,
+    most: int = 99,
+    seed: int = 0,
+    auxiliary_skip: float = 0.0,
+) -> list[Row]:
     """Run at most so many epochs."""
     rows = epochs(
         supernet,
         IMAGES,
         params=params,
-        training=tiny(TrainingParams),
+        training=tiny(TrainingParams, auxiliary_skip=auxiliary_skip),
         augmentation=tiny(AugmentationParams),
         seed=seed,
     )
@@ -118,6 +125,18 @@ def test_every_exploring_step_draws_a_path_of_its_own() -> None:
     supernet.network.register_forward_pre_hook(note)
     warm(supernet, tiny(WarmupParams, epochs=3, skip_epochs=0))
     assert len(set(drawn)) == len(drawn) == 9
+
+
+def test_only_epochs_that_explore_have_the_auxiliary_skip() -> None:
+    supernet, weights = fresh(), []
+
+    def note(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if torch.is_grad_enabled():
+            weights.append(arguments[1].auxiliary)
+
+    supernet.network.register_forward_pre_hook(note)
+    warm(supernet, tiny(WarmupParams, epochs=3, skip_epochs=1), auxiliary_skip=0.5)
+    assert weights == [0.0] * 3 + [0.5] * 6
 
 
 def test_equal_seeds_give_equal_bytes_and_others_do_not() -> None:
