@@ -17,8 +17,9 @@ from pipeline.exchange.files import write_atomically
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
-from pipeline.growing.grow import Recipe, epochs, resumed, snapshot, start, summarize
+from pipeline.growing.grow import epochs
 from pipeline.growing.params import GrowthParams
+from pipeline.growing.state import Recipe, resumed, snapshot, start, summarize
 from pipeline.searching.params import SearchParams
 from pipeline.section import Section, Seed
 from pipeline.space.params import NetworkParams

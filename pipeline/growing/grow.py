@@ -8,28 +8,26 @@ back and that kind is not tried again at that size.
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
+from pipeline import ranks
 from pipeline.data.batches import evaluation_batches
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint
+from pipeline.errors import is_lack_of_memory
+from pipeline.exchange.progress import say
 from pipeline.exchange.records import Row
 from pipeline.growing.blueprints import position
 from pipeline.growing.morph import grow, grow_logits, grow_momentum
 from pipeline.growing.params import GrowthParams, Kind
 from pipeline.growing.policy import Size, choose, hurts, size, stagnates
+from pipeline.growing.state import Event, GrowthState, Recipe, Trial
 from pipeline.randomness import generator
-from pipeline.searching import state as searching
-from pipeline.searching.params import SearchParams
 from pipeline.searching.search import alternate
-from pipeline.searching.state import SearchState, anneal_rate, arch_learning_rate
+from pipeline.searching.state import SearchState
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network
-from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import (
     EdgeWeights,
     decide,
@@ -38,126 +36,12 @@ from pipeline.space.relaxation import (
     initial_logits,
     skip_only,
 )
-from pipeline.training.optimizers import Adam, Sgd
-from pipeline.training.params import TrainingParams
+from pipeline.training.memory import release
 from pipeline.training.steps import cosine
 from pipeline.training.supernet import SearchImages
 
 LARGEST_DIFFERENCE = 1e-5
 """Of logits before and after a growth, in evaluation mode."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Event:
-    """One growth.
-
-    Accuracies are means over `settle` epochs, fractions of 1; max_difference is of logits.
-    """
-
-    epoch: int
-    kind: Kind
-    cells_before: int
-    cells: int
-    channels_before: int
-    channels: int
-    parameters_before: int
-    parameters: int
-    max_difference: float
-    verdict: str = "settling"
-    accuracy_before: float = 0.0
-    accuracy_after: float = 0.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Trial:
-    """A growth that has not settled: what to go back to."""
-
-    event: Event
-    state: SearchState
-    accuracies: list[float]
-
-
-@dataclass(slots=True, kw_only=True)
-class GrowthState:
-    """The complete state of the stage.
-
-    accuracies: validation accuracy of each epoch since the network last changed for good. last:
-    kind of the newest accepted growth. refused: kinds that were rolled back, with the size they
-    were tried at.
-    """
-
-    search: SearchState
-    accuracies: list[float] = field(default_factory=list)
-    last: Kind | None = None
-    refused: frozenset[tuple[Kind, Size]] = frozenset()
-    trial: Trial | None = None
-    events: list[Event] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """The params of the stage and of what it goes on with."""
-
-    network: NetworkParams
-    training: TrainingParams
-    augmentation: AugmentationParams
-    search: SearchParams
-    growth: GrowthParams
-
-
-def start(searched: Checkpoint, recipe: Recipe, *, images: int) -> GrowthState:
-    """Go on from search: its weights, logits and temperature; the optimisers begin anew.
-
-    images: number of training images, which decides the rate of the logits as in search.
-    """
-    logits = searched.searched().requires_grad_()
-    rate = arch_learning_rate(recipe.search, recipe.training, images)
-    return GrowthState(
-        search=SearchState(
-            network=searched.network,
-            optimizer=Sgd.of(searched.network.parameters(), recipe.training),
-            logits=logits,
-            logit_optimizer=Adam(logits, rate),
-            temperature=searched.fact("temperature"),
-            micro_batch=recipe.training.batch_size,
-            anneal_rate=anneal_rate(recipe.search, recipe.training, images),
-            epoch=searched.fact("epoch"),
-            first_epoch=searched.fact("epoch"),
-        )
-    )
-
-
-def snapshot(state: GrowthState) -> dict[str, Any]:
-    """Return the state as tensors, which stay its own, and as what JSON holds."""
-    trial = state.trial
-    return {
-        "search": searching.snapshot(state.search),
-        "accuracies": state.accuracies,
-        "last": state.last,
-        "refused": [[kind, asdict(tried)] for kind, tried in sorted(state.refused, key=str)],
-        "trial": trial
-        and {"state": searching.snapshot(trial.state), "accuracies": trial.accuracies},
-        "events": [asdict(event) for event in state.events],
-    }
-
-
-def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> GrowthState:
-    """Return the state of a snapshot."""
-    events = [Event(**event) for event in saved["events"]]
-    trial = saved["trial"]
-    return GrowthState(
-        search=searching.resumed(saved["search"], training, device),
-        accuracies=saved["accuracies"],
-        last=saved["last"],
-        refused=frozenset((kind, Size(**tried)) for kind, tried in saved["refused"]),
-        trial=trial
-        and Trial(
-            event=events[-1],
-            state=searching.resumed(trial["state"], training, device),
-            accuracies=trial["accuracies"],
-        ),
-        events=events,
-    )
 
 
 def epochs(
@@ -233,10 +117,13 @@ def _try_to_grow(state: GrowthState, images: SearchImages, recipe: Recipe, seed:
     if choice is None:
         return ""
     kind, target = choice
-    grown = _grown(old, target, kind, recipe, generator(seed, "growth", "weights", old.epoch))
-    batch = next(
-        evaluation_batches(images.validation, min(256, recipe.training.evaluation_batch_size))
-    )
+    source = generator(seed, "growth", "weights", old.epoch)
+    attempt = _attempt(old, target, kind, images=images, recipe=recipe, source=source)
+    if attempt is None:
+        state.refused |= {(kind, size(blueprint))}
+        say(f"growth: too little memory to {kind}; going on without")
+        return f"{kind} refused: too little memory"
+    grown, difference = attempt
     event = Event(
         epoch=old.epoch,
         kind=kind,
@@ -244,7 +131,7 @@ def _try_to_grow(state: GrowthState, images: SearchImages, recipe: Recipe, seed:
         **asdict(size(target)),
         parameters_before=_parameters(old.network),
         parameters=_parameters(grown.network),
-        max_difference=max_difference(old.network, grown.network, batch[0], old.logits),
+        max_difference=difference,
     )
     state.events.append(event)
     if event.max_difference > LARGEST_DIFFERENCE:
@@ -254,6 +141,29 @@ def _try_to_grow(state: GrowthState, images: SearchImages, recipe: Recipe, seed:
     state.trial = Trial(event=event, state=old, accuracies=state.accuracies)
     state.search, state.accuracies = grown, []
     return f"{kind}: {size(target).cells} cells, {size(target).channels} channels"
+
+
+def _attempt(
+    old: SearchState,
+    target: Blueprint,
+    kind: Kind,
+    *,
+    images: SearchImages,
+    recipe: Recipe,
+    source: torch.Generator,
+) -> tuple[SearchState, float] | None:
+    """Return the grown state and how far its outputs differ, or None where memory lacks."""
+    count = min(256, recipe.training.evaluation_batch_size)
+    batch, _ = next(evaluation_batches(images.validation, count))
+    try:
+        grown = _grown(old, target, kind, recipe, source)
+        return grown, max_difference(old.network, grown.network, batch, old.logits)
+    except (MemoryError, RuntimeError) as error:
+        # Of several processes the others would go on with a larger network.
+        if ranks.count() > 1 or not is_lack_of_memory(error):
+            raise
+    release()
+    return None
 
 
 def _grown(
@@ -302,17 +212,6 @@ def max_difference(before: Network, after: Network, images: Tensor, logits: Tens
     differences = [(old(images, one) - new(images, other)).abs().max() for one, other in paths]
     largest = torch.finfo(torch.float32).max  # for what is no number: JSON has neither NaN nor inf
     return float(torch.stack(differences).max().nan_to_num(nan=largest, posinf=largest))
-
-
-def summarize(events: list[Event]) -> dict[str, float]:
-    """Return how many growths had each verdict, and the largest difference of logits."""
-    verdicts = [event.verdict for event in events]
-    return {
-        "growths_accepted": verdicts.count("accepted"),
-        "growths_rolled_back": verdicts.count("rolled back"),
-        "growths_refused": verdicts.count("refused"),
-        "growth_max_difference": max((event.max_difference for event in events), default=0.0),
-    }
 
 
 def _both(weights: EdgeWeights, blueprint: Blueprint) -> tuple[EdgeWeights, EdgeWeights]:

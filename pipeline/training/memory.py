@@ -37,11 +37,16 @@ def within_memory(compute: Callable[[int], T], images: int) -> tuple[T, int]:
             if images == 1 or ranks.count() > 1 or not is_lack_of_memory(error):
                 raise
         # Not in the handler: there the error's traceback holds what the attempt had allocated.
-        gc.collect()
-        if torch.accelerator.is_available():
-            torch.accelerator.empty_cache()
+        release()
         images = (images + 1) // 2
         say(f"out of memory: going on with {images} images at a time")
+
+
+def release() -> None:
+    """Give back what a failed attempt had allocated."""
+    gc.collect()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
 
 
 def parts(batch: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from itertools import islice
 from math import nan
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -13,17 +14,10 @@ from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
 from pipeline.growing import grow
-from pipeline.growing.grow import (
-    Event,
-    GrowthState,
-    Recipe,
-    epochs,
-    max_difference,
-    start,
-    summarize,
-)
+from pipeline.growing.grow import epochs, max_difference
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size
+from pipeline.growing.state import Event, GrowthState, Recipe, start, summarize
 from pipeline.randomness import generator
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import SearchState
@@ -175,6 +169,36 @@ def test_a_growth_that_does_not_keep_the_outputs_is_refused_and_not_tried_again(
     assert [event.verdict for event in state.events] == ["refused"]
     assert grow._try_to_grow(state, IMAGES, params, 0) == ""
     assert summarize(state.events)["growths_refused"] == 1
+
+
+def test_a_growth_for_which_memory_lacks_is_refused_and_search_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lack(*_: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(grow, "max_difference", lack)
+    params = recipe(kinds=("deepen",))
+    state = begin(params)
+    rows = list(run(state, params))
+    refused = [row["event"] for row in rows if row["event"]]
+    assert refused == ["deepen refused: too little memory"]
+    assert len(rows) == params.growth.epochs
+    assert {row["cells"] for row in rows} == {3}
+    assert state.trial is None
+    assert "too little memory to deepen" in capsys.readouterr().out
+
+
+def test_another_error_of_a_growth_is_not_taken_for_lack_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> float:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(grow, "max_difference", fail)
+    params = recipe(kinds=("deepen",))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        list(run(begin(params), params))
 
 
 def test_the_difference_of_outputs_is_seen() -> None:
