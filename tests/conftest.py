@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.data.batches import Images
+from pipeline.data.labelled import Labelled
 from pipeline.data.params import AugmentationParams
+from pipeline.data.splits import Splits
+from pipeline.exchange.packing import write_dataset
 from pipeline.growing.params import GrowthParams
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.randomness import generator
@@ -156,6 +159,30 @@ def random_images(count: int = 24, *, size: int = 8, classes: int = 3, seed: int
 def search_images(training: int = 24, validation: int = 16) -> SearchImages:
     return SearchImages(
         training=random_images(training), validation=random_images(validation, seed=1)
+    )
+
+
+def write_noise(folder: Path, *, training: int, validation: int, validation_seed: int = 1) -> None:
+    """Write, as prepare does, a data set of random images that no network can know."""
+
+    def labelled(count: int, seed: int) -> Labelled:
+        images = random_images(count, seed=seed)
+        return Labelled(
+            images=images.pixels.permute(0, 2, 3, 1).contiguous().numpy(),
+            labels=images.labels.numpy(),
+        )
+
+    write_dataset(
+        folder,
+        name="noise",
+        classes=("a", "b", "c"),
+        splits=Splits(
+            train=labelled(training, 0),
+            validation=labelled(validation, validation_seed),
+            test=labelled(8, 9),
+        ),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.3, 0.3, 0.3),
     )
 
 

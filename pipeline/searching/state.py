@@ -10,6 +10,7 @@ from pipeline.data.batches import batch_sizes
 from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.randomness import generator
 from pipeline.searching.params import SearchParams
+from pipeline.space.relaxation import undecided
 from pipeline.training import supernet
 from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
@@ -113,7 +114,7 @@ def anneal_rate(params: SearchParams, training: TrainingParams, images: int) -> 
 
 def sharpen(logits: Tensor, *, none: int, delta: float) -> Tensor:
     """Add `delta` to the three strongest operations but `none` of edges below 0.4."""
-    flat = logits.softmax(-1).amax(-1, keepdim=True) < 0.4
+    flat = undecided(logits)[..., None]
     ranked = logits.clone()
     ranked[..., none] = -torch.inf
     strongest = torch.zeros_like(logits).scatter_(

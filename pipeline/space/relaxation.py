@@ -17,6 +17,9 @@ from torch import Generator, Tensor
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Architecture, Gene, Genotype
 
+DECIDED = 0.4
+"""An operation's weight from which on it counts as chosen."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeWeights:
@@ -189,6 +192,11 @@ def concentration(logits: Tensor, operations: tuple[str, ...]) -> dict[str, floa
         "max_weight": float(weights.amax(-1).mean()),
         **{f"share_{name}": share for name, share in zip(operations, shares, strict=True)},
     }
+
+
+def undecided(logits: Tensor) -> Tensor:
+    """(A, E, O) logits -> (A, E) whether no operation of the edge has a weight of at least 0.4."""
+    return logits.detach().softmax(-1).amax(-1) < DECIDED
 
 
 def decide(logits: Tensor, blueprint: Blueprint) -> Genotype:

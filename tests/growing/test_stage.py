@@ -5,25 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.data.labelled import Labelled
 from pipeline.data.params import AugmentationParams
-from pipeline.data.splits import Splits
 from pipeline.errors import TrainingFailedError
 from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
-from pipeline.exchange.packing import write_dataset
 from pipeline.growing.params import GrowthParams
 from pipeline.searching.params import SearchParams
 from pipeline.space.params import NetworkParams
 from pipeline.training.params import TrainingParams
 from stages.growth import Params, main
-from tests.conftest import random_images, tiny, tiny_network
-
-
-def labelled(count: int, seed: int) -> Labelled:
-    images = random_images(count, seed=seed)
-    return Labelled(
-        images=images.pixels.permute(0, 2, 3, 1).contiguous().numpy(), labels=images.labels.numpy()
-    )
+from tests.conftest import tiny, tiny_network, write_noise
 
 
 @pytest.mark.parametrize("searched", [0.3, 0.99])
@@ -35,14 +25,7 @@ def test_growth_that_loses_what_search_had_learnt_is_seen_in_its_first_epoch(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
-    write_dataset(
-        tmp_path / "prepare",
-        name="noise",  # of which no network can know 0.99
-        classes=("a", "b", "c"),
-        splits=Splits(train=labelled(16, 0), validation=labelled(60, 1), test=labelled(8, 2)),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.3, 0.3, 0.3),
-    )
+    write_noise(tmp_path / "prepare", training=16, validation=60)
     facts = {"stage": "search", "epoch": 3, "temperature": 0.5, "validation_accuracy": searched}
     checkpoint = Checkpoint(network=tiny_network(), logits=torch.zeros(2, 5, 4), facts=facts)
     write_checkpoint(tmp_path / "search" / "checkpoint.safetensors", checkpoint)

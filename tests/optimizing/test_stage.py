@@ -6,37 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.data.labelled import Labelled
 from pipeline.data.params import AugmentationParams
-from pipeline.data.splits import Splits
 from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
-from pipeline.exchange.packing import write_dataset
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.training.params import TrainingParams
 from stages.optimize import Params, main
-from tests.conftest import random_images, tiny, tiny_network
-
-
-def labelled(count: int, seed: int) -> Labelled:
-    images = random_images(count, seed=seed)
-    return Labelled(
-        images=images.pixels.permute(0, 2, 3, 1).contiguous().numpy(), labels=images.labels.numpy()
-    )
+from tests.conftest import tiny, tiny_network, write_noise
 
 
 def optimize(folder: Path, *, use_validation: bool, validation_seed: int) -> tuple[bytes, Path]:
     """Run the stage; return its checkpoint and its metrics."""
-    splits = Splits(
-        train=labelled(16, 0), validation=labelled(8, validation_seed), test=labelled(8, 9)
-    )
-    write_dataset(
-        folder / "prepare",
-        name="noise",
-        classes=("a", "b", "c"),
-        splits=splits,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.3, 0.3, 0.3),
-    )
+    write_noise(folder / "prepare", training=16, validation=8, validation_seed=validation_seed)
     grown = Checkpoint(
         network=tiny_network(),
         logits=torch.zeros(2, 5, 4),

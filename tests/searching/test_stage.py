@@ -1,0 +1,45 @@
+"""The stage says what it leaves open."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.data.params import AugmentationParams
+from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.searching.params import SearchParams
+from pipeline.training.params import TrainingParams
+from stages.search import Params, main
+from tests.conftest import tiny, tiny_network, write_noise
+
+
+@pytest.mark.parametrize("decided", [10, 7])
+def test_search_says_how_many_edges_it_left_undecided(
+    decided: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    write_noise(tmp_path / "prepare", training=16, validation=8)
+    logits = torch.zeros(10, 4)
+    logits[:decided, 2] = 20
+    warmed = Checkpoint(
+        network=tiny_network(),
+        logits=logits.view(2, 5, 4),
+        facts={"stage": "warmup", "epoch": 3, "validation_accuracy": 0.3},
+    )
+    write_checkpoint(tmp_path / "warmup" / "checkpoint.safetensors", warmed)
+    params = Params(
+        seed=1,
+        augmentation=tiny(AugmentationParams),
+        training=tiny(TrainingParams),
+        search=tiny(SearchParams, epochs=1, arch_learning_rate=1e-6),
+    )
+    main(params, tmp_path / "prepare", tmp_path / "warmup", tmp_path / "search")
+    metrics = json.loads((tmp_path / "search" / "metrics.json").read_text())
+    assert metrics["undecided_edges"] == 10 - decided
+    said = f"search: {10 - decided} of 10 edges are undecided" in capsys.readouterr().out
+    assert said == (decided < 10)
