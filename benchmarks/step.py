@@ -7,8 +7,10 @@ All in one run, interleaved, on the same images and, where one is sampled, along
 
 - `fixed`: a weight step of a network that has only the path's operations: the lower bound.
 - `sampled`: a weight step of the supernet along the same path.
-- `ours`: 4 weight steps along sampled paths, then 1 architecture step that differentiates nothing
-  but the logits.
+- `ours`: 4 weight steps along sampled paths, then 1 architecture step that compares the losses of
+  4 of them (`arch_gradient: score`).
+- `ours gate`: the architecture step differentiates the gates of one path, and nothing but the
+  logits (`arch_gradient: gate`).
 - `gdas`: an architecture step with every weight step, both along sampled paths, both with the
   gradient of all weights (Dong & Yang 2019, as published).
 - `darts`: the same with the mixture of all operations on every edge (Liu et al. 2019, first order).
@@ -28,6 +30,7 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from pipeline.searching.gradients import score
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.depthwise import Depthwise
 from pipeline.space.genotype import Architecture, Gene, Genotype
@@ -76,9 +80,10 @@ OPERATIONS: tuple[OperationName, ...] = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-SIDES = ("fixed", "sampled", "ours", "gdas", "darts", "gdas nchw", "darts nchw")
+SIDES = ("fixed", "sampled", "ours", "ours gate", "gdas", "darts", "gdas nchw", "darts nchw")
 WEIGHT_STEPS = 4
 """Of ours, to one architecture step."""
+ARCHITECTURE_PATHS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +118,17 @@ class Bench:
             )
         )
 
-    def architecture_step(self, logits: Tensor, weights: EdgeWeights) -> float:
-        """Ours: the gradient of the logits alone, statistics left as they are."""
+    def comparing_step(self, logits: Tensor, choices: Tensor) -> float:
+        """Ours: forward passes of (P, A, E) paths."""
+
+        def step() -> None:
+            with untracked_statistics(self.supernet), constant(self.supernet):
+                score(logits.detach(), choices, partial(self.loss, self.supernet))
+
+        return self.timed(step)
+
+    def differentiating_step(self, logits: Tensor, weights: EdgeWeights) -> float:
+        """Ours with a gate: the gradient of the logits alone, statistics left as they are."""
 
         def step() -> None:
             with untracked_statistics(self.supernet), constant(self.supernet):
@@ -136,10 +150,13 @@ def round_of(bench: Bench, side: str, logits: Tensor) -> float:
     """Return seconds per training image of one side, on a path drawn from `logits`."""
     blueprint, device = bench.blueprint, bench.images.device
     rows = sample(logits, temperature=1.0, generator=bench.generator)
-    # `none` is redrawn as a skip, so that the fixed network has all edges too.
-    choices = rows.detach().argmax(-1)
-    choices = torch.where(choices == blueprint.none, blueprint.skip, choices)
-    path = from_choices(choices)
+
+    def chosen(rows: Tensor) -> Tensor:
+        # `none` is redrawn as a skip, so that the fixed network has all edges too.
+        choices = rows.detach().argmax(-1)
+        return torch.where(choices == blueprint.none, blueprint.skip, choices)
+
+    path = from_choices(chosen(rows))
     if side == "fixed":
         network = build(
             blueprint, genotype_of(blueprint, path), generator=bench.generator, device=device
@@ -159,7 +176,15 @@ def round_of(bench: Bench, side: str, logits: Tensor) -> float:
         return seconds / len(bench.images)
     if side.startswith("gdas"):
         return (seconds + bench.full_architecture_step(gated)) / len(bench.images)
-    return (seconds + bench.architecture_step(logits, gated) / WEIGHT_STEPS) / len(bench.images)
+    if side == "ours gate":
+        step = bench.differentiating_step(logits, gated)
+    else:
+        drawn = [
+            chosen(sample(logits, temperature=1.0, generator=bench.generator))
+            for _ in range(ARCHITECTURE_PATHS)
+        ]
+        step = bench.comparing_step(logits, torch.stack(drawn))
+    return (seconds + step / WEIGHT_STEPS) / len(bench.images)
 
 
 def as_published(bench: Bench) -> Bench:

@@ -26,7 +26,7 @@ def test_a_benchmark_says_how_it_is_used(name: str) -> None:
     assert name in run(name, "--help")
 
 
-@pytest.mark.parametrize("side", ["fixed", "ours", "gdas nchw", "darts"])
+@pytest.mark.parametrize("side", ["fixed", "ours", "ours gate", "gdas nchw", "darts"])
 def test_every_schedule_of_the_step_benchmark_makes_its_steps(side: str) -> None:
     out = run("step.py", *SMALL, "--rounds", "1", "--only", side)
     assert json.loads(out)["peak_mib"] > 0
