@@ -1,4 +1,7 @@
-"""Stages as they are, each run once for the same params and the same inputs."""
+"""Stages as they are, each run once for the same params, inputs and code.
+
+A folder of images is known by its path alone.
+"""
 
 import hashlib
 import importlib
@@ -8,10 +11,13 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from pipeline.cache_keys import import_closure
 
 SOURCE = Path(__file__).resolve().parents[1]
 NEEDS = {
@@ -31,12 +37,16 @@ def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
     text: a whole params file. inputs: results of other stages, in `folder` too.
     """
     document = yaml.safe_load(text)
+    document["data"]["path"] = str(Path(document["data"]["path"]).resolve())
     sections = importlib.import_module(f"stages.{name}").Params.model_fields
-    key = json.dumps([{s: document[s] for s in sections}, *(one.name for one in inputs)])
+    params = {section: document[section] for section in sections}
+    key = json.dumps([params, code_digest(name), *(one.name for one in inputs)])
     out = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not (out / "done").exists():
         out.mkdir(parents=True, exist_ok=True)
-        (out / "params.yaml").write_text(text, encoding="utf-8")
+        (out / "params.yaml").write_text(
+            yaml.safe_dump(document, sort_keys=False), encoding="utf-8"
+        )
         subprocess.run(
             [sys.executable, "-m", f"stages.{name}", *inputs, out],
             cwd=out,
@@ -46,6 +56,15 @@ def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
         )
         (out / "done").touch()
     return out
+
+
+@cache
+def code_digest(name: str) -> str:
+    """Return a digest over all code that a stage runs."""
+    digest = hashlib.sha256()
+    for path in sorted(import_closure(SOURCE / "stages" / f"{name}.py", SOURCE)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def run_stages(folder: Path, text: str, last: str) -> dict[str, Path]:

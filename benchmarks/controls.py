@@ -3,11 +3,13 @@
     python benchmarks/controls.py [--profile cifar10-quick] [--seeds 0,1,2] [--random 2]
     [--set KEY=VALUE ...] [--folder FOLDER]
 
-For each seed the whole pipeline runs, up to the test; then once more with `growth.kinds` empty, as
-many epochs. Three kinds of networks are then trained from scratch by the recipe of `optimize`, on
-the same images for as many epochs: the found architecture, random ones, and one of nothing but skip
-connections. They have the cells of the grown network; channels make their parameters as many as
-its.
+For each seed the whole pipeline runs, up to the test; then once more with `growth.kinds` empty, for
+as many epochs in every stage: that network is smaller. Both inherit weights from the supernet.
+
+Three kinds of networks are trained from scratch, by the recipe and for the epochs of `optimize`
+alone, on the same images: the found architecture, random ones, and one of nothing but skip
+connections. They have the cells of the grown network; their channels are chosen such that they have
+about as many parameters as it.
 
 Prints the accuracies after each phase, those of all networks on the test images (mean ± standard
 deviation over the seeds, and over the random networks), and a JSON line. What was computed stays in
@@ -15,6 +17,7 @@ FOLDER and is not computed again.
 """
 
 import argparse
+import hashlib
 import json
 from bisect import bisect_left
 from dataclasses import dataclass, replace
@@ -55,22 +58,26 @@ class Trained:
 
 
 def scaled(blueprint: Blueprint, channels: int) -> Blueprint:
-    """Return the same cells with `channels` in the first and the others in proportion."""
+    """Return the same cells with about `channels` in the first and the others in proportion.
+
+    All are even, as what halves a resolution wants them.
+    """
     factor = channels / blueprint.cells[0].channels
+
+    def even(width: int) -> int:
+        return 2 * max(1, round(width * factor / 2))
+
     return replace(
         blueprint,
-        stem_channels=round(blueprint.stem_channels * factor),
-        cells=tuple(
-            replace(cell, channels=round(cell.channels / blueprint.cells[0].channels) * channels)
-            for cell in blueprint.cells
-        ),
+        stem_channels=even(blueprint.stem_channels),
+        cells=tuple(replace(cell, channels=even(cell.channels)) for cell in blueprint.cells),
     )
 
 
 def of_size(blueprint: Blueprint, logits: Tensor, parameters: int) -> Blueprint:
     """Return the blueprint whose most likely network comes nearest to so many parameters."""
     genotype = decide(logits, blueprint)
-    widths = range(2, 257)
+    widths = range(2, 1025)
 
     def count(channels: int) -> int:
         # Of images of any size: parameters do not depend on it.
@@ -86,9 +93,11 @@ def control(folder: Path, grown: Path, name: str, parameters: int) -> Path:
 
     grown: results of growth. name: 'found', 'skip connections' or 'random N'.
     """
-    out = folder / f"{name.replace(' ', '-')}-{parameters}-{grown.name}"
     checkpoint = read_checkpoint(grown / "checkpoint.safetensors")
     blueprint, logits = checkpoint.network.blueprint, checkpoint.searched()
+    blueprint = replace(
+        blueprint, max_skips=None if name == "skip connections" else blueprint.max_skips
+    )
     source = generator(0, "benchmark", name, grown.name)
     if name == "skip connections":
         logits = torch.zeros_like(logits)
@@ -97,11 +106,14 @@ def control(folder: Path, grown: Path, name: str, parameters: int) -> Path:
         logits = torch.randn(logits.shape, generator=source)
     if name != "found":
         blueprint = of_size(blueprint, logits, parameters)
-    out.mkdir(parents=True, exist_ok=True)
+    key = json.dumps([blueprint.to_dict(), logits.tolist(), grown.name])
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    out = folder / f"{name.replace(' ', '-')}-{digest[:12]}"
+    out.mkdir(exist_ok=True)
     network = build(blueprint, generator=source)
-    facts = checkpoint.facts
     write_checkpoint(
-        out / "checkpoint.safetensors", Checkpoint(network=network, logits=logits, facts=facts)
+        out / "checkpoint.safetensors",
+        Checkpoint(network=network, logits=logits, facts=checkpoint.facts),
     )
     return out
 

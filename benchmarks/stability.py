@@ -46,7 +46,7 @@ def measure(profile: str, changes: dict[str, object], seed: int, folder: Path) -
     try:
         done = run_stages(folder, compose(SOURCE, profile, {**changes, "seed": seed}), "search")
     except subprocess.CalledProcessError as error:
-        if error.returncode == TrainingFailedError.exit_code:
+        if error.returncode == TrainingFailedError.exit_code and "stages.search" in error.cmd:
             raise GaveUpError from None
         raise
     warmed, searched = metrics(done["warmup"]), metrics(done["search"])
@@ -93,8 +93,9 @@ def main() -> None:
     }
     console.print(table)
     console.print(
-        f"Worst: fall {worst['fall']:.1f} points (at most {FALL}), entropy {worst['entropy']:.2f}"
-        f" (at most {ENTROPY}), largest weight {worst['max_weight']:.2f} (above {WEIGHT})."
+        f"Worst of those that ended: fall {worst['fall']:.1f} points (at most {FALL}),"
+        f" entropy {worst['entropy']:.2f} (at most {ENTROPY}),"
+        f" largest weight {worst['max_weight']:.2f} (above {WEIGHT})."
     )
     print(json.dumps({"seeds": rows, "worst": worst, "gave_up": gave_up}))
     kept = worst["fall"] <= FALL and worst["entropy"] <= ENTROPY and worst["max_weight"] > WEIGHT

@@ -13,15 +13,14 @@ from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
-from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import run_stage
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import drop_at_start, epochs
+from pipeline.searching.search import drop_at_start, epochs, say_if_undecided
 from pipeline.searching.state import resumed, snapshot, start
 from pipeline.section import Section, Seed
-from pipeline.space.relaxation import DECIDED, decide, undecided
+from pipeline.space.relaxation import decide, undecided
 from pipeline.training.device import choose_device
 from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
@@ -99,13 +98,9 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
     write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_history(out / "history.tsv", history)
     open_edges = undecided(state.logits)
+    say_if_undecided(open_edges, params.search)
     found = {"drop_at_start": drop, "undecided_edges": int(open_edges.sum())}
     write_json(out / "metrics.json", {**end, **found})
-    if open_edges.any():
-        say(
-            f"search: {found['undecided_edges']} of {open_edges.numel()} edges are undecided (no"
-            f" weight of {DECIDED}); more search.epochs or a larger search.arch_reach decide them"
-        )
     points.remove()
 
 

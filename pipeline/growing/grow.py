@@ -3,7 +3,7 @@
 A growth is a transaction: the grown network is built aside, must give the same outputs (checked on
 real images in double precision, so that rounding cannot hide a mistake or fake one), and is kept
 only if it has not lost accuracy after `settle` epochs. Otherwise the state from before it comes
-back and that kind is not tried again at that size.
+back and that kind is not tried again at that size; nor is one for which there is too little memory.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,6 @@ from torch import Tensor
 from pipeline import ranks
 from pipeline.data.batches import evaluation_batches
 from pipeline.errors import is_lack_of_memory
-from pipeline.exchange.progress import say
 from pipeline.exchange.records import Row
 from pipeline.growing.blueprints import position
 from pipeline.growing.morph import grow, grow_logits, grow_momentum
@@ -36,7 +35,7 @@ from pipeline.space.relaxation import (
     initial_logits,
     skip_only,
 )
-from pipeline.training.memory import release
+from pipeline.training.memory import release, within_memory
 from pipeline.training.steps import cosine
 from pipeline.training.supernet import SearchImages
 
@@ -120,26 +119,24 @@ def _try_to_grow(state: GrowthState, images: SearchImages, recipe: Recipe, seed:
     source = generator(seed, "growth", "weights", old.epoch)
     attempt = _attempt(old, target, kind, images=images, recipe=recipe, source=source)
     if attempt is None:
-        state.refused |= {(kind, size(blueprint))}
-        say(f"growth: too little memory to {kind}; going on without")
-        return f"{kind} refused: too little memory"
-    grown, difference = attempt
+        release()
     event = Event(
         epoch=old.epoch,
         kind=kind,
         **{f"{name}_before": value for name, value in asdict(size(blueprint)).items()},
         **asdict(size(target)),
-        parameters_before=_parameters(old.network),
-        parameters=_parameters(grown.network),
-        max_difference=difference,
+        parameters_before=_parameters(blueprint),
+        parameters=_parameters(target),
+        max_difference=None if attempt is None else attempt[1],
     )
     state.events.append(event)
-    if event.max_difference > LARGEST_DIFFERENCE:
+    if attempt is None or attempt[1] > LARGEST_DIFFERENCE:
         event.verdict = "refused"
         state.refused |= {(kind, size(blueprint))}
-        return f"{kind} refused: logits differ by {event.max_difference:.1e}"
+        reason = f"logits differ by {attempt[1]:.1e}" if attempt else "too little memory"
+        return f"{kind} refused: {reason}"
     state.trial = Trial(event=event, state=old, accuracies=state.accuracies)
-    state.search, state.accuracies = grown, []
+    state.search, state.accuracies = attempt[0], []
     return f"{kind}: {size(target).cells} cells, {size(target).channels} channels"
 
 
@@ -157,13 +154,16 @@ def _attempt(
     batch, _ = next(evaluation_batches(images.validation, count))
     try:
         grown = _grown(old, target, kind, recipe, source)
-        return grown, max_difference(old.network, grown.network, batch, old.logits)
+        difference, _ = within_memory(
+            lambda count: max_difference(old.network, grown.network, batch[:count], old.logits),
+            len(batch),
+        )
     except (MemoryError, RuntimeError) as error:
         # Of several processes the others would go on with a larger network.
         if ranks.count() > 1 or not is_lack_of_memory(error):
             raise
-    release()
-    return None
+        return None
+    return grown, difference
 
 
 def _grown(
@@ -221,5 +221,8 @@ def _both(weights: EdgeWeights, blueprint: Blueprint) -> tuple[EdgeWeights, Edge
     return weights, EdgeWeights(active=weights.active + extra)
 
 
-def _parameters(network: Network) -> int:
+def _parameters(blueprint: Blueprint) -> int:
+    """Return the parameters of a supernet, without building it."""
+    with torch.device("meta"):
+        network = Network(blueprint)
     return sum(parameter.numel() for parameter in network.parameters())

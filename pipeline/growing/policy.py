@@ -50,7 +50,7 @@ def choose(
 ) -> tuple[Kind, Blueprint] | None:
     """Return the next growth and the blueprint it leads to, or None if the budget allows none.
 
-    The kinds take turns: the search starts after `last`. refused: what was rolled back, with the
+    The kinds take turns: the search starts after `last`. refused: what was not kept, with the
     size it was tried at.
     """
     start = params.kinds.index(last) + 1 if last in params.kinds else 0

@@ -21,7 +21,8 @@ from pipeline.training.params import TrainingParams
 class Event:
     """One growth.
 
-    Accuracies are means over `settle` epochs, fractions of 1; max_difference is of logits.
+    Accuracies are means over `settle` epochs, fractions of 1; max_difference is of logits, None
+    where memory lacked to build the network.
     """
 
     epoch: int
@@ -32,7 +33,7 @@ class Event:
     channels: int
     parameters_before: int
     parameters: int
-    max_difference: float
+    max_difference: float | None
     verdict: str = "settling"
     accuracy_before: float = 0.0
     accuracy_after: float = 0.0
@@ -52,8 +53,8 @@ class GrowthState:
     """The complete state of the stage.
 
     accuracies: validation accuracy of each epoch since the network last changed for good. last:
-    kind of the newest accepted growth. refused: kinds that were rolled back, with the size they
-    were tried at.
+    kind of the newest accepted growth. refused: kinds that were not kept, with the size they were
+    tried at.
     """
 
     search: SearchState
@@ -137,5 +138,8 @@ def summarize(events: list[Event]) -> dict[str, float]:
         "growths_accepted": verdicts.count("accepted"),
         "growths_rolled_back": verdicts.count("rolled back"),
         "growths_refused": verdicts.count("refused"),
-        "growth_max_difference": max((event.max_difference for event in events), default=0.0),
+        "growth_max_difference": max(
+            (event.max_difference for event in events if event.max_difference is not None),
+            default=0.0,
+        ),
     }

@@ -52,7 +52,7 @@ class Growth:
     channels: int
     parameters_before: int
     parameters: int
-    max_difference: float
+    max_difference: float | None
     accuracy_before: float
     accuracy_after: float
 

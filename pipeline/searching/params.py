@@ -50,7 +50,8 @@ class SearchParams(Section):
         description="for auto: how far a logit moves in search if all steps go the same way"
     )
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
-        description="of Gumbel-softmax at the start; the draws of score do not depend on it"
+        description="of Gumbel-softmax at the start; no hard draw depends on it, only gradients and"
+        " mixtures do: with arch_gradient score it changes nothing"
     )
     temperature_end: Annotated[float, Field(gt=0, le=100)] = Field(
         description="the lowest temperature"

@@ -18,13 +18,22 @@ from torch import Tensor
 from pipeline.data.batches import Images, training_batches
 from pipeline.data.params import AugmentationParams
 from pipeline.errors import TrainingFailedError
+from pipeline.exchange.progress import say
 from pipeline.exchange.records import Row
 from pipeline.randomness import generator
 from pipeline.searching.gradients import estimator
 from pipeline.searching.params import SearchParams
 from pipeline.searching.state import SearchState
 from pipeline.space.network import constant, untracked_statistics
-from pipeline.space.relaxation import EdgeWeights, decide, explore, relax, sample, soft_weights
+from pipeline.space.relaxation import (
+    DECIDED,
+    EdgeWeights,
+    decide,
+    explore,
+    relax,
+    sample,
+    soft_weights,
+)
 from pipeline.training.device import autocast
 from pipeline.training.memory import parts, within_memory
 from pipeline.training.params import TrainingParams
@@ -75,6 +84,20 @@ def drop_at_start(before: float, history: Sequence[Row]) -> float:
     before: at the end of warmup, a fraction of 1; so is the result, at most 0 if it did not fall.
     """
     return before - min(float(row["validation_accuracy"]) for row in history[:3])
+
+
+def say_if_undecided(edges: Tensor, params: SearchParams) -> None:
+    """Tell the user where search left edges open, and what would decide them.
+
+    edges: (A, E) whether no operation won.
+    """
+    if not edges.any():
+        return
+    key = "arch_reach" if params.arch_learning_rate == "auto" else "arch_learning_rate"
+    say(
+        f"search: {int(edges.sum())} of {edges.numel()} edges are undecided (no weight of"
+        f" {DECIDED}); a larger search.{key} decides more"
+    )
 
 
 def alternate(

@@ -65,7 +65,8 @@ class Edge(nn.Module):
         """Return the sum of the active operations, each times its gate; None if nothing runs.
 
         active: indices into the names this edge was built from. gates: (O,), or None where each
-        counts fully. auxiliary: weight of the skip connection beside them (Chu et al. 2021).
+        counts fully. auxiliary: weight of the edge's own skip connection beside them (Chu et al.
+        2021).
         """
         total = auxiliary * self.operations["skip_connect"](x) if auxiliary else None
         for index in active:

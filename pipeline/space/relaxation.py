@@ -28,7 +28,7 @@ class EdgeWeights:
     active: (A, E) tuples with the indices of the operations that run. On the host, so that a step
     needs no sync. gates: (A, E, O) factors on the network's device, through which gradients reach
     the logits; None where every active operation counts fully and nobody asks for a gradient.
-    auxiliary: weight of an extra skip connection beside what an edge runs.
+    auxiliary: weight of each edge's skip connection beside what it runs.
     """
 
     active: tuple[tuple[tuple[int, ...], ...], ...]

@@ -25,8 +25,8 @@ class TrainingParams(Section):
         description="how often a phase that diverges goes back an epoch and halves its rates"
     )
     auxiliary_skip: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="weight, in warmup, of an extra skip connection beside what an edge of the"
-        " supernet runs; falls evenly to 0 in search; 0: off (Chu et al. 2021)"
+        description="weight of an edge's skip connection beside what else it runs, from where"
+        " warmup explores; falls evenly in search, gone in growth; 0: off (Chu et al. 2021)"
     )
     sampled_paths: Annotated[int, Field(ge=1, le=64)] = Field(
         description="paths drawn per batch of validation images when a supernet is evaluated"

@@ -21,6 +21,7 @@ from pipeline.growing.state import Event, GrowthState, Recipe, start, summarize
 from pipeline.randomness import generator
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import SearchState
+from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
 from pipeline.training.params import TrainingParams
 from tests.conftest import (
@@ -172,7 +173,7 @@ def test_a_growth_that_does_not_keep_the_outputs_is_refused_and_not_tried_again(
 
 
 def test_a_growth_for_which_memory_lacks_is_refused_and_search_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def lack(*_: object) -> float:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -186,7 +187,29 @@ def test_a_growth_for_which_memory_lacks_is_refused_and_search_goes_on(
     assert len(rows) == params.growth.epochs
     assert {row["cells"] for row in rows} == {3}
     assert state.trial is None
-    assert "too little memory to deepen" in capsys.readouterr().out
+    [event] = state.events
+    assert (event.verdict, event.max_difference) == ("refused", None)
+    assert event.parameters > event.parameters_before
+    assert summarize(state.events)["growths_refused"] == 1
+
+
+def test_outputs_are_compared_on_as_many_images_as_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compare, counts = grow.max_difference, []
+
+    def compared(before: Network, after: Network, images: Tensor, logits: Tensor) -> float:
+        counts.append(len(images))
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return compare(before, after, images, logits)
+
+    monkeypatch.setattr(grow, "max_difference", compared)
+    params = recipe(kinds=("deepen",))
+    state = begin(params)
+    list(run(state, params))
+    assert counts[:3] == [8, 4, 2]
+    assert [event.verdict for event in state.events][:1] == ["accepted"]
 
 
 def test_another_error_of_a_growth_is_not_taken_for_lack_of_memory(
