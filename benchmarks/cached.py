@@ -37,6 +37,7 @@ def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
     text: a whole params file. inputs: results of other stages, in `folder` too.
     """
     document = yaml.safe_load(text)
+    # Stages run in folders of their own, whence a relative path would lead elsewhere.
     document["data"]["path"] = str(Path(document["data"]["path"]).resolve())
     sections = importlib.import_module(f"stages.{name}").Params.model_fields
     params = {section: document[section] for section in sections}

@@ -6,6 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from pipeline.randomness import generator
+from pipeline.space.cost import cost
+from pipeline.space.relaxation import decide
+from tests.conftest import tiny_blueprint
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import controls
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = sorted(
@@ -30,3 +39,15 @@ def test_a_benchmark_says_how_it_is_used(name: str) -> None:
 def test_every_schedule_of_the_step_benchmark_makes_its_steps(side: str) -> None:
     out = run("step.py", *SMALL, "--rounds", "1", "--only", side)
     assert json.loads(out)["peak_mib"] > 0
+
+
+@pytest.mark.parametrize("parameters", [30_000, 200_000])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_control_has_about_as_many_parameters_as_it_shall(parameters: int, seed: int) -> None:
+    blueprint = tiny_blueprint(channels=6, stem_multiplier=3)
+    logits = torch.randn(2, 5, 4, generator=generator(seed, "logits"))
+    found = controls.of_size(blueprint, logits, parameters)
+    counted = cost(found, decide(logits, found), (8, 8)).parameters
+    assert counted == pytest.approx(parameters, rel=0.1)
+    assert decide(logits, found) == decide(logits, blueprint)
+    assert all(cell.channels % 2 == 0 for cell in found.cells)
