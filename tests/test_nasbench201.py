@@ -15,6 +15,7 @@ from pipeline.exchange.resume import Points
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import measure_parity, require_parity
 from pipeline.growing import grow
+from pipeline.growing import state as growth_state
 from pipeline.growing.params import GrowthParams
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
@@ -57,7 +58,7 @@ def searching(warmed: Path, **changes: object) -> Phase:
 
 
 def growing(searched: Path, **changes: object) -> Phase:
-    recipe = grow.Recipe(
+    recipe = growth_state.Recipe(
         network=NETWORK,
         training=TRAINING,
         augmentation=tiny(AugmentationParams),
@@ -65,10 +66,10 @@ def growing(searched: Path, **changes: object) -> Phase:
         growth=tiny(GrowthParams, **changes),
     )
     return Phase(
-        lambda: grow.start(read_checkpoint(searched), recipe, images=24),
+        lambda: growth_state.start(read_checkpoint(searched), recipe, images=24),
         lambda state: grow.epochs(state, IMAGES, recipe, 0),
-        grow.snapshot,
-        lambda saved: grow.resumed(saved, TRAINING, CPU),
+        growth_state.snapshot,
+        lambda saved: growth_state.resumed(saved, TRAINING, CPU),
     )
 
 

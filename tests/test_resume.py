@@ -15,6 +15,7 @@ from pipeline.exchange.checkpoint import Checkpoint, encode
 from pipeline.exchange.records import Row
 from pipeline.exchange.resume import KEPT_RUNS, Points, resume_points
 from pipeline.growing import grow
+from pipeline.growing import state as growth_state
 from pipeline.growing.params import GrowthParams
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
@@ -75,7 +76,7 @@ def searching() -> Phase:
 
 
 def growing(**changes: Any) -> Phase:
-    recipe = grow.Recipe(
+    recipe = growth_state.Recipe(
         network=tiny(NetworkParams),
         training=TRAINING,
         augmentation=tiny(AugmentationParams),
@@ -83,10 +84,10 @@ def growing(**changes: Any) -> Phase:
         growth=tiny(GrowthParams, **changes),
     )
     return Phase(
-        lambda: grow.start(checkpoint(), recipe, images=24),
+        lambda: growth_state.start(checkpoint(), recipe, images=24),
         lambda state: grow.epochs(state, IMAGES, recipe, 0),
-        grow.snapshot,
-        lambda saved: grow.resumed(saved, TRAINING, CPU),
+        growth_state.snapshot,
+        lambda saved: growth_state.resumed(saved, TRAINING, CPU),
     )
 
 
