@@ -88,7 +88,7 @@ def of_size(blueprint: Blueprint, logits: Tensor, parameters: int) -> Blueprint:
     return scaled(blueprint, nearest)
 
 
-def control(folder: Path, grown: Path, name: str, parameters: int) -> Path:
+def control(folder: Path, grown: Path, name: str, *, parameters: int, seed: int) -> Path:
     """Write what growth would have written with another architecture; return where.
 
     grown: results of growth. name: 'found', 'skip connections' or 'random N'.
@@ -98,7 +98,7 @@ def control(folder: Path, grown: Path, name: str, parameters: int) -> Path:
     blueprint = replace(
         blueprint, max_skips=None if name == "skip connections" else blueprint.max_skips
     )
-    source = generator(0, "benchmark", name, grown.name)
+    source = generator(seed, "benchmark", name)
     if name == "skip connections":
         logits = torch.zeros_like(logits)
         logits[..., blueprint.skip] = 1
@@ -148,7 +148,7 @@ def measure(
     text = compose(SOURCE, arguments.profile, {**changes, "optimize.from_scratch": True})
     randoms = [f"random {number}" for number in range(arguments.random)]
     for name in ("found", *randoms, "skip connections"):
-        start = control(folder, done["growth"], name, pipeline.parameters)
+        start = control(folder, done["growth"], name, parameters=pipeline.parameters, seed=seed)
         trained = run_stage(folder, text, "optimize", done["prepare"], start)
         derived = run_stage(folder, text, "derive", done["prepare"], trained)
         row = "from scratch: " + name.rstrip("0123456789 ")
