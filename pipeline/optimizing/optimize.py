@@ -22,7 +22,7 @@ from pipeline.space.operations import relu_conv_norm
 from pipeline.space.relaxation import decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import estimate_statistics, evaluate
-from pipeline.training.memory import parts, within_memory
+from pipeline.training.memory import at_a_time, parts, within_memory
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine, descend
@@ -129,7 +129,7 @@ def resumed(state: OptimizeState, saved: dict[str, Any]) -> OptimizeState:
         if saved[name]:
             getattr(state, name).load_state_dict(saved[name])
     state.optimizer.load(saved["momentum"])
-    state.micro_batch = saved["micro_batch"]
+    state.micro_batch = at_a_time(saved["micro_batch"], state.micro_batch)
     state.epoch = saved["epoch"]
     return state
 
@@ -212,11 +212,9 @@ def weight_step(
 
     def step(micro_batch: int) -> tuple[Tensor, list[Tensor]]:
         outputs = []
-        source = generator(
-            *(seed, "optimize", "drop_path", state.epoch + 1, number),
-            *([ranks.number()] if ranks.number() else []),
-            device=batch.device,
-        )
+        epoch = state.epoch + 1
+        rank = (ranks.number(),) if ranks.number() else ()  # alone, or first: the same numbers
+        source = generator(seed, "optimize", "drop_path", epoch, number, *rank, device=batch.device)
         path = DropPath(probability=drop_path, generator=source) if drop_path else None
 
         def losses() -> Iterator[Tensor]:

@@ -25,7 +25,7 @@ def choose_device() -> torch.device:
     named = os.environ.get("ASO_SE_DEVICE") or "auto"
     kind = torch.accelerator.current_accelerator(check_available=True)
     if ranks.count() > 1:
-        named = f"{kind}:{os.environ['LOCAL_RANK']}" if kind and named == "auto" else "cpu"
+        named = _own(str(kind or "cpu") if named == "auto" else named)
     try:
         device = _roomiest() if named == "auto" else _opened(named)
     except DeviceError as error:
@@ -35,6 +35,20 @@ def choose_device() -> torch.device:
     say(f"on {device}{threads}{processes}")
     meet(device)
     return device
+
+
+def _own(kind: str) -> str:
+    """Return the name of the device that is this process's own among several of a kind.
+
+    Raises:
+        DeviceError: one device is named, of which each would need its own.
+    """
+    if ":" in kind:
+        raise DeviceError(
+            f"ASO_SE_DEVICE={kind}: {ranks.count()} processes need a device each; name the kind"
+            f" alone, {kind.partition(':')[0]}"
+        )
+    return kind if kind == "cpu" else f"{kind}:{os.environ['LOCAL_RANK']}"
 
 
 def _roomiest() -> torch.device:

@@ -10,6 +10,7 @@ from pipeline.exchange.progress import describe, say, watch
 from pipeline.exchange.records import Row
 from pipeline.exchange.resume import Points, Snapshot
 from pipeline.training.stability import Expected, health, judge
+from pipeline.training.together import wait
 
 State = TypeVar("State")
 SLOWDOWN = 0.5
@@ -51,10 +52,12 @@ def run(
     """
     recoveries = 0
     while True:
+        wait()  # of several processes only the first writes points
         saved, before = points.newest()
         state = phase.resumed(saved) if saved else phase.begin()
         if before:
-            recoveries = max(recoveries, int(before[-1]["recoveries"]))
+            made, oscillated = before[-1]["recoveries"], before[-1]["verdict"] == "oscillating"
+            recoveries = max(recoveries, min(int(made) + oscillated, max_recoveries))
         rows = _judged(
             phase.epochs(state, SLOWDOWN**recoveries),
             before,

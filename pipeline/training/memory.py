@@ -22,7 +22,8 @@ T = TypeVar("T")
 def within_memory(compute: Callable[[int], T], images: int) -> tuple[T, int]:
     """Return `compute(images)` and `images`, halved as often as that finds too little memory.
 
-    compute: does nothing lasting before it has all the memory that it needs; begins anew each time.
+    compute: begins anew each time; what it leaves behind when it fails stays (of a weight step,
+    running statistics of BatchNorm that have seen some images twice).
     images: how many it may take at a time.
 
     Raises:
@@ -40,6 +41,15 @@ def within_memory(compute: Callable[[int], T], images: int) -> tuple[T, int]:
         release()
         images = (images + 1) // 2
         say(f"out of memory: going on with {images} images at a time")
+
+
+def at_a_time(saved: int, batch_size: int) -> int:
+    """Return how many images at a time a resumed run takes.
+
+    Several processes take all of their shares: in parts of as many images a larger share would have
+    more parts than the others wait for.
+    """
+    return batch_size if ranks.count() > 1 else saved
 
 
 def release() -> None:

@@ -19,11 +19,11 @@ from pipeline.exchange.records import Row
 from pipeline.randomness import generator
 from pipeline.space import blueprint as blueprints
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.network import Network, build
+from pipeline.space.network import Network, rebuild
 from pipeline.space.relaxation import EdgeWeights, concentration, decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import evaluate_genotype, evaluate_paths
-from pipeline.training.memory import parts, within_memory
+from pipeline.training.memory import at_a_time, parts, within_memory
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.stability import Expected
@@ -91,8 +91,7 @@ def restored(
 ) -> dict[str, Any]:
     """Return the fields of a Supernet from a snapshot; the network is on `device`."""
     blueprint = blueprints.from_dict(saved["blueprint"])
-    network = build(blueprint, generator=torch.Generator(), device=device)
-    network.load_state_dict(saved["network"])
+    network = rebuild(blueprint, None, saved["network"]).to(device)
     optimizer = Sgd.of(network.parameters(), training)
     optimizer.load(saved["momentum"])
     return {
@@ -100,7 +99,7 @@ def restored(
         "optimizer": optimizer,
         "logits": saved["logits"],
         "temperature": saved["temperature"],
-        "micro_batch": saved["micro_batch"],
+        "micro_batch": at_a_time(saved["micro_batch"], training.batch_size),
         "epoch": saved["epoch"],
     }
 
@@ -144,14 +143,20 @@ def weight_step(
     tally.add_step(norm, learning_rate)
 
 
-def expected(blueprint: Blueprint, images: SearchImages, *, before: float = 0.0) -> Expected:
+def expected(
+    blueprint: Blueprint,
+    images: SearchImages,
+    *,
+    before: float,
+    accuracy: str = "validation_accuracy",
+) -> Expected:
     """Return what a phase that searches is measured against.
 
-    before: validation accuracy that it begins with.
+    before: validation accuracy that it begins with. accuracy: column that goes on from it.
     """
     return Expected(
         classes=blueprint.classes,
-        accuracy="validation_accuracy",
+        accuracy=accuracy,
         images=len(images.validation),
         before=before,
         edges=blueprint.architectures * len(blueprint.edges),

@@ -27,6 +27,12 @@ def meet(device: torch.device) -> None:
         atexit.register(distributed.destroy_process_group)
 
 
+def wait() -> None:
+    """Wait until all processes are here."""
+    if ranks.count() > 1:
+        distributed.barrier()
+
+
 def share(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
     """Return this process's part of a batch, and how many images all the parts have.
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.errors import AsoSeError, DeviceBusyError
+from pipeline.errors import AsoSeError, DeviceBusyError, DeviceError
 from pipeline.training.device import autocast, choose_device
 
 
@@ -51,7 +51,7 @@ def accelerators(monkeypatch: pytest.MonkeyPatch, free: list[int | str]) -> None
     """Pretend that there are some, with so many bytes free, or that say so when they are used."""
 
     def use(_: int, *, device: torch.device) -> None:
-        found = free[device.index]
+        found = free[device.index or 0]
         if isinstance(found, str):
             raise torch.AcceleratorError(found)
 
@@ -61,6 +61,40 @@ def accelerators(monkeypatch: pytest.MonkeyPatch, free: list[int | str]) -> None
     monkeypatch.setattr("torch.accelerator.device_count", lambda: len(free))
     monkeypatch.setattr("torch.accelerator.get_memory_info", lambda device: (free[device.index], 9))
     monkeypatch.setattr("torch.empty", use)
+
+
+def several(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """Pretend to be the second of two processes that torchrun has started."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("ASO_SE_DEVICE", named)
+    monkeypatch.setattr("pipeline.training.device.meet", lambda _: None)
+
+
+@pytest.mark.parametrize(("named", "own"), [("auto", "cuda:1"), ("cuda", "cuda:1"), ("cpu", "cpu")])
+def test_each_of_several_processes_takes_its_own_device(
+    named: str, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerators(monkeypatch, [10, 30, 20])
+    several(monkeypatch, named)
+    assert choose_device() == torch.device(own)
+
+
+@pytest.mark.parametrize(
+    ("named", "line"),
+    [
+        ("cuda:1", r"^ASO_SE_DEVICE=cuda:1: 2 processes need a device each; .* alone, cuda$"),
+        ("toaster", r"^ASO_SE_DEVICE=toaster:1: no such device here: "),
+    ],
+)
+def test_a_device_that_several_processes_cannot_have_is_refused(
+    named: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several(monkeypatch, named)
+    with pytest.raises(DeviceError, match=line):
+        choose_device()
 
 
 def test_of_several_accelerators_the_one_with_most_free_memory_is_taken(

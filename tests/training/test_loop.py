@@ -147,6 +147,29 @@ def test_oscillation_halves_the_rates_and_loses_nothing(attempt: Callable[..., A
     assert [row["recoveries"] for row in history] == [0] * 6 + [1] * 3
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_the_rows_after_an_oscillation_do_not_depend_on_where_it_was_killed(
+    most: int, attempt: Callable[..., Any], tmp_path: Path
+) -> None:
+    def swinging(epoch: int, _: float) -> Row:
+        return {**GOOD, "train_loss": 1.0 + 0.4 * (-1) ** epoch}
+
+    whole = attempt(swinging, epochs=15, most=most)
+    assert [row["recoveries"] for row in whole][::6] == [0, 1, min(2, most)]
+    for path in (tmp_path / "points").iterdir():
+        path.unlink()
+    for last in (7, 13, 15):
+
+        def killed(epoch: int, slowdown: float, last: int = last) -> Row:
+            if epoch == last:
+                raise KeyboardInterrupt
+            return swinging(epoch, slowdown)
+
+        with pytest.raises(KeyboardInterrupt):
+            attempt(killed, epochs=15, most=most)
+    assert attempt(swinging, epochs=15, most=most) == whole
+
+
 def test_a_phase_that_was_killed_after_a_recovery_still_knows_of_it(
     attempt: Callable[..., Any],
 ) -> None:

@@ -18,7 +18,7 @@ from pipeline.searching import state as searching
 from pipeline.searching.params import SearchParams
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import skip_only
-from pipeline.training.memory import parts, within_memory
+from pipeline.training.memory import at_a_time, parts, within_memory
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, descend
@@ -221,3 +221,12 @@ def test_a_failed_attempt_counts_no_image_twice(lack: Lack) -> None:
     )
     assert small.sizes == [4, 4]
     assert (tally.images, tally.steps) == (8, 1)
+
+
+def test_several_processes_do_not_go_on_with_the_parts_of_one_that_was_short_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert at_a_time(4, 64) == 4
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert at_a_time(4, 64) == 64

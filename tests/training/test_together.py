@@ -20,16 +20,46 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("warmup", "search", "growth that is accepted", "optimize")
 RUN = """
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from pipeline import ranks
+from pipeline.exchange import resume
 from pipeline.exchange.checkpoint import encode
 from pipeline.exchange.resume import Points, _split
 from pipeline.training.device import choose_device
+from pipeline.training.loop import Phase, run
+from pipeline.training.stability import Expected
 from tests.test_resume import PHASES
 
 choose_device()
 folder = Path(sys.argv[1])
+
+if ranks.is_first():  # a point is written long after the others have gone on
+
+    def slowly(path, content, write=resume.write_atomically):
+        time.sleep(0.5)
+        write(path, content)
+
+    resume.write_atomically = slowly
+
+
+def swinging(state, _):
+    while state["epoch"] < 9:
+        state["epoch"] += 1
+        yield {"epoch": state["epoch"], "train_loss": 1.0 + 0.4 * (-1) ** state["epoch"]}
+
+
+swung, rows = run(
+    Phase(begin=lambda: {"epoch": 0}, epochs=swinging, snapshot=dict, resumed=dict),
+    Points("swinging", folder / "swinging"),
+    epochs=9,
+    images=1,
+    expected=Expected(classes=10),
+    max_recoveries=3,
+)
+recoveries = [row["recoveries"] for row in rows]
+(folder / f"swinging {ranks.number()}").write_text(f"{swung} {recoveries}")
 for name in sys.argv[2:]:
     phase = PHASES[name]
     state = phase.start()
@@ -65,6 +95,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_after_a_phase_both_processes_have_the_same_bits(ran: Path, name: str) -> None:
     assert (ran / f"{name} 0").read_bytes() == (ran / f"{name} 1").read_bytes()
+
+
+def test_after_an_oscillation_both_processes_go_on_from_the_same_epoch(ran: Path) -> None:
+    first, second = ((ran / f"swinging {number}").read_text() for number in range(2))
+    assert first == second == "{'epoch': 9} [0, 0, 0, 0, 0, 0, 1, 1, 1]"
 
 
 @pytest.mark.parametrize("name", NAMES)
