@@ -16,8 +16,8 @@ from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
-from pipeline.exchange.stage import run_stage
-from pipeline.growing.grow import epochs
+from pipeline.exchange.stage import Finish, run_stage
+from pipeline.growing.grow import KEPT_ACCURACY, epochs
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.state import Recipe, resumed, snapshot, start, summarize
 from pipeline.searching.params import SearchParams
@@ -41,7 +41,7 @@ class Params(Section):
     growth: GrowthParams
 
 
-def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
+def main(params: Params, prepare: Path, search: Path, out: Path) -> Finish:
     """Grow the network that search found."""
     device = choose_device()
     checkpoint = search / "checkpoint.safetensors"
@@ -75,7 +75,10 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
         epochs=params.growth.epochs,
         images=len(images.training),
         expected=expected(
-            searched.network.blueprint, images, before=searched.fact("validation_accuracy")
+            searched.network.blueprint,
+            images,
+            before=searched.fact("validation_accuracy"),
+            accuracy=KEPT_ACCURACY,
         ),
         max_recoveries=params.training.max_recoveries,
     )
@@ -95,7 +98,7 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> None:
     write_json(out / "growth.json", {"events": [asdict(event) for event in state.events]})
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", {**end, **summarize(state.events)})
-    points.remove()
+    return points.remove
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_chec
 from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
-from pipeline.exchange.stage import run_stage
+from pipeline.exchange.stage import Finish, run_stage
 from pipeline.optimizing.optimize import epochs, resumed, snapshot, start
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.section import Section, Seed
@@ -33,7 +33,7 @@ class Params(Section):
     optimize: OptimizeParams
 
 
-def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
+def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     """Train the discrete network."""
     device = choose_device()
     images = read_images(prepare, "train", device)
@@ -86,7 +86,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> None:
     write_history(out / "history.tsv", history)
     end = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "recoveries")
     write_json(out / "metrics.json", {key: history[-1][key] for key in end if key in history[-1]})
-    points.remove()
+    return points.remove
 
 
 if __name__ == "__main__":

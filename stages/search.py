@@ -15,7 +15,7 @@ from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
-from pipeline.exchange.stage import run_stage
+from pipeline.exchange.stage import Finish, run_stage
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import drop_at_start, epochs, say_if_undecided
 from pipeline.searching.state import resumed, snapshot, start
@@ -36,7 +36,7 @@ class Params(Section):
     search: SearchParams
 
 
-def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
+def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
     """Search from a warmed-up supernet."""
     device = choose_device()
     checkpoint = warmup / "checkpoint.safetensors"
@@ -101,7 +101,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> None:
     say_if_undecided(open_edges, params.search)
     found = {"drop_at_start": drop, "undecided_edges": int(open_edges.sum())}
     write_json(out / "metrics.json", {**end, **found})
-    points.remove()
+    return points.remove
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
 from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
-from pipeline.exchange.stage import run_stage
+from pipeline.exchange.stage import Finish, run_stage
 from pipeline.section import Section, Seed
 from pipeline.space.params import NetworkParams
 from pipeline.training.device import choose_device
@@ -36,7 +36,7 @@ class Params(Section):
     warmup: WarmupParams
 
 
-def main(params: Params, prepare: Path, out: Path) -> None:
+def main(params: Params, prepare: Path, out: Path) -> Finish:
     """Warm a fresh supernet up."""
     device = choose_device()
     facts = read_facts(prepare)
@@ -92,7 +92,7 @@ def main(params: Params, prepare: Path, out: Path) -> None:
     )
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", end)
-    points.remove()
+    return points.remove
 
 
 if __name__ == "__main__":

@@ -35,8 +35,9 @@ class Ending:
     def __call__(self, _signal: int, _frame: FrameType | None) -> None:
         """End the process, whatever it is doing; a progress bar has hidden the cursor."""
         cursor = f"\n{SHOW_CURSOR}" if os.isatty(2) else ""
-        with suppress(OSError):  # whoever read the log may be gone
-            os.write(2, f"{cursor}{self.line}\n".encode())
+        if ranks.is_first():
+            with suppress(OSError):  # whoever read the log may be gone
+                os.write(2, f"{cursor}{self.line}\n".encode())
         os._exit(INTERRUPTED)
 
 

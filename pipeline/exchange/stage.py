@@ -8,14 +8,17 @@ the new hash would be recorded with the old code's result; such a stage refuses 
 
 import errno
 import hashlib
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from pipeline import ranks
 from pipeline.errors import AsoSeError, CodeChangedError, DeviceError, is_lack_of_memory
+from pipeline.exchange.interruption import INTERRUPTED
 from pipeline.exchange.params import PARAMS_FILE, read_params
 from pipeline.section import Section
 
@@ -23,6 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 P = TypeVar("P", bound=Section)
 EXHAUSTED = 4
 """Exit code: memory, disk or device cannot do it now; later, they may."""
+FIRST_WORD_SECONDS = 1.0
+"""That other processes leave the first to say what all of them have to say."""
+Finish = Callable[[], None]
 
 
 def _digests() -> dict[Path, str]:
@@ -37,9 +43,12 @@ def _digests() -> dict[Path, str]:
 _AT_START = _digests()
 
 
-def run_stage(model: type[P], main: Callable[..., None], *, together: bool = False) -> None:
+def run_stage(
+    model: type[P], main: Callable[..., Finish | None], *, together: bool = False
+) -> None:
     """Run `main(params, *paths)` with the sections of `model` and the paths of the command line.
 
+    main: may return what is to be done once its result counts, such as to remove resume points.
     together: whether several processes may do it, as many as `ASO_SE_PROCESSES` says.
 
     An error that a user can put right becomes one line and its exit code; a wrong command line
@@ -52,14 +61,16 @@ def run_stage(model: type[P], main: Callable[..., None], *, together: bool = Fal
         sys.stderr.write(f"usage: python -m stages.{Path(sys.argv[0]).stem} {usage}\n")
         sys.exit(2)
     try:
-        if together and ranks.count() == 1:
-            _become_several(os.environ.get("ASO_SE_PROCESSES", "1"))
         params = read_params(model)
-        main(params, *map(Path, arguments))
+        processes = _processes() if together else 1
+        if processes > 1 and ranks.count() == 1:
+            _become_several(processes)
+        finish = main(params, *map(Path, arguments))
         _require_unchanged(model, params)
+        if finish:
+            finish()
     except AsoSeError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
     except (MemoryError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if is_lack_of_memory(error):
@@ -68,27 +79,56 @@ def run_stage(model: type[P], main: Callable[..., None], *, together: bool = Fal
             line = f"the device failed: {reason}; run it again, or elsewhere (ASO_SE_DEVICE)"
         else:
             raise
-        sys.stderr.write(f"{line}\n")
-        sys.exit(EXHAUSTED)
+        _fail(line, EXHAUSTED)
     except OSError as error:
-        sys.stderr.write(f"{error.filename or arguments[-1]}: {error.strerror or error}\n")
-        sys.exit(EXHAUSTED if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 1)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        line = f"{error.filename or arguments[-1]}: {error.strerror or error}"
+        _fail(line, EXHAUSTED if full else 1)
 
 
-def _become_several(processes: str) -> None:
-    """Run this command again, under torchrun, unless one process is enough; do not return.
+def _fail(line: str, code: int) -> NoReturn:
+    """Say a line and exit; of several processes, which the first one's end ends, only one does."""
+    if not ranks.is_first():
+        time.sleep(FIRST_WORD_SECONDS)
+    sys.stderr.write(f"{line}\n")
+    sys.exit(code)
 
-    Raises:
-        DeviceError: that is no number of processes.
-    """
-    if not processes.isdecimal() or processes == "0":
-        raise DeviceError(
-            f"ASO_SE_PROCESSES={processes}: expected a number of processes, 1 or more"
-        )
-    if processes != "1":
-        torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+
+def _processes() -> int:
+    """Return how many processes shall do it; raises DeviceError if that is no number."""
+    named = os.environ.get("ASO_SE_PROCESSES") or "1"
+    if not named.isdecimal() or int(named) == 0:
+        raise DeviceError(f"ASO_SE_PROCESSES={named}: expected a number of processes, 1 or more")
+    return int(named)
+
+
+def _become_several(processes: int) -> NoReturn:
+    """Run this command in several processes and exit with the code of the first that failed."""
+    # torch takes seconds, and a stage that runs alone needs none of this.
+    from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
+
+    logging.disable(logging.CRITICAL)  # the processes say what there is to say
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=f"aso-se-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    code = 0
+    try:
         stage = ["-m", f"stages.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
-        os.execv(sys.executable, [sys.executable, "-m", *torchrun, *stage])  # noqa: S606
+        elastic_launch(config, sys.executable)(*stage)
+    except ChildFailedError as error:
+        code = error.get_first_failure()[1].exitcode
+    except SignalException:
+        code = INTERRUPTED
+    sys.exit(code if code >= 0 else 128 - code)  # as shells tell of a signal
 
 
 def code_in_use() -> dict[str, str]:

@@ -1,9 +1,11 @@
 """A stage ends with a code and one line, and never with the result of code that was edited."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
 from pathlib import Path
 
-from pipeline import errors
+from pipeline import errors, ranks
 from pipeline.exchange.stage import run_stage
 from pipeline.section import Section, Seed
 
@@ -27,7 +29,7 @@ def main(params: Params, source: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(Params, main)
+    run_stage(Params, main, together=True)
 """
 Stage = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -41,11 +43,12 @@ def stage(tmp_path: Path) -> Stage:
     shutil.copy(ROOT / "stages" / "__init__.py", tmp_path / "stages")
     (tmp_path / "params.yaml").write_text("seed: 1\nother: 1\n")
 
-    def run(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(body: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "stages" / "tiny.py").write_text(RECIPE.format(body=body))
         return subprocess.run(
             [sys.executable, "-m", "stages.tiny", *(arguments or ("in", "out"))],
             cwd=tmp_path,
+            env={**os.environ, **environment},
             capture_output=True,
             text=True,
             check=False,
@@ -113,9 +116,54 @@ def test_a_file_that_cannot_be_opened_is_one_line_that_names_it(stage: Stage) ->
     assert (done.returncode, done.stderr) == (1, "in/metrics.json: No such file or directory\n")
 
 
-def test_bad_params_end_a_stage_before_it_begins(stage: Stage, tmp_path: Path) -> None:
+SEVERAL = pytest.mark.parametrize("processes", ["1", "2"])
+
+
+@SEVERAL
+@pytest.mark.parametrize(
+    ("body", "codes", "line"),
+    [
+        ("raise errors.TrainingFailedError('it diverged')", {3}, "it diverged\n"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", {-9, 137}, ""),
+    ],
+)
+def test_several_processes_end_with_the_code_and_the_line_of_one(
+    stage: Stage, processes: str, body: str, codes: set[int], line: str
+) -> None:
+    done = stage(body, ASO_SE_PROCESSES=processes)
+    assert (done.returncode in codes, done.stderr) == (True, line)
+
+
+@SEVERAL
+@pytest.mark.usefixtures("stage")
+def test_what_is_interrupted_says_so_once(processes: str, tmp_path: Path) -> None:
+    body = "import time; Path(f'ready{ranks.number()}').touch(); time.sleep(600)"
+    (tmp_path / "stages" / "tiny.py").write_text(RECIPE.format(body=body))
+    command = [sys.executable, "-m", "stages.tiny", "in", "out"]
+    environment = {**os.environ, "ASO_SE_PROCESSES": processes}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while len(list(tmp_path.glob("ready*"))) < int(processes):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        _, said = process.communicate()
+    assert (process.returncode, said) == (75, "tiny: interrupted; run it again\n")
+
+
+def test_what_shall_follow_a_result_follows_only_one_that_counts(stage: Stage) -> None:
+    body = "Path('params.yaml').write_text('seed: 2'); return lambda: print('points removed')"
+    assert stage(body).stdout == ""
+    assert stage(body.partition(";")[2].strip()).stdout == "points removed\n"
+
+
+@SEVERAL
+def test_bad_params_end_a_stage_before_it_begins(
+    stage: Stage, processes: str, tmp_path: Path
+) -> None:
     (tmp_path / "params.yaml").write_text("seed: true\n")
-    done = stage("print('ran')")
+    done = stage("print('ran')", ASO_SE_PROCESSES=processes)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "params.yaml: seed: expected a valid integer, got True\n"
 
