@@ -2,8 +2,9 @@
 
 A growth is a transaction: the grown network is built aside, must give the same outputs (checked on
 real images in double precision, so that rounding cannot hide a mistake or fake one), and is kept
-only if it has not lost accuracy after `settle` epochs. Otherwise the state from before it comes
-back and that kind is not tried again at that size; nor is one for which there is too little memory.
+only if it has not lost accuracy after `settle` epochs; if it loses what was learnt, no such epoch
+is waited for. Otherwise the state from before it comes back and that kind is not tried again at
+that size; nor is one for which there is too little memory.
 """
 
 from collections.abc import Iterator
@@ -36,11 +37,14 @@ from pipeline.space.relaxation import (
     skip_only,
 )
 from pipeline.training.memory import release, within_memory
+from pipeline.training.stability import degraded
 from pipeline.training.steps import cosine
 from pipeline.training.supernet import SearchImages
 
 LARGEST_DIFFERENCE = 1e-5
 """Of logits before and after a growth, in evaluation mode."""
+KEPT_ACCURACY = "kept_accuracy"
+"""Column: validation accuracy of the network that goes on, the one before a growth rolled back."""
 
 
 def epochs(
@@ -63,31 +67,38 @@ def epochs(
             training=recipe.training,
             augmentation=recipe.augmentation,
             rates=rates,
-            exploration=0.0,
-            auxiliary=0.0,
+            left=0.0,
             stage="growth",
             seed=seed,
             slowdown=slowdown,
         )
         state.accuracies.append(float(row["validation_accuracy"]))
-        event = _settle(state, params)
+        event = _settle(state, params, len(images.validation))
+        kept = state.accuracies[-1]
         left = params.epochs - done - 1
         if state.trial is None and left >= params.settle:
             event = "; ".join(filter(None, (event, _try_to_grow(state, images, recipe, seed))))
-        yield {**row, "event": event}
+        yield {**row, KEPT_ACCURACY: kept, "event": event}
 
 
-def _settle(state: GrowthState, params: GrowthParams) -> str:
-    """Accept or roll back a growth whose time has come; return what happened, or ''."""
+def _settle(state: GrowthState, params: GrowthParams, images: int) -> str:
+    """Accept or roll back a growth whose time has come; return what happened, or ''.
+
+    images: that accuracy is measured on.
+    """
     trial = state.trial
-    if trial is None or len(state.accuracies) < params.settle:
+    if trial is None:
+        return ""
+    classes = state.search.network.blueprint.classes
+    lost = degraded([*trial.accuracies, *state.accuracies], classes=classes, images=images)
+    if len(state.accuracies) < params.settle and not lost:
         return ""
     event = trial.event
     before = trial.accuracies[-params.settle :]
     event.accuracy_before = sum(before) / len(before)
     event.accuracy_after = sum(state.accuracies) / len(state.accuracies)
     state.trial = None
-    if hurts(before, state.accuracies, tolerance=params.tolerance):
+    if lost or hurts(before, state.accuracies, tolerance=params.tolerance):
         event.verdict = "rolled back"
         tried = Size(cells=event.cells_before, channels=event.channels_before)
         state.refused |= {(event.kind, tried)}

@@ -58,11 +58,15 @@ def grow_momentum(
 def grow_logits(logits: Tensor, optimizer: Adam, fresh: Tensor) -> tuple[Tensor, Adam]:
     """Return logits with a block for the new cell, and Adam with the old moments.
 
+    After many steps Adam takes its moments for settled, so a new block begins with the mean square
+    gradient of the old ones: with 0 its first steps would be several times the learning rate.
+
     logits: (A, E, O). fresh: (A', E, O), its last A' - A blocks are the new cells' initial logits.
     """
     grown = torch.cat([logits.detach(), fresh[len(logits) :]]).requires_grad_()
     following = Adam(grown, optimizer.learning_rate)
     following.mean[: len(logits)] = optimizer.mean
+    following.square[:] = optimizer.square.mean(0)
     following.square[: len(logits)] = optimizer.square
     following.steps = optimizer.steps.clone()
     return grown, following

@@ -15,7 +15,7 @@ class GrowthParams(Section):
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of growth")
     kinds: tuple[Kind, ...] = Field(
-        description="how the network may grow; they take turns in this order"
+        description="how the network may grow; they take turns in this order; []: it does not"
     )
     patience: Annotated[int, Field(ge=1)] = Field(
         description="epochs over which accuracy must have improved, or the network grows"

@@ -52,7 +52,7 @@ class Trial:
 class GrowthState:
     """The complete state of the stage.
 
-    accuracies: validation accuracy of each epoch since the network last changed for good. last:
+    accuracies: validation accuracy of each epoch since the network last changed. last:
     kind of the newest accepted growth. refused: kinds that were not kept, with the size they were
     tried at.
     """

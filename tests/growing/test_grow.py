@@ -1,10 +1,13 @@
 """Growth is a transaction: it keeps the outputs, and comes back undone where it hurts."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from math import nan
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,17 +16,22 @@ from torch import Tensor
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
+from pipeline.exchange.resume import Points
 from pipeline.growing import grow
 from pipeline.growing.grow import epochs, max_difference
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size
-from pipeline.growing.state import Event, GrowthState, Recipe, start, summarize
+from pipeline.growing.state import Event, GrowthState, Recipe, resumed, start, summarize
+from pipeline.growing.state import snapshot as growth_snapshot
 from pipeline.randomness import generator
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import SearchState
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
+from pipeline.training.loop import Phase
+from pipeline.training.loop import run as run_phase
 from pipeline.training.params import TrainingParams
+from pipeline.training.supernet import expected
 from tests.conftest import (
     identical,
     random_images,
@@ -56,6 +64,23 @@ def begin(params: Recipe) -> GrowthState:
 
 def run(state: GrowthState, params: Recipe, seed: int = 0) -> Iterator[Row]:
     return epochs(state, IMAGES, params, seed)
+
+
+def size(state: SearchState) -> int:
+    return len(state.network.blueprint.cells)
+
+
+def with_accuracy(
+    monkeypatch: pytest.MonkeyPatch, accuracy: Callable[[SearchState], float]
+) -> None:
+    """Let epochs say what validation accuracy they like."""
+    real = grow.alternate
+
+    def told(state: SearchState, *args: Any, **rest: Any) -> Row:
+        row = real(state, *args, **rest)
+        return {**row, "train_loss": 1.0, "validation_accuracy": accuracy(state)}
+
+    monkeypatch.setattr(grow, "alternate", told)
 
 
 def whole_state(state: SearchState) -> dict[str, object]:
@@ -101,12 +126,47 @@ def test_a_network_that_never_improves_enough_grows_in_turns_up_to_the_budget() 
     }
 
 
-def test_a_network_that_improves_enough_stays_as_it_is() -> None:
-    params = recipe(min_improvement=0.0, patience=5)
+@pytest.mark.parametrize(("enough", "grows"), [(0.005, False), (0.05, True)])
+def test_a_network_grows_where_it_does_not_improve_enough(
+    enough: float, grows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_accuracy(monkeypatch, lambda state: 0.5 + 0.01 * state.epoch)
+    params = recipe(min_improvement=enough, patience=1)
     state = begin(params)
-    rows = list(run(state, params))
-    assert not state.events
-    assert {row["cells"] for row in rows} == {3}
+    list(run(state, params))
+    assert bool(state.events) == grows
+
+
+@pytest.mark.parametrize("settle", [1, 2])
+@pytest.mark.parametrize("after", [0.8, 0.3])
+def test_a_growth_that_loses_what_was_learnt_is_rolled_back_and_the_phase_goes_on(
+    settle: int, after: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with_accuracy(monkeypatch, lambda state: 1.0 if size(state) == 3 else after)
+    params = recipe(settle=settle, patience=1, tolerance=0.02, kinds=("deepen",))
+    phase = Phase(
+        begin=lambda: begin(params),
+        epochs=lambda state, slowdown: epochs(state, IMAGES, params, 0, slowdown),
+        snapshot=growth_snapshot,
+        resumed=partial(resumed, training=params.training, device=torch.device("cpu")),
+    )
+    blueprint = tiny_network().blueprint
+    state, rows = run_phase(
+        phase,
+        Points("growth", tmp_path / "points"),
+        epochs=params.growth.epochs,
+        images=len(IMAGES.training),
+        expected=expected(blueprint, IMAGES, before=1.0, accuracy=grow.KEPT_ACCURACY),
+        max_recoveries=0,
+    )
+    assert [event.verdict for event in state.events] == ["rolled back"]
+    assert state.events[0].accuracy_after == after
+    assert [row["validation_accuracy"] for row in rows].count(after) == (
+        settle if after > 0.7 else 1
+    )
+    assert size(state.search) == 3
+    assert rows[-1]["health"] == 1.0
 
 
 def test_every_growth_is_settled_when_the_stage_ends() -> None:

@@ -166,7 +166,7 @@ def test_spread_channels_are_distinct_and_keep_their_order_and_halves(old: int, 
 
 
 @given(blueprints(), KINDS)
-def test_logits_and_their_moments_are_kept_and_new_ones_have_no_past(
+def test_logits_and_their_moments_are_kept_and_new_ones_begin_with_their_mean_square(
     blueprint: Blueprint, kind: Kind
 ) -> None:
     target = deepen(blueprint) if kind == "deepen" else widen(blueprint, 1.5)
@@ -182,7 +182,8 @@ def test_logits_and_their_moments_are_kept_and_new_ones_have_no_past(
     assert (grown[known:] == 9).all()
     for old, new in ((optimizer.mean, following.mean), (optimizer.square, following.square)):
         assert torch.equal(new[:known], old)
-        assert (new[known:] == 0).all()
+    assert (following.mean[known:] == 0).all()
+    assert all(torch.equal(one, optimizer.square.mean(0)) for one in following.square[known:])
     assert following.steps == 1
     assert following.learning_rate == 0.25
     before = logits.detach().clone(), optimizer.mean.clone()
@@ -190,6 +191,20 @@ def test_logits_and_their_moments_are_kept_and_new_ones_have_no_past(
     assert torch.equal(logits, before[0])
     assert torch.equal(optimizer.mean, before[1])
     assert (optimizer.steps, following.steps) == (1, 2)
+
+
+def test_the_first_steps_of_a_new_cells_logits_are_no_longer_than_those_of_the_others() -> None:
+    logits = torch.zeros(2, 5, 4, requires_grad=True)
+    optimizer = Adam(logits, 0.1)
+    source = generator(0, "gradients")
+    for _ in range(200):
+        optimizer.step(torch.randn(logits.shape, generator=source))
+    grown, following = grow_logits(logits, optimizer, torch.zeros(3, 5, 4))
+    for _ in range(10):
+        before = grown.detach().clone()
+        following.step(torch.randn(grown.shape, generator=source))
+        moved = (grown.detach() - before).abs().mean((1, 2))
+        assert moved[2] < 2 * moved[:2].max()
 
 
 def test_logits_that_have_not_moved_yet_grow_too() -> None:
