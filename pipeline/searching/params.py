@@ -30,8 +30,8 @@ class SearchParams(Section):
         description="split that the architecture learns from"
     )
     beta_decay: Annotated[float, Field(ge=0, le=1000)] = Field(
-        description="weight, at the end of search, of the logits' log-sum-exp in the architecture's"
-        " loss; rises from 0; 0: off (Ye et al. 2022)"
+        description="weight, reached when search ends, of the logits' log-sum-exp, a mean over"
+        " edges, in the architecture's loss; rises evenly from 0; 0: off (Ye et al. 2022)"
     )
     stop_skips: Annotated[int, Field(ge=1)] | None = Field(
         description="the architecture stays as it is once the genotype of a cell has this many skip"
@@ -39,7 +39,7 @@ class SearchParams(Section):
     )
     explore: Annotated[float, Field(ge=0, le=1)] = Field(
         description="probability, falling evenly to 0, that an edge of a weight step takes any"
-        " operation: no operation is judged by weights that have adapted to others"
+        " operation but none: no operation is judged by weights that have adapted to others"
     )
     learning_rate: Rate = Field(description="of the weights, per step, at the start (cosine)")
     learning_rate_end: Rate = Field(description="of the weights, per step, at the end")

@@ -62,7 +62,6 @@ def epochs(
             cosine(params.learning_rate, params.learning_rate_end, done / params.epochs),
             cosine(params.learning_rate, params.learning_rate_end, (done + 1) / params.epochs),
         )
-        left = 1 - done / params.epochs
         yield alternate(
             state,
             images,
@@ -70,8 +69,7 @@ def epochs(
             training=training,
             augmentation=augmentation,
             rates=rates,
-            exploration=params.explore * left,
-            auxiliary=training.auxiliary_skip * left,
+            left=1 - done / params.epochs,
             stage="search",
             seed=seed,
             slowdown=slowdown,
@@ -108,18 +106,16 @@ def alternate(
     training: TrainingParams,
     augmentation: AugmentationParams,
     rates: tuple[float, float],
-    exploration: float,
-    auxiliary: float,
+    left: float,
     stage: str,
     seed: int,
     slowdown: float,
 ) -> Row:
     """Run one epoch over the training images, with an architecture step whenever one is due.
 
-    exploration: probability that an edge of a weight step takes any operation, uniformly.
-    auxiliary: weight of the extra skip connection on each edge.
-    rates: learning rate of the weights at the start and at the end of the epoch. slowdown: factor
-    on these and on the rate of the logits.
+    rates: learning rate of the weights at the start and at the end of the epoch. left: share of
+    search that is to come, 0 after it; exploring and the auxiliary skip connections fade with it,
+    beta-decay rises. slowdown: factor on all learning rates.
     """
     epoch = state.epoch + 1
     batches = partial(
@@ -128,7 +124,10 @@ def alternate(
     split = images.validation if params.arch_images == "validation" else images.training
     held_out = _endless(split, batches, stage, epoch)
     stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
-    draw = partial(_draw, state, params=params, probability=exploration, auxiliary=auxiliary)
+    auxiliary = training.auxiliary_skip * left
+    draw = partial(
+        _draw, state, params=params, probability=params.explore * left, auxiliary=auxiliary
+    )
     tally, seen = Tally(), 0
     for step, (batch, labels) in enumerate(batches(images.training, purpose=(stage, epoch))):
         progress = seen / len(images.training)
@@ -153,6 +152,7 @@ def alternate(
                 gradient_clip=training.gradient_clip,
                 source=source,
                 auxiliary=auxiliary,
+                beta=params.beta_decay * (1 - left),
                 slowdown=slowdown,
             )
     state.epoch = epoch
@@ -168,12 +168,14 @@ def architecture_step(
     gradient_clip: float,
     source: torch.Generator,
     auxiliary: float = 0.0,
+    beta: float = 0.0,
     slowdown: float = 1.0,
 ) -> None:
     """Fit the logits on one batch of held-out images, then lower the temperature.
 
-    The weights stay as they are. auxiliary: as in `alternate`. slowdown: factor on the learning
-    rate.
+    The weights stay as they are. auxiliary: weight of the extra skip connection on each edge. beta:
+    weight of beta-decay, the mean over all edges of logsumexp(logits) (Ye et al. 2022).
+    slowdown: factor on the learning rate.
 
     Raises:
         TrainingFailedError: the gradient is not finite.
@@ -209,8 +211,9 @@ def architecture_step(
     if found:  # else every operation drawn is `none`, or nothing that ran reaches the output
         state.logits.grad = torch.stack(found).sum(0)
         add_up([state.logits.grad])
-        if params.beta_decay:
-            state.logits.grad += _beta(state, params) * state.logits.detach().softmax(-1)
+        if beta:
+            edges = state.logits[..., 0].numel()
+            state.logits.grad += beta / edges * state.logits.detach().softmax(-1)
         norm = torch.nn.utils.clip_grad_norm_(state.logits, gradient_clip)
         if not norm.isfinite():
             raise TrainingFailedError(f"the gradient of the logits is {float(norm)}")
@@ -252,12 +255,6 @@ def _draw(
 
 def _temperature(state: SearchState, params: SearchParams) -> float:
     return max(params.temperature_floor, state.temperature)
-
-
-def _beta(state: SearchState, params: SearchParams) -> float:
-    """Return the weight of beta-decay: it rises evenly over search, and stays in growth."""
-    reached = (state.epoch + 1 - state.first_epoch) / params.epochs
-    return params.beta_decay * min(1.0, reached)
 
 
 def _endless(

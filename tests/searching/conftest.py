@@ -49,8 +49,16 @@ def search(
     return list(islice(rows, most))
 
 
-def one_architecture_step(state: SearchState, params: SearchParams, seed: int = 0) -> None:
+def one_architecture_step(
+    state: SearchState, params: SearchParams, seed: int = 0, beta: float = 0.0
+) -> None:
     images = random_images(8)
-    batch = images.pixels.float() / 255
-    source = generator(seed, "architecture")
-    architecture_step(state, batch, images.labels, params=params, gradient_clip=5.0, source=source)
+    architecture_step(
+        state,
+        images.pixels.float() / 255,
+        images.labels,
+        params=params,
+        gradient_clip=1e3,
+        source=generator(seed, "architecture"),
+        beta=beta,
+    )

@@ -1,5 +1,6 @@
 """What the logits learn by: each estimate against brute force."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -10,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.growing.grow import epochs
 from pipeline.randomness import generator
+from pipeline.searching import search as searching
 from pipeline.searching.gradients import estimator, score
 from pipeline.searching.params import SearchParams
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.supernet import SearchImages
 from tests.conftest import identical, random_images, search_images, snapshot, tiny, tiny_network
+from tests.growing.test_grow import IMAGES, recipe
+from tests.growing.test_grow import begin as grow
 from tests.searching.conftest import begin, one_architecture_step, search
 
 CPU = torch.device("cpu")
@@ -182,13 +187,37 @@ def test_the_architecture_can_learn_from_training_images_instead() -> None:
         assert torch.equal(states[0].logits, states[1].logits) == equal
 
 
-def test_beta_decay_pulls_the_logits_down() -> None:
-    plain, decayed = (tiny(SearchParams, beta_decay=beta) for beta in (0.0, 50.0))
-    states = [begin(plain), begin(decayed)]
-    for state, params in zip(states, (plain, decayed), strict=True):
-        for number in range(5):
-            one_architecture_step(state, params, seed=number)
-    assert states[1].logits.logsumexp(-1).mean() < states[0].logits.logsumexp(-1).mean()
+def test_beta_decay_is_the_gradient_of_the_mean_logsumexp_of_the_edges() -> None:
+    params = tiny(SearchParams)
+    found = []
+    for beta in (0.0, 3.0):
+        state = begin(params)
+        one_architecture_step(state, params, beta=beta)
+        found.append(state.logits.grad)
+    logits = begin(params).logits.detach().requires_grad_()
+    (3.0 * logits.logsumexp(-1).mean()).backward()
+    torch.testing.assert_close(found[1] - found[0], logits.grad)
+
+
+def test_beta_decay_rises_over_search_and_growth_has_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[float] = []
+    real = searching.architecture_step
+
+    def watched(*args: Any, beta: float, **rest: Any) -> None:
+        used.append(beta)
+        real(*args, beta=beta, **rest)
+
+    monkeypatch.setattr(searching, "architecture_step", watched)
+    params = tiny(SearchParams, epochs=4, beta_decay=8.0)
+    search(begin(params), params)
+    assert sorted(set(used)) == [0.0, 2.0, 4.0, 6.0]
+    assert used == sorted(used)
+    used.clear()
+    growth = replace(recipe(), search=params)
+    next(epochs(grow(growth), IMAGES, growth, 0))
+    assert set(used) == {8.0}
 
 
 def test_the_architecture_stays_once_a_cell_has_enough_skip_connections() -> None:
