@@ -61,14 +61,32 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
     serving.set_defaults(call=serve)
     sweeping = commands.add_parser("sweep", help="run and rank experiments over some params")
-    sweeping.add_argument("space", nargs="+", metavar="KEY=VALUES", help="3,5,7 or 0.5..8.0")
+    sweeping.add_argument(
+        "space",
+        nargs="+",
+        metavar="KEY=VALUES",
+        help="search.arch_update_freq=3,5,7, or with --trials search.arch_reach=2.0..16.0"
+        " (2..16 tries whole numbers only)",
+    )
     sweeping.add_argument("--name", help="of the sweep; the same name goes on with an Optuna study")
-    sweeping.add_argument("--trials", type=int, help="of an Optuna study; without, a grid")
-    sweeping.add_argument("--objective", default="growth.validation_accuracy", help="a metric")
+    sweeping.add_argument("--trials", type=_count, help="of an Optuna study; without, a grid")
+    sweeping.add_argument(
+        "--objective",
+        default="growth.validation_accuracy",
+        metavar="STAGE.METRIC",
+        help="of artifacts/STAGE/metrics.json (growth.validation_accuracy)",
+    )
     sweeping.add_argument("--minimize", action="store_true", help="less of it is better")
-    sweeping.add_argument("--max-parallel", type=int, default=1, help="experiments at once")
+    sweeping.add_argument("--max-parallel", type=_count, default=1, help="experiments at once")
     sweeping.set_defaults(call=sweep)
     return parser
+
+
+def _count(word: str) -> int:
+    """Return a whole number of 1 or more; argparse tells of any other word."""
+    if not word.isdecimal() or int(word) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, got {word!r}")
+    return int(word)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -105,6 +123,8 @@ def choose_profile(name: str) -> None:
         ParamsError: there is no profile of that name.
     """
     source = PROFILES / f"{name}.yaml"
+    if not PROFILES.is_dir():
+        raise ParamsError(f"{PROFILES}: no such folder; run this in a clone of the project")
     if not source.is_file():
         known = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
         raise ParamsError(f"{source}: no such profile; there are: {known}")

@@ -1,53 +1,67 @@
 """`aso-se sweep`: the flow, from words of a command line."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect.settings import PREFECT_API_URL
 from pydantic import ValidationError
 from rich.table import Table
 
 from pipeline.errors import ParamsError, RunError
+from pipeline.exchange.params import plain_values
 from pipeline.exchange.progress import console, say
 from pipeline.flows.serving import require_server
-from pipeline.flows.sweeping import Ranking, sweep
-from pipeline.running.proposals import Range
+from pipeline.flows.sweeping import Ranking, check_space, sweep
+from pipeline.running.front import require_clone
+from pipeline.running.proposals import Range, grid
+from pipeline.running.results import check_metric
 
 
-def sweep_from_words(words: Sequence[str], **settings: Any) -> None:
+def sweep_from_words(
+    words: Sequence[str], *, trials: int | None, objective: str, **settings: Any
+) -> None:
     """Run a sweep in this process and print its ranking.
+
+    What can be seen to be wrong is told before Prefect takes its seconds to start.
 
     Args:
         words: such as "search.arch_update_freq=3,5,7" or "search.arch_reach=1.0..8.0".
+        trials: of an Optuna study; None for a grid.
+        objective: metric to rank by.
         settings: the other parameters of the flow.
 
     Raises:
-        ParamsError: a word is neither.
-        RunError: no server answers where one is named, or the sweep failed.
+        ParamsError: a word is neither, or names no param or a value that it cannot have.
+        RunError: no clone here, no such metric, no server where one is named; or it failed.
     """
+    tree = Path.cwd()
+    require_clone(tree)
     space = dict(map(_choice, words))
+    check_space(tree, space)
+    check_metric(tree, objective)
+    if trials is None:
+        grid(space)
     if PREFECT_API_URL.value():
         require_server()
-    state = sweep(space=space, **settings, return_state=True)
+    state = sweep(space=space, trials=trials, objective=objective, **settings, return_state=True)
     if not state.is_completed():
         raise RunError(state.message or "the sweep failed")
     _print(state.result())
 
 
 def _choice(word: str) -> tuple[str, list[Any] | Range]:
-    """Return a key with its values, which are read as YAML."""
+    """Return a key with its values, read as in `params.yaml`."""
     key, equals, values = word.partition("=")
     low, dots, high = values.partition("..")
     try:
-        if dots:
-            return key, Range(low=yaml.safe_load(low), high=yaml.safe_load(high))
-        found = [yaml.safe_load(value) for value in values.split(",")]
-    except (yaml.YAMLError, ValidationError):
-        equals = ""
-    if not equals or not key or not values:
-        raise ParamsError(f"{word}: expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH")
-    return key, found
+        if equals and key and dots:
+            return key, Range(**plain_values(f"{{low: {low}, high: {high}}}", word))
+        if equals and key and values:
+            return key, list(plain_values(f"values: [{values}]", word)["values"])
+    except ValidationError:
+        pass
+    raise ParamsError(f"{word}: expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH, LOW below HIGH")
 
 
 def _print(ranking: Ranking) -> None:

@@ -1,5 +1,6 @@
 """`aso-se serve`: deployments for people without a work pool; this process runs them."""
 
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,6 +13,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from pipeline.errors import RunError
 from pipeline.flows import experiment, nightly, reproduce, sweep
+from pipeline.running.front import require_clone
 from pipeline.running.redaction import hide
 
 NAME = "local"
@@ -28,6 +30,7 @@ def serve_flows(cron: str | None, timezone: str) -> None:
     Raises:
         RunError: no server answers, or there is no such time.
     """
+    require_clone(Path.cwd())
     schedule = _schedule(cron, timezone) if cron else None
     require_server()
     serve(

@@ -141,7 +141,9 @@ def sweep(
         hours=stage_hours,
         environment=_share_of_cores(len(slots)),
     )
-    _check_values(plan, space)
+    check_space(tree, space, profile=profile, overrides=plan.overrides)
+    if trials is not None and trials < 1:
+        raise ParamsError(f"trials: expected 1 or more, got {trials}")
     if push:
         require_remote(tree)
     with hold(tree / STATE / "sweeps" / f"{name}.lock", holder(), waiting=say_waiting):
@@ -155,6 +157,24 @@ def sweep(
     if push:
         push_experiment(tree, ranking[0]["experiment"])
     return Ranking(best=ranking[0]["overrides"], ranking=ranking, ran=dict(ran))
+
+
+def check_space(
+    tree: Path,
+    space: Mapping[str, list[Any] | Range],
+    *,
+    profile: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> None:
+    """Raise ParamsError unless every value of every key is valid."""
+    if not space:
+        raise ParamsError("space: names no param to sweep")
+    for key, choice in space.items():
+        values = choice if isinstance(choice, list) else [choice.low, choice.high]
+        if not values:
+            raise ParamsError(f"{key}: has no values to try")
+        for value in values:
+            compose(tree, profile, {**(overrides or {}), key: value})
 
 
 @task(name="trial", cache_policy=NO_CACHE, persist_result=False)
@@ -262,18 +282,6 @@ def _proposals(
             "params.yaml": sha256(plan.params({}).encode()).hexdigest(),
         },
     )
-
-
-def _check_values(plan: Plan, space: Mapping[str, list[Any] | Range]) -> None:
-    """Raise ParamsError unless every value of every key is valid."""
-    if not space:
-        raise ParamsError("space: names no param to sweep")
-    for key, choice in space.items():
-        values = choice if isinstance(choice, list) else [choice.low, choice.high]
-        if not values:
-            raise ParamsError(f"{key}: has no values to try")
-        for value in values:
-            plan.params({key: value})
 
 
 def _share_of_cores(parallel: int) -> dict[str, str]:

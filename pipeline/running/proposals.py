@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from pipeline.errors import ParamsError, RunError
 
@@ -25,6 +25,14 @@ class Range(BaseModel):
     low: int | float
     high: int | float
     log: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low: {self.low} is not below high: {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low: {self.low} has no logarithm")
+        return self
 
 
 Space = Mapping[str, list[Any] | Range]
@@ -97,7 +105,7 @@ def grid(space: Space) -> Grid:
     values: list[list[Any]] = []
     for key, choice in space.items():
         if isinstance(choice, Range):
-            raise ParamsError(f"{key}: a range needs a number of trials; a grid needs a list")
+            raise ParamsError(f"{key}: a range needs a number of trials (--trials N)")
         values.append(choice)
     combinations = [dict(zip(space, combination, strict=True)) for combination in product(*values)]
     return Grid([Point(number=n, overrides=point) for n, point in enumerate(combinations)])

@@ -26,8 +26,11 @@ def pick(metrics: Mapping[str, float], name: str) -> float:
         RunError: there is none of that name.
     """
     if name not in metrics:
-        close = difflib.get_close_matches(name, metrics, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(metrics)}"
+        stage, _, column = name.partition(".")
+        known = [other for other in metrics if other.startswith(f"{stage}.")] or list(metrics)
+        columns = {other.partition(".")[2]: other for other in known}
+        close = difflib.get_close_matches(column or name, columns, n=1, cutoff=0.7)
+        hint = f"did you mean '{columns[close[0]]}'?" if close else f"there are: {', '.join(known)}"
         raise RunError(f"{name}: no such metric; {hint}")
     return metrics[name]
 

@@ -128,12 +128,72 @@ def test_a_sweep_from_the_command_line_prints_its_ranking(
     assert output.endswith("stages that ran in completed experiments: search 1, export 1\n")
 
 
-def test_a_word_that_is_no_choice_is_refused(start: Start) -> None:
-    process = start("-m", "pipeline", "sweep", "search.arch_update_freq")
+FORM = "expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH, LOW below HIGH"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["search.arch_update_freq"], 1, f"search.arch_update_freq: {FORM}"),
+        (["search.arch_reach=8..2", "--trials", "2"], 1, f"search.arch_reach=8..2: {FORM}"),
+        (
+            ["search.arch_reach=2.0..8.0"],
+            1,
+            "search.arch_reach: a range needs a number of trials (--trials N)",
+        ),
+        (
+            ["arch_reach=3"],
+            1,
+            (
+                "params.yaml with arch_reach=3: arch_reach: unknown key; did you mean"
+                " 'search.arch_reach'?"
+            ),
+        ),
+        (
+            ["search.epochs=3", "--objective", "search.vallidation_accuracy"],
+            1,
+            (
+                "search.vallidation_accuracy: no such metric; did you mean"
+                " 'search.validation_accuracy'?"
+            ),
+        ),
+        (
+            ["search.epochs=3", "--trials", "0"],
+            2,
+            "aso-se sweep: error: argument --trials: expected a whole number, 1 or more, got '0'",
+        ),
+        (
+            ["search.epochs=3", "--max-parallel", "-2"],
+            2,
+            (
+                "aso-se sweep: error: argument --max-parallel: expected a whole number, 1 or more,"
+                " got '-2'"
+            ),
+        ),
+    ],
+)
+def test_a_mistake_in_a_sweep_is_told_before_prefect_starts(
+    toy: Toy, start: Start, words: list[str], code: int, line: str
+) -> None:
+    output, _ = (process := start("-m", "pipeline", "sweep", *words)).communicate()
+    assert (process.returncode, output.splitlines()[-1]) == (code, line)
+    assert code == 2 or output.count("\n") == 1
+    assert toy.ran() == []
+
+
+@pytest.mark.parametrize("command", [["sweep", "search.epochs=1,2"], ["serve"]])
+def test_outside_a_clone_neither_sweep_nor_serve_begins(
+    command: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(folder)
+    process = start("-m", "pipeline", *command)
     output, _ = process.communicate()
-    assert process.returncode == 1
-    line = "search.arch_update_freq: expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH\n"
-    assert output == line
+    line = f"{folder}: holds no dvc.yaml; run this in a clone of the project\n"
+    assert (process.returncode, output) == (1, line)
 
 
 @pytest.fixture
@@ -153,13 +213,12 @@ def scheduler(tmp_path: Path, start: Start) -> Iterator[SyncPrefectClient]:
         yield client
 
 
-def run_in_state(client: SyncPrefectClient, state: str) -> FlowRun:
-    """Return the first flow run that comes to a state."""
+def runs_in_state(client: SyncPrefectClient, state: str) -> list[FlowRun]:
+    """Return the flow runs in a state, as soon as there is one."""
     until = time.monotonic() + 120
     while True:
-        for run in client.read_flow_runs():
-            if run.state_name == state:
-                return run
+        if found := [run for run in client.read_flow_runs() if run.state_name == state]:
+            return found
         assert time.monotonic() < until
         time.sleep(0.2)
 
@@ -180,13 +239,14 @@ def test_a_scheduled_run_starts_by_itself_and_one_that_is_cancelled_leaves_nothi
     soon = datetime.now(UTC) + timedelta(seconds=3)
     often = IntervalSchedule(interval=timedelta(seconds=10), anchor_date=soon)
     scheduler.create_deployment_schedules(deployment.id, [(often, True)])
-    assert run_in_state(scheduler, "Completed").auto_scheduled
+    assert runs_in_state(scheduler, "Completed")[0].auto_scheduled
 
     toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
     read_until(serving, "search 1/2")
-    running = run_in_state(scheduler, "Running")
-    scheduler.set_flow_run_state(running.id, Cancelling())
+    running = {run.id for run in runs_in_state(scheduler, "Running")}  # the next may wait already
+    for one in running:
+        scheduler.set_flow_run_state(one, Cancelling())
     while any("toy_stage" in command or "dvc" in command for command in processes_of(toy).values()):
         time.sleep(0.05)
-    assert run_in_state(scheduler, "Cancelled").id == running.id
+    assert {run.id for run in runs_in_state(scheduler, "Cancelled")} <= running
     assert Path(f"{toy.log}.resume").read_text() == "search"

@@ -60,6 +60,12 @@ def test_a_grid_has_no_ranges() -> None:
         grid(SPACE)
 
 
+@pytest.mark.parametrize(("low", "high", "log"), [(8, 2, False), (3, 3, False), (0, 1, True)])
+def test_a_range_without_numbers_is_refused(low: float, high: float, log: bool) -> None:
+    with pytest.raises(ValueError, match=f"low: {low} "):
+        Range(low=low, high=high, log=log)
+
+
 def test_a_study_stays_in_its_space_and_has_as_many_trials_as_asked(tmp_path: Path) -> None:
     points = run(study(tmp_path / "sweeps.db"))
     assert [point.number for point in points] == list(range(6))

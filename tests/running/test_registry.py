@@ -89,12 +89,19 @@ def test_a_comparison_on_other_test_images_is_said(tmp_path: Path) -> None:
     assert "on other test images" in verdict.reason
 
 
-def test_an_unknown_metric_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no such metric; did you mean 'derive\.test_accuracy'"):
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [
+        ("derive.test_acuracy", r"did you mean 'derive\.test_accuracy'"),
+        ("derive.zzz", r"there are: derive\.\w+"),
+    ],
+)
+def test_an_unknown_metric_is_refused_by_name(tmp_path: Path, metric: str, hint: str) -> None:
+    with pytest.raises(RunError, match=rf"{metric}: no such metric; {hint}"):
         register(
             trained(tmp_path, 0.9),
             tmp_path / "registered",
-            metric="derive.test_acuracy",
+            metric=metric,
             direction="maximize",
             min_gain=0,
         )
