@@ -18,6 +18,7 @@ from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_json
 from pipeline.exchange.stage import run_stage
+from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import VARIANTS, model_card, model_json, variant_file, variants_json
 from pipeline.exporting.golden import FOLDER, golden_vectors
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
@@ -64,7 +65,13 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
     write_atomically(out / "model.onnx", exported)
     write_atomically(out / "model.json", model_json(facts).encode())
     card = model_card(
-        facts, metrics, parity, resizing=resizing, dataset=dataset.name, variants=variants
+        facts,
+        metrics,
+        parity,
+        architecture=architecture_of(network),
+        resizing=resizing,
+        dataset=dataset.name,
+        variants=variants,
     )
     write_atomically(out / "model_card.md", card.encode())
     for file, content in golden_vectors(exported, facts).items():

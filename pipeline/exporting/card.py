@@ -4,16 +4,14 @@ The text is decided by its arguments alone: the same model gives the same card.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.data.decoding import RESAMPLING
+from pipeline.exporting.architecture import table
 from pipeline.exporting.golden import FOLDER, IMAGES
 from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, OPSET, PROBABILITIES, ModelFacts
 from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
 from pipeline.exporting.variants import Variant
-from pipeline.space.arch_string import to_arch_string
-from pipeline.space.genotype import Gene, from_dict
-from pipeline.space.params import SpaceName
 
 VARIANTS = "variants"
 """The folder of the smaller models, beside `model.onnx`, and of `variants.json`, their list."""
@@ -25,17 +23,10 @@ GOLDEN = f"""\
 the test data of ONNX's own models: `input_0.pb` ({INPUT}), `output_0.pb` ({LOGITS}) and
 `output_1.pb` ({PROBABILITIES}), each a TensorProto."""
 
-CELLS: dict[SpaceName, tuple[tuple[str, ...], str]] = {
-    "darts": (
-        ("the cell before the previous one", "the previous cell"),
-        "A cell's output concatenates its nodes (Liu et al. 2019).",
-    ),
-    "nasbench201": (
-        ("the cell's input",),
-        "A cell's output is its last node; no edge gives zeros (Dong & Yang 2020). As a string:",
-    ),
-}
-"""What the first sources of a gene are, and what a cell gives."""
+OPAQUE = (
+    "For opaque images of 8 bits. As in training, `predicting.py` of the project also lays"
+    " transparency on white and\nscales 16 bits to 8."
+)
 
 ONE_SIZE = "It takes one size of images; bring what is smaller or larger to it as in the example."
 ANY_SIZE = (
@@ -56,6 +47,7 @@ def model_card(
     metrics: Mapping[str, object],
     parity: Parity,
     *,
+    architecture: str,
     resizing: int | None = None,
     dataset: str,
     variants: Sequence[Variant],
@@ -67,6 +59,7 @@ def model_card(
         metrics: what derive wrote: name -> number, and `accuracy_by_class`: class -> fraction.
             Those called `test_...` and the accuracies of the classes are of the test split.
         parity: as measured on the test split.
+        architecture: in Markdown, as `architecture_of` tells it.
         resizing: by how many levels of 255 the model's own differs from Pillow's at most, as
             measured; None for a model that takes one size.
         dataset: name of the data set.
@@ -74,14 +67,14 @@ def model_card(
     """
     sections = {
         "Input and outputs": _contract(facts),
-        "Use": f"```python\n{_snippet(facts)}\n```",
+        "Use": f"```python\n{_snippet(facts)}\n```\n\n{OPAQUE}",
         "Metrics": _metrics(metrics),
         "Classes": _classes(facts, metrics),
-        "Architecture": _architecture(facts),
+        "Architecture": architecture,
         "Agreement with PyTorch": _parity(parity) + _resizing(resizing),
         "Agreement of your runtime": GOLDEN,
         "Smaller models": _variants(variants),
-        "Origin": _table(("made from", "sha256"), sorted(facts.digests.items())),
+        "Origin": table(("made from", "sha256"), sorted(facts.digests.items())),
         "Limits": LIMITS.format(size=ANY_SIZE if facts.any_size else ONE_SIZE),
     }
     introduction = (
@@ -154,7 +147,7 @@ def _contract(facts: ModelFacts) -> str:
     size = f"{sides}, {facts.channels}"
     scores = f"(N, {len(facts.classes)})"
     order = "grey" if facts.channels == 1 else "red, green, blue"
-    table = _table(
+    inputs_and_outputs = table(
         ("", "name", "type", "shape", "meaning"),
         [
             ("input", f"`{INPUT}`", "uint8", f"(N, {size})", f"rows of pixels, 0 to 255, {order}"),
@@ -163,7 +156,7 @@ def _contract(facts: ModelFacts) -> str:
         ],
     )
     return f"""\
-{table}
+{inputs_and_outputs}
 
 {_sizes(facts)} Normalisation is inside, so give it pixels as they come; it was trained on a mean of
 {_numbers(facts.mean)} and a standard deviation of {_numbers(facts.std)}, of pixels in 0 to 1.
@@ -209,37 +202,18 @@ def _metrics(metrics: Mapping[str, object]) -> str:
         if isinstance(value, int | float)
     ]
     return (
-        f"{_table(('metric', 'value', 'of'), rows)}\n\n"
-        "The test split was looked at once, when the model was finished: neither a weight nor a"
-        " decision depends on it."
+        f"{table(('metric', 'value', 'of'), rows)}\n\n"
+        "Neither a weight nor the architecture depends on the test split. Whether a smaller model"
+        " is good enough, and which of\nseveral runs' models is kept, may."
     )
 
 
 def _classes(facts: ModelFacts, metrics: Mapping[str, object]) -> str:
     accuracies = metrics.get("accuracy_by_class")
     if not isinstance(accuracies, Mapping):
-        return _table(("index", "class"), enumerate(facts.classes))
+        return table(("index", "class"), enumerate(facts.classes))
     rows = [(i, name, _number(accuracies[name])) for i, name in enumerate(facts.classes)]
-    return _table(("index", "class", "accuracy on the test split"), rows)
-
-
-def _architecture(facts: ModelFacts) -> str:
-    genotype = from_dict(facts.genotype)
-    inputs, output = CELLS[genotype.space]
-    rows = [
-        (architecture.name, node, ", ".join(_gene(gene, inputs) for gene in genes) or "nothing")
-        for architecture in genotype.architectures
-        for node, genes in enumerate(architecture.nodes)
-    ]
-    if genotype.space == "nasbench201":
-        strings = (f"`{to_arch_string(one)}`" for one in genotype.architectures)
-        output = "\n\n".join([output, *strings])
-    return f"{_table(('cell', 'node', 'is the sum of'), rows)}\n\n{output}"
-
-
-def _gene(gene: Gene, inputs: Sequence[str]) -> str:
-    sources = [*inputs, *(f"node {node}" for node in range(gene.source))]
-    return f"`{gene.operation}` of {sources[gene.source]}"
+    return table(("index", "class", "accuracy on the test split"), rows)
 
 
 def _parity(parity: Parity) -> str:
@@ -276,20 +250,11 @@ def _variants(variants: Sequence[Variant]) -> str:
     ]
     head = ("file", "bytes", "accuracy on the test split", "same class as `model.onnx`")
     return (
-        f"{_table(head, rows)}\n\n"
+        f"{table(head, rows)}\n\n"
         "Inputs, outputs and metadata are those of `model.onnx`; logits and probabilities differ."
         " `int8`: QDQ, weights per channel,\ncalibrated on training images. `half`: float16"
         " inside, for GPUs; on a CPU it is slower than `model.onnx`."
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).replace("|", r"\|").split())
 
 
 def _number(value: object) -> str:

@@ -46,7 +46,7 @@ def draw_curves(findings: Findings) -> Figure:
         [last], [tested], "*", color=RED, markersize=11, clip_on=False, zorder=5,
         label=f"test, once: {tested:.1%}",
     )  # fmt: skip
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1))
     accuracy.legend(loc="lower right", fontsize=8.5)
     _title(loss, "Loss (nats)")
     _line(loss, findings, "train_loss", MUTED, "training", width=1.2)
@@ -88,7 +88,7 @@ def draw_operations(findings: Findings) -> Figure:
     )
     _title(axes, "Mean weight over all edges")
     axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(
         drawn[::-1],
         [str(area.get_label()) for area in drawn[::-1]],
@@ -121,7 +121,7 @@ def draw_growth(findings: Findings) -> Figure:
         _title(axes, title)
         if column == "validation_accuracy":
             axes.plot(epochs, values, color=color, marker="o", markersize=3)
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
         else:
             axes.step(epochs, values, where="mid", color=color)
             axes.fill_between(epochs, values, step="mid", color=color, alpha=0.12, linewidth=0)

@@ -17,10 +17,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.data.decoding import read_image
+from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import model_card, model_json
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity
 from pipeline.exporting.variants import Variant
+from pipeline.space.network import Network
 
 pytestmark = pytest.mark.xdist_group("exporting")
 
@@ -36,8 +38,11 @@ PARITY = Parity(images=1234, max_difference=1.234e-6, agreement=1.0)
 
 
 @pytest.fixture(scope="module")
-def card(facts: ModelFacts) -> str:
-    return model_card(facts, METRICS, PARITY, dataset="pets", variants=[SMALLER])
+def card(facts: ModelFacts, network: Network) -> str:
+    architecture = architecture_of(network)
+    return model_card(
+        facts, METRICS, PARITY, architecture=architecture, dataset="pets", variants=[SMALLER]
+    )
 
 
 def test_it_begins_with_what_hugging_face_reads(card: str) -> None:
@@ -52,7 +57,7 @@ def test_it_begins_with_what_hugging_face_reads(card: str) -> None:
 
 
 def test_it_claims_no_result_that_was_not_measured(facts: ModelFacts) -> None:
-    card = model_card(facts, {}, PARITY, dataset="pets", variants=[])
+    card = model_card(facts, {}, PARITY, architecture="", dataset="pets", variants=[])
     assert "model-index" not in card
     assert "## Smaller models" not in card
 
@@ -88,7 +93,9 @@ def test_its_example_reads_grey_images_too(facts: ModelFacts, tmp_path: Path) ->
     (tmp_path / "model.onnx").write_bytes(export_onnx(network, grey))
     Image.new("RGB", (20, 30), "black").save(tmp_path / "night.png")
     lines = run_example(
-        model_card(grey, {}, PARITY, dataset="pets", variants=[]), tmp_path, "night.png"
+        model_card(grey, {}, PARITY, architecture="", dataset="pets", variants=[]),
+        tmp_path,
+        "night.png",
     )
     assert lines == ["100.0% dark", "0.0% light"]
 
@@ -99,7 +106,9 @@ def test_its_example_gives_a_model_of_any_size_the_photograph_as_it_is(
     picture = Image.fromarray(pixels[0].numpy()).resize((50, 40), Image.Resampling.BILINEAR)
     picture.save(tmp_path / "photograph.png")
     (tmp_path / "model.onnx").write_bytes(any_size)
-    card = model_card(any_size_facts, {}, PARITY, resizing=1, dataset="pets", variants=[])
+    card = model_card(
+        any_size_facts, {}, PARITY, architecture="", resizing=1, dataset="pets", variants=[]
+    )
 
     lines = run_example(card, tmp_path, "photograph.png")
 
@@ -112,8 +121,10 @@ def test_its_example_gives_a_model_of_any_size_the_photograph_as_it_is(
 def test_it_says_which_sizes_the_model_takes_and_how_well_it_resizes(
     facts: ModelFacts, any_size_facts: ModelFacts
 ) -> None:
-    one = model_card(facts, {}, PARITY, dataset="pets", variants=[])
-    any_size = model_card(any_size_facts, {}, PARITY, resizing=1, dataset="pets", variants=[])
+    one = model_card(facts, {}, PARITY, architecture="", dataset="pets", variants=[])
+    any_size = model_card(
+        any_size_facts, {}, PARITY, architecture="", resizing=1, dataset="pets", variants=[]
+    )
     assert "N is free, H x W is 9 x 9." in one
     assert "It takes one size of images" in one
     assert "by at most 1 of 255 levels" not in words(one)
@@ -138,6 +149,11 @@ def test_it_shows_each_node_of_the_genotype(card: str) -> None:
         " `avg_pool_3x3` of the previous cell |"
     ) in card
     assert "| reduction | 2 | `conv_3x3` of node 0, `skip_connect` of node 1 |" in card
+
+
+def test_it_says_which_cells_the_network_has_and_what_a_grown_one_does(card: str) -> None:
+    assert "with the channels of a node: normal 4, reduction 8" in card
+    assert re.search(r"normal \d+ \(grown\)\.\nA grown cell adds its own, times a learnt", card)
 
 
 def test_no_name_of_a_class_breaks_a_table(card: str) -> None:

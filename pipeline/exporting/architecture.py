@@ -1,0 +1,61 @@
+"""The architecture in words, for the model card."""
+
+from collections.abc import Iterable, Sequence
+
+from pipeline.space.arch_string import to_arch_string
+from pipeline.space.genotype import Gene
+from pipeline.space.network import Network
+from pipeline.space.params import SpaceName
+
+CELLS: dict[SpaceName, tuple[tuple[str, ...], str]] = {
+    "darts": (
+        ("the cell before the previous one", "the previous cell"),
+        "A cell's output concatenates its nodes (Liu et al. 2019).",
+    ),
+    "nasbench201": (
+        ("the cell's input",),
+        "A cell's output is its last node; no edge gives zeros (Dong & Yang 2020). As a string:",
+    ),
+}
+"""What the first sources of a gene are, and what a cell gives."""
+
+GROWN = "A grown cell adds its own, times a learnt gate, to the output of the cell before it."
+
+
+def architecture_of(network: Network) -> str:
+    """Return the cells of a discrete network in Markdown: their order, and what is in them."""
+    genotype, blueprint = network.genotype, network.blueprint
+    assert genotype is not None
+    inputs, output = CELLS[genotype.space]
+    rows = [
+        (architecture.name, node, ", ".join(_gene(gene, inputs) for gene in genes) or "nothing")
+        for architecture in genotype.architectures
+        for node, genes in enumerate(architecture.nodes)
+    ]
+    cells = ", ".join(
+        f"{genotype.architectures[cell.architecture].name} {cell.channels}"
+        + (" (grown)" if cell.grown else "")
+        for cell in blueprint.cells
+    )
+    order = f"{len(blueprint.cells)} cells, with the channels of a node: {cells}."
+    if any(cell.grown for cell in blueprint.cells):
+        order += f"\n{GROWN}"
+    if genotype.space == "nasbench201":
+        strings = (f"`{to_arch_string(one)}`" for one in genotype.architectures)
+        output = "\n\n".join([output, *strings])
+    return f"{order}\n\n{table(('cell', 'node', 'is the sum of'), rows)}\n\n{output}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown; each cell is one line."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _gene(gene: Gene, inputs: Sequence[str]) -> str:
+    sources = [*inputs, *(f"node {node}" for node in range(gene.source))]
+    return f"`{gene.operation}` of {sources[gene.source]}"
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).replace("|", r"\|").split())
