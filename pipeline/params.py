@@ -46,4 +46,14 @@ class Params(Section):
                 f"augmentation.crop_padding: {self.augmentation.crop_padding} pixels of padding"
                 f" on images of {self.data.image_size}"
             )
+        if self.augmentation.cutout >= self.data.image_size:
+            raise ValueError(
+                f"augmentation.cutout: a square of {self.augmentation.cutout} pixels leaves nothing"
+                f" of images of {self.data.image_size}; expected less, or 0 for none"
+            )
+        limit, stop = self.network.max_skips, self.search.stop_skips
+        if limit is not None and stop is not None and stop > limit:
+            raise ValueError(
+                f"search.stop_skips: {stop} is never reached with network.max_skips {limit}"
+            )
         return self

@@ -66,8 +66,14 @@ def test_params_are_the_digits_profile_byte_for_byte() -> None:
             "unknown key; known here: max_difference, any_size, int8, half, accuracy_tolerance",
         ),
         (GOOD + "traning:\n  epochs: 3\n", "traning", "unknown key; did you mean 'training'?"),
-        (without("growth"), "growth", "missing; it has no default"),
-        (edited("training", "momentum", ""), "training.momentum", "missing; it has no default"),
+        (GOOD + "arch_reach: 3\n", "arch_reach", "unknown key; did you mean 'search.arch_reach'?"),
+        (without("growth"), "growth", "missing; profiles/digits.yaml shows one"),
+        (without("growth") + "growth:\n", "growth", "expected a section with keys, got None"),
+        (
+            edited("training", "momentum", ""),
+            "training.momentum",
+            "missing; profiles/digits.yaml shows one",
+        ),
         (
             edited("warmup", "epochs", "epochs: twelve"),
             "warmup.epochs",
@@ -222,9 +228,21 @@ def test_the_command_line_checks_params_and_chooses_profiles(tmp_path: Path) -> 
     assert (tmp_path / "params.yaml.before").read_bytes() == by_hand
     assert aso_se(tmp_path, "profile", "cifar10").returncode == 0
     assert (tmp_path / "params.yaml.before").read_bytes() == by_hand
+    (tmp_path / "params.yaml").write_text("another: edit\n")
+    assert "params.yaml.before2: your own" in aso_se(tmp_path, "profile", "digits").stdout
+    assert (tmp_path / "params.yaml.before").read_bytes() == by_hand
+    assert (tmp_path / "params.yaml.before2").read_text() == "another: edit\n"
     unknown = aso_se(tmp_path, "profile", "mnist")
     assert unknown.returncode == 1
     assert "profiles/mnist.yaml: no such profile; there are: cifar10, " in unknown.stderr
+
+
+def test_a_profile_outside_a_clone_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParamsError, match=r"^profiles: no such folder; run this in a clone"):
+        choose_profile("digits")
 
 
 def test_a_kill_while_a_profile_is_chosen_leaves_a_whole_params_file(

@@ -32,7 +32,7 @@ def read_download(name: str, folder: Path) -> Source:
     except (OSError, HTTPException, RuntimeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{name}: neither found in {folder} nor downloaded to it ({reason});"
+            f"{name}: neither found whole in {folder} nor downloaded to it ({reason});"
             f" put {FILES[name]} there by hand"
         ) from None
     return Source(name=name, classes=classes, train=train, test=test)

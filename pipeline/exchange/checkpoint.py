@@ -35,7 +35,7 @@ BLANK = "sha256-of-this-file-with-this-text-in-the-place-of-the-digest".ljust(64
 class Checkpoint:
     """What crosses a stage boundary.
 
-    network: a supernet, or a discrete network if it has a genotype; on the CPU.
+    network: a supernet, or a discrete network if it has a genotype.
     logits: (A, E, O), or None once the architecture is fixed.
     facts: the rest, as JSON: epoch, temperature, accuracies.
     path: of the file that it was read from.
@@ -62,7 +62,8 @@ class Checkpoint:
         """Raise CheckpointError unless `stage` wrote it, for images such as these."""
         if self.facts.get("stage") != stage:
             raise CheckpointError(
-                f"{self.path}: of stage {self.facts.get('stage')!r}, not of {stage}; {AGAIN}"
+                f"{self.path}: of stage {self.facts.get('stage')!r}; expected one of {stage}, such"
+                f" as that of artifacts/{stage}"
             )
         found = self.network.blueprint
         if (found.image_channels, found.classes) != (channels, classes):
@@ -136,7 +137,7 @@ def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
     try:
         length = int.from_bytes(content[:8], "little")
         facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][KEY])

@@ -157,20 +157,34 @@ def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
         if details[0]["type"] == "extra_forbidden":
             *parents, name = path
             known = _fields(parents, model)
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+            close = difflib.get_close_matches(name, known, n=1) or _elsewhere(path, model)
+            meanings = " or ".join(f"'{one}'" for one in close)
+            hint = f"did you mean {meanings}?" if close else f"known here: {', '.join(known)}"
             lines[path] = f"{key}: unknown key; {hint}"
-            meant |= {(*parents, *close)}
+            meant |= {(*parents, *close[:1])}
         else:
             lines[path] = _explain(key, details)
     missing = {path for path, details in by_key.items() if details[0]["type"] == "missing"}
     return [line for path, line in lines.items() if path not in missing & meant]
 
 
+def _elsewhere(path: tuple[str, ...], model: type[BaseModel]) -> list[str]:
+    """Return the keys of sections that a name at the top could mean."""
+    return [
+        f"{section}.{path[0]}"
+        for section, field in model.model_fields.items()
+        if len(path) == 1
+        and (known := _section(field.annotation))
+        and path[0] in known.model_fields
+    ]
+
+
 def _explain(key: str, details: list[ErrorDetails]) -> str:
     first = details[0]
     if first["type"] == "missing":
-        return f"{key}: missing; it has no default"
+        return f"{key}: missing; profiles/digits.yaml shows one"
+    if first["type"] == "model_type":
+        return f"{key}: expected a section with keys, got {_short(repr(first['input']))}"
     if first["type"] == "value_error":  # ours: "<key within the section>: <what is wrong>"
         return f"{key}.{first['msg']}".replace("Value error, ", "").lstrip(".")
     wanted = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)

@@ -21,7 +21,8 @@ def use_params(tree: Path, text: str) -> Path | None:
         return None
     kept = None
     if old not in [profile.read_bytes() for profile in (tree / "profiles").glob("*.yaml")]:
-        kept = path.with_suffix(".yaml.before")
+        names = (path.with_suffix(f".yaml.before{number}") for number in ("", *range(2, 10**6)))
+        kept = next(name for name in names if not name.exists() or name.read_bytes() == old)
         write_atomically(kept, old)
     write_atomically(path, text.encode())
     return kept

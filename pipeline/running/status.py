@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import RunError
-from pipeline.exchange.params import PARAMS_FILE, plain_values, read_text
+from pipeline.errors import ParamsError, RunError
+from pipeline.exchange.params import PARAMS_FILE, plain_values, read_params, read_text
 from pipeline.exchange.progress import PROGRESS, say
+from pipeline.params import Params
 from pipeline.running.experiments import dvc
 from pipeline.running.graph import Stage, read_graph
 from pipeline.running.lock import LOCK, is_held
@@ -68,6 +69,7 @@ def report(tree: Path) -> int:
     changes = json.loads(dvc(tree, "status", "--json"))
     standings = stand(graph, recorded, changes, params, epochs_done(tree))
     _show(tree, standings, recorded)
+    say(f"\nnext: {_next(tree, standings)}")
     return 0
 
 
@@ -169,7 +171,7 @@ def _show(
     metrics = read_metrics(tree)
     rows = [
         (one.stage, one.state, _metric(metrics, one.stage), _age(tree, recorded[one.stage]))
-        if one.stage in recorded
+        if one.stage in recorded and one.state != NOT_HERE
         else (one.stage, one.state, "", "")
         for one in standings
     ]
@@ -181,10 +183,17 @@ def _show(
         say("\nchanged since:")
         for line in changed:
             say(line)
+
+
+def _next(tree: Path, standings: Sequence[Standing]) -> str:
+    """Return the command to type."""
+    try:
+        read_params(Params, tree / PARAMS_FILE, whole=True)
+    except ParamsError:
+        return "aso-se check"
     if all(one.state == UP_TO_DATE for one in standings):
-        say("\nnext: aso-se predict artifacts/export/model.onnx IMAGE...")
-    else:
-        say("\nnext: aso-se run")
+        return "aso-se predict artifacts/export/model.onnx IMAGE..."
+    return "aso-se run"
 
 
 def _metric(metrics: Mapping[str, float], stage: str) -> str:

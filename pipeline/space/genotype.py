@@ -111,12 +111,3 @@ def from_dict(document: Any) -> Genotype:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise GenotypeError(f"genotype: malformed: {error!r}") from None
-
-
-def from_json(text: str) -> Genotype:
-    """Read what `Genotype.to_json` wrote; raises GenotypeError as `from_dict` does."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise GenotypeError(f"genotype: not JSON: {error}") from None
-    return from_dict(document)

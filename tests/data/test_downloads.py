@@ -158,7 +158,7 @@ def test_a_failed_download_is_one_line(
     with pytest.raises(DataError) as caught:
         read_download(name, tmp_path)
     line = str(caught.value)
-    assert line.startswith(f"{name}: neither found in {tmp_path} nor downloaded to it (")
+    assert line.startswith(f"{name}: neither found whole in {tmp_path} nor downloaded to it (")
     assert line.endswith("there by hand")
     assert "\n" not in line
 

@@ -80,7 +80,7 @@ def test_every_mistake_has_a_line(tmp_path: Path) -> None:
         ("epochs: 4", "epochs:", "warmup.epochs: expected a valid integer, got None"),
         ("seed: 3", "seed: -3", "seed: expected greater than or equal to 0, got -3"),
         ("explore: 1", "explore: .nan", "warmup.explore: expected a finite number, got nan"),
-        ("  explore: 1\n", "\n", "warmup.explore: missing; it has no default"),
+        ("  explore: 1\n", "\n", "warmup.explore: missing; profiles/digits.yaml shows one"),
     ],
 )
 def test_a_mistake_is_one_line_with_key_expectation_and_value(

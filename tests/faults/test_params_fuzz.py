@@ -44,6 +44,7 @@ NUMBERS = (-1, 0, 0.5, 1.5, HUGE, -HUGE, 1e300)
 CONTRADICTED = {  # a value that is possible by itself -> the key that the line names
     "data.image_size": "augmentation.crop_padding",
     "augmentation.crop_padding": "augmentation.crop_padding",
+    "augmentation.cutout": "augmentation.cutout",
     "network.cells": "growth.max_cells",
     "network.channels": "growth.max_channels",
     "growth.max_cells": "growth.max_cells",
@@ -193,6 +194,7 @@ CONTRADICTIONS = {
     ("growth", "max_cells"): ("network", "cells", 64),
     ("growth", "max_channels"): ("network", "channels", 64),
     ("augmentation", "crop_padding"): ("augmentation", "crop_padding", 8),
+    ("augmentation", "cutout"): ("augmentation", "cutout", 8),
     ("search", "temperature_end"): ("search", "temperature", 0.01),
     ("warmup", "skip_epochs"): ("warmup", "skip_epochs", 16),
     ("network", "operations"): ("network", "operations", ["none", "conv_1x1"]),
