@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "--objective",
         default="growth.validation_accuracy",
         metavar="STAGE.METRIC",
-        help="of artifacts/STAGE/metrics.json (growth.validation_accuracy)",
+        help="of docs/metrics.md (growth.validation_accuracy)",
     )
     sweeping.add_argument("--minimize", action="store_true", help="less of it is better")
     sweeping.add_argument("--max-parallel", type=_count, default=1, help="experiments at once")

@@ -24,6 +24,7 @@ from pipeline.exporting.card import model_json
 from pipeline.exporting.golden import FOLDER, golden_vectors
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.params import Params
+from pipeline.training.stability import HEALTH
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -222,3 +223,19 @@ def test_every_link_to_a_file_of_the_project_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
             if not target.startswith("http"):
                 assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_column_and_metric_is_explained() -> None:
+    explained = set(re.findall(r"`([\w<>]+)`", (ROOT / "docs" / "metrics.md").read_text()))
+    recorded = {
+        name
+        for path in (ROOT / "artifacts").glob("*/history.tsv")
+        for name in path.read_text().splitlines()[0].split("\t")
+    } | {
+        name
+        for path in (ROOT / "artifacts").glob("*/metrics.json")
+        for name in json.loads(path.read_text())
+    }
+    assert len(recorded) > 40
+    assert {re.sub("^share_.*", "share_<operation>", name) for name in recorded} <= explained
+    assert {verdict for verdict in HEALTH if verdict} <= explained

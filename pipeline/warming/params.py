@@ -16,7 +16,7 @@ class WarmupParams(Section):
         description="of these, with the skip connection fixed on every edge"
     )
     explore: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="highest probability that an edge takes any operation"
+        description="highest probability that an edge takes any operation but none"
     )
     ramp_epochs: Annotated[int, Field(ge=1)] = Field(
         description="epochs after the skip-only ones in which that probability rises evenly; in all"

@@ -1,9 +1,9 @@
 """Warmup: weights learn before the architecture does.
 
-Skip connections alone give a gradient to about 1 % of the weights, and search would then sample
-untrained operations (that is how the earlier system fell from 39 % to 10 %). So the skip-only
-epochs are followed by some in which each edge takes a uniformly drawn operation with a probability
-that rises to `explore`.
+Skip connections alone give a gradient to few of the weights, and search would then sample untrained
+operations (that is how the earlier system fell from 39 % to 10 %). So the skip-only epochs are
+followed by some in which each edge takes a uniformly drawn operation with a probability that rises
+to `explore`.
 """
 
 from collections.abc import Iterator
