@@ -62,8 +62,8 @@ class Checkpoint:
         """Raise CheckpointError unless `stage` wrote it, for images such as these."""
         if self.facts.get("stage") != stage:
             raise CheckpointError(
-                f"{self.path}: of stage {self.facts.get('stage')!r}; expected one of {stage}, such"
-                f" as that of artifacts/{stage}"
+                f"{self.path}: of stage {self.facts.get('stage')!r}, not of {stage};"
+                f" name the folder of {stage}, or {AGAIN}"
             )
         found = self.network.blueprint
         if (found.image_channels, found.classes) != (channels, classes):

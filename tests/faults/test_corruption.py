@@ -259,7 +259,8 @@ def test_a_checkpoint_of_another_stage_is_refused(
     path = artifacts / place / ("model.safetensors" if place == "derive" else TRAINED)
     shutil.copyfile(artifacts / foreign / TRAINED, path)
     reason = f"of stage '{foreign}', not of {place}"
-    assert refusal(name, tree) == f"{path}: {reason}; 'dvc repro' writes it again"
+    remedy = f"name the folder of {place}, or 'dvc repro' writes it again"
+    assert refusal(name, tree) == f"{path}: {reason}; {remedy}"
 
 
 @pytest.mark.parametrize("name", ["derive", "export"])
