@@ -196,18 +196,3 @@ def test_a_stage_whose_params_were_edited_meanwhile_refuses_to_finish(
 ) -> None:
     done = stage(f"Path('params.yaml').write_text({edited!r})")
     assert (done.returncode, done.stderr) == (1 if error else 0, error)
-
-
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ('raise MemoryError("1 TiB")', "out of memory: 1 TiB; free some"),
-        ('import torch; raise torch.OutOfMemoryError("CUDA: 1 TiB")', "out of memory: CUDA: 1 TiB"),
-        ("import torch; torch.empty(1 << 60)", "can't allocate memory: you tried to allocate"),
-    ],
-)
-def test_a_stage_without_memory_says_so_in_one_line(stage: Stage, body: str, says: str) -> None:
-    done = stage(body)
-    assert done.returncode == 4
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1

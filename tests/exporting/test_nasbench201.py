@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from torch import Tensor
 
+from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import model_card
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity, measure_parity, require_parity
@@ -39,11 +40,9 @@ def test_an_export_agrees_with_torch(cell: str, facts: ModelFacts, pixels: Tenso
 
 
 def test_the_card_shows_every_node_and_the_published_notation(facts: ModelFacts) -> None:
-    genotype = network_of("nothing arrives").genotype
-    assert genotype is not None
+    architecture = architecture_of(network_of("nothing arrives"))
     parity = Parity(images=1, max_difference=0.0, agreement=1.0)
-    facts = replace(facts, genotype=genotype.to_dict())
-    card = model_card(facts, {}, parity, dataset="cifar10", variants=[])
+    card = model_card(facts, {}, parity, architecture=architecture, dataset="cifar10", variants=[])
     assert "| cell | 0 | `nor_conv_3x3` of the cell's input |" in card
     assert "| cell | 1 | `nor_conv_1x1` of node 0 |" in card
     assert "| cell | 2 | nothing |" in card

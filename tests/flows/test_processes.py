@@ -17,6 +17,7 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
+from pipeline.__main__ import main
 from tests.flows.conftest import Server
 from tests.running.test_repro import processes_of
 from tests.toy import Toy, behave
@@ -128,6 +129,22 @@ def test_a_sweep_from_the_command_line_prints_its_ranking(
     assert output.endswith("stages that ran in completed experiments: search 1, export 1\n")
 
 
+Refused = Callable[..., tuple[object, list[str]]]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Run a command that ends at once; return its exit code and the lines on stderr."""
+
+    def refused(*words: str) -> tuple[object, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["aso-se", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr().err.splitlines()
+
+    return refused
+
+
 FORM = "expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH, LOW below HIGH"
 
 
@@ -173,27 +190,21 @@ FORM = "expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH, LOW below HIGH"
     ],
 )
 def test_a_mistake_in_a_sweep_is_told_before_prefect_starts(
-    toy: Toy, start: Start, words: list[str], code: int, line: str
+    toy: Toy, refused: Refused, words: list[str], code: int, line: str
 ) -> None:
-    output, _ = (process := start("-m", "pipeline", "sweep", *words)).communicate()
-    assert (process.returncode, output.splitlines()[-1]) == (code, line)
-    assert code == 2 or output.count("\n") == 1
+    ended, lines = refused("sweep", *words)
+    assert (ended, lines[-1]) == (code, line)
+    assert code == 2 or len(lines) == 1
     assert toy.ran() == []
 
 
 @pytest.mark.parametrize("command", [["sweep", "search.epochs=1,2"], ["serve"]])
 def test_outside_a_clone_neither_sweep_nor_serve_begins(
-    command: list[str],
-    tmp_path_factory: pytest.TempPathFactory,
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
+    command: list[str], refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path_factory.mktemp("elsewhere")
-    monkeypatch.chdir(folder)
-    process = start("-m", "pipeline", *command)
-    output, _ = process.communicate()
-    line = f"{folder}: holds no dvc.yaml; run this in a clone of the project\n"
-    assert (process.returncode, output) == (1, line)
+    monkeypatch.chdir(tmp_path)
+    line = f"{tmp_path}: holds no dvc.yaml; run this in a clone of the project"
+    assert refused(*command) == (1, [line])
 
 
 @pytest.fixture
