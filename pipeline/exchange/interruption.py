@@ -32,10 +32,13 @@ class Ending:
 
     line: str
 
-    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
-        """End the process, whatever it is doing; a progress bar has hidden the cursor."""
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """End the process, whatever it is doing; a progress bar has hidden the cursor.
+
+        number: of the signal. SIGTERM tells one of several processes that another has failed.
+        """
         cursor = f"\n{SHOW_CURSOR}" if os.isatty(2) else ""
-        if ranks.is_first():
+        if ranks.is_first() and (ranks.count() == 1 or number != signal.SIGTERM):
             with suppress(OSError):  # whoever read the log may be gone
                 os.write(2, f"{cursor}{self.line}\n".encode())
         os._exit(INTERRUPTED)

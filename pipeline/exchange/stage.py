@@ -10,6 +10,7 @@ import errno
 import hashlib
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -110,6 +111,8 @@ def _become_several(processes: int) -> NoReturn:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
 
     logging.disable(logging.CRITICAL)  # the processes say what there is to say
+    # From outside both mean the same; to the processes SIGTERM is the failure of another.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1,
@@ -119,6 +122,7 @@ def _become_several(processes: int) -> NoReturn:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
+        signals_to_handle="SIGINT",
     )
     code = 0
     try:

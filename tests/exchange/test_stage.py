@@ -116,6 +116,8 @@ def test_a_file_that_cannot_be_opened_is_one_line_that_names_it(stage: Stage) ->
     assert (done.returncode, done.stderr) == (1, "in/metrics.json: No such file or directory\n")
 
 
+LAST = "import os, signal, time; ranks.number() == ranks.count() - 1 or time.sleep(600)"
+"""The last of the processes goes on; the others are at work until they are told to end."""
 SEVERAL = pytest.mark.parametrize("processes", ["1", "2"])
 
 
@@ -124,7 +126,8 @@ SEVERAL = pytest.mark.parametrize("processes", ["1", "2"])
     ("body", "codes", "line"),
     [
         ("raise errors.TrainingFailedError('it diverged')", {3}, "it diverged\n"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", {-9, 137}, ""),
+        (f"{LAST}; raise errors.TrainingFailedError('it diverged')", {3}, "it diverged\n"),
+        (f"{LAST}; os.kill(os.getpid(), signal.SIGKILL)", {-9, 137}, ""),
     ],
 )
 def test_several_processes_end_with_the_code_and_the_line_of_one(

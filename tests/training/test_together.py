@@ -35,12 +35,15 @@ from tests.test_resume import PHASES
 choose_device()
 folder = Path(sys.argv[1])
 
+write = resume.write_atomically
+
+
+def slowly(path, content):
+    time.sleep(0.5)
+    write(path, content)
+
+
 if ranks.is_first():  # a point is written long after the others have gone on
-
-    def slowly(path, content, write=resume.write_atomically):
-        time.sleep(0.5)
-        write(path, content)
-
     resume.write_atomically = slowly
 
 
@@ -60,6 +63,7 @@ swung, rows = run(
 )
 recoveries = [row["recoveries"] for row in rows]
 (folder / f"swinging {ranks.number()}").write_text(f"{swung} {recoveries}")
+resume.write_atomically = write
 for name in sys.argv[2:]:
     phase = PHASES[name]
     state = phase.start()
