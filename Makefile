@@ -5,6 +5,8 @@ BIN := .venv/bin
 # DVC runs `python -m stages...`: let it find the environment's python.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
+# Containers often forbid bytecode; then every stage would compile torch anew, for 2 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test install lint types lock clean
 

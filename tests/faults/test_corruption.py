@@ -37,6 +37,8 @@ from pipeline.section import Section
 from stages import derive, export, growth, optimize, prepare, report, search, warmup
 from tests.test_pipeline import TINY
 
+pytestmark = pytest.mark.xdist_group("corruption")
+
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "validation")
 TRAINED = "checkpoint.safetensors"

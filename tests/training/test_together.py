@@ -16,6 +16,8 @@ from pipeline.ranks import count, is_first
 from pipeline.training.together import add_up, is_mine, share
 from tests.test_resume import PHASES
 
+pytestmark = pytest.mark.xdist_group("together")
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("warmup", "search", "growth that is accepted", "optimize")
 RUN = """
