@@ -17,7 +17,7 @@ from pipeline.exchange.records import write_history, write_json
 from pipeline.exchange.resume import resume_points
 from pipeline.exchange.stage import Finish, run_stage
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import drop_at_start, epochs, say_if_undecided
+from pipeline.searching.search import drop_at_start, epochs, say_if_stopped, say_if_undecided
 from pipeline.searching.state import resumed, snapshot, start
 from pipeline.section import Section, Seed
 from pipeline.space.relaxation import decide, undecided
@@ -99,6 +99,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
     write_history(out / "history.tsv", history)
     open_edges = undecided(state.logits)
     say_if_undecided(open_edges, params.search)
+    say_if_stopped(state.agreement)
     found = {"drop_at_start": drop, "undecided_edges": int(open_edges.sum())}
     write_json(out / "metrics.json", {**end, **found})
     return points.remove

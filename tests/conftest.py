@@ -83,6 +83,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "arch_images": "validation",
         "beta_decay": 0.0,
         "stop_skips": None,
+        "stop_operations": None,
         "explore": 0.0,
         "learning_rate": 0.05,
         "learning_rate_end": 0.01,

@@ -64,8 +64,8 @@ def warming() -> Phase:
     )
 
 
-def searching() -> Phase:
-    params = tiny(SearchParams, epochs=3)
+def searching(**changes: Any) -> Phase:
+    params = tiny(SearchParams, epochs=3, **changes)
     fields = {"training": TRAINING, "augmentation": tiny(AugmentationParams), "seed": 0}
     return Phase(
         lambda: search_state.start(checkpoint(), params, TRAINING, images=24, seed=0),
@@ -109,6 +109,7 @@ def optimizing(**changes: Any) -> Phase:
 PHASES = {
     "warmup": warming(),
     "search": searching(),
+    "search that may stop operations": searching(arch_update_freq=2, stop_operations=1.0),
     "growth that is accepted": growing(),
     "growth that is rolled back": growing(tolerance=0.0, settle=2),
     "optimize": optimizing(),

@@ -37,6 +37,11 @@ class SearchParams(Section):
         description="the architecture stays as it is once the genotype of a cell has this many skip"
         " connections (Liang et al. 2019); null: never"
     )
+    stop_operations: Annotated[float, Field(ge=-1, le=1)] | None = Field(
+        description="in search the weights of an operation stop learning once their gradients on"
+        " training and on held-out images agree less than this: mean cosine of 20 comparisons"
+        " (OLES; Jiang et al. 2023); null: never"
+    )
     explore: Annotated[float, Field(ge=0, le=1)] = Field(
         description="probability, falling evenly to 0, that an edge of a weight step takes any"
         " operation but none: no operation is judged by weights that have adapted to others"
@@ -76,6 +81,8 @@ class SearchParams(Section):
             raise ValueError(f"arch_paths: score compares at least 2, got {self.arch_paths}")
         if self.sampling == "soft" and self.explore:
             raise ValueError("explore: expected 0 where sampling is soft, which runs everything")
+        if self.stop_operations is not None and self.arch_images == "training":
+            raise ValueError("stop_operations: compares with images that arch_images does not give")
         if self.temperature_end > self.temperature:
             raise ValueError(
                 f"temperature_end: {self.temperature_end} is above temperature {self.temperature}"

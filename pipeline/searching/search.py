@@ -21,6 +21,7 @@ from pipeline.errors import TrainingFailedError
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import Row
 from pipeline.randomness import generator
+from pipeline.searching.agreement import Agreement, compare
 from pipeline.searching.gradients import estimator
 from pipeline.searching.params import SearchParams
 from pipeline.searching.state import SearchState
@@ -98,6 +99,13 @@ def say_if_undecided(edges: Tensor, params: SearchParams) -> None:
     )
 
 
+def say_if_stopped(agreement: Agreement | None) -> None:
+    """Tell the user how many operations stopped learning before the end, if they may."""
+    if agreement:
+        stopped = agreement.stopped
+        say(f"search: {int(stopped.sum())} of {len(stopped)} operations with weights stopped early")
+
+
 def alternate(
     state: SearchState,
     images: SearchImages,
@@ -133,11 +141,12 @@ def alternate(
         progress = seen / len(images.training)
         seen += len(labels)
         rate = slowdown * (rates[0] + (rates[1] - rates[0]) * progress)
+        path = draw(generator(seed, stage, "path", epoch, step))
         weight_step(
             state,
             batch,
             labels,
-            edge_weights=draw(generator(seed, stage, "path", epoch, step)),
+            edge_weights=path,
             learning_rate=rate,
             gradient_clip=training.gradient_clip,
             tally=tally,
@@ -145,9 +154,19 @@ def alternate(
         state.steps += 1
         if state.steps % (params.arch_update_freq - 1) == 0 and not stopped:
             source = generator(seed, stage, "architecture", epoch, step)
+            unseen = next(held_out)
+            if state.agreement and params.stop_operations is not None:
+                state.micro_batch = compare(
+                    state.agreement,
+                    state.network,
+                    *unseen,
+                    path=path,
+                    least=params.stop_operations,
+                    micro_batch=state.micro_batch,
+                )
             architecture_step(
                 state,
-                *next(held_out),
+                *unseen,
                 params=params,
                 gradient_clip=training.gradient_clip,
                 source=source,

@@ -1,6 +1,6 @@
 """The state of a search: a supernet whose logits learn too, and the rates they learn at."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from pipeline.data.batches import batch_sizes
 from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.randomness import generator
+from pipeline.searching.agreement import Agreement, begin, stop
 from pipeline.searching.params import SearchParams
 from pipeline.space.relaxation import undecided
 from pipeline.training import supernet
@@ -23,13 +24,14 @@ class SearchState(Supernet):
 
     logit_optimizer: Adam over the logits. anneal_rate: factor on the temperature per architecture
     step. first_epoch: epochs done before the phase. steps: weight steps since then, which decide
-    when an architecture step is due.
+    when an architecture step is due. agreement: of gradients, where operations may stop early.
     """
 
     logit_optimizer: Adam
     anneal_rate: float
     first_epoch: int
     steps: int = 0
+    agreement: Agreement | None = None
 
 
 def architecture_steps(images: int, batch_size: int, epochs: int, arch_update_freq: int) -> int:
@@ -64,6 +66,7 @@ def start(
         anneal_rate=anneal_rate(params, training, images),
         epoch=warmed.fact("epoch"),
         first_epoch=warmed.fact("epoch"),
+        agreement=None if params.stop_operations is None else begin(network),
     )
 
 
@@ -77,6 +80,7 @@ def snapshot(state: SearchState) -> dict[str, Any]:
         "anneal_rate": state.anneal_rate,
         "first_epoch": state.first_epoch,
         "steps": state.steps,
+        "agreement": state.agreement and asdict(state.agreement),
     }
 
 
@@ -87,12 +91,16 @@ def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.devic
     logit_optimizer = Adam(logits, saved["arch_learning_rate"])
     for name, moment in saved["moments"].items():
         setattr(logit_optimizer, name, moment)
+    agreement = saved["agreement"] and Agreement(**saved["agreement"])
+    if agreement:
+        stop(fields["network"], agreement.stopped)
     return SearchState(
         **fields,
         logit_optimizer=logit_optimizer,
         anneal_rate=saved["anneal_rate"],
         first_epoch=saved["first_epoch"],
         steps=saved["steps"],
+        agreement=agreement,
     )
 
 

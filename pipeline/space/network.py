@@ -234,11 +234,13 @@ def untracked_statistics(network: nn.Module) -> Iterator[None]:
 @contextmanager
 def constant(network: Network) -> Iterator[None]:
     """Take the weights as constants, for a step that differentiates something else."""
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
     network.requires_grad_(requires_grad=False)
     try:
         yield
     finally:
-        network.requires_grad_(requires_grad=True)
+        for weight in learning:
+            weight.requires_grad_()
 
 
 def discretize(network: Network, genotype: Genotype) -> Network:

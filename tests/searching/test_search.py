@@ -230,3 +230,8 @@ def test_the_auxiliary_skip_fades_evenly_in_every_step_of_search(sampling: str) 
 def test_a_mixture_that_explores_is_refused() -> None:
     with pytest.raises(ValueError, match="explore: expected 0 where sampling is soft"):
         tiny(SearchParams, sampling="soft", explore=0.5)
+
+
+def test_operations_cannot_be_compared_with_images_that_are_not_held_out() -> None:
+    with pytest.raises(ValueError, match="stop_operations: compares with images that arch_images"):
+        tiny(SearchParams, arch_images="training", stop_operations=0.3)

@@ -36,10 +36,11 @@ def test_search_says_how_many_edges_it_left_undecided(
         seed=1,
         augmentation=tiny(AugmentationParams),
         training=tiny(TrainingParams),
-        search=tiny(SearchParams, epochs=1, arch_learning_rate=1e-6),
+        search=tiny(SearchParams, epochs=1, arch_learning_rate=1e-6, stop_operations=0.5),
     )
     main(params, tmp_path / "prepare", tmp_path / "warmup", tmp_path / "search")
     metrics = json.loads((tmp_path / "search" / "metrics.json").read_text())
     assert metrics["undecided_edges"] == 10 - decided
-    said = f"search: {10 - decided} of 10 edges are undecided" in capsys.readouterr().out
-    assert said == (decided < 10)
+    out = capsys.readouterr().out
+    assert (f"search: {10 - decided} of 10 edges are undecided" in out) == (decided < 10)
+    assert "search: 0 of 38 operations with weights stopped early" in out

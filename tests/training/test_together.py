@@ -19,7 +19,13 @@ from tests.test_resume import PHASES
 pytestmark = pytest.mark.xdist_group("together")
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("warmup", "search", "growth that is accepted", "optimize")
+NAMES = (
+    "warmup",
+    "search",
+    "search that may stop operations",
+    "growth that is accepted",
+    "optimize",
+)
 RUN = """
 import sys
 import time

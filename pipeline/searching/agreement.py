@@ -1,0 +1,130 @@
+"""Operation-level early stopping (OLES; Jiang et al. 2023).
+
+Where the gradients of an operation's weights on training and on held-out images no longer point the
+same way, it learns what only the training images have. Its weights then stay as they are.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.space.cell import Edge
+from pipeline.space.network import Network, untracked_statistics
+from pipeline.space.relaxation import EdgeWeights
+from pipeline.training.device import autocast
+from pipeline.training.memory import parts, within_memory
+from pipeline.training.together import add_up, one_batch, share
+
+COMPARISONS = 20
+"""By whose mean an operation is judged; then they are counted anew."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Agreement:
+    """What is known of each operation that has weights, in the order of `operations`.
+
+    cosines: sum of those between its two gradients since it was last judged. comparisons: their
+    number. stopped: whether it learns no more. All on the CPU.
+    """
+
+    cosines: Tensor
+    comparisons: Tensor
+    stopped: Tensor
+
+
+def begin(network: Network) -> Agreement:
+    """Know nothing; all learn."""
+    count = len(operations(network))
+    return Agreement(
+        cosines=torch.zeros(count),
+        comparisons=torch.zeros(count, dtype=torch.int64),
+        stopped=torch.zeros(count, dtype=torch.bool),
+    )
+
+
+def operations(network: Network) -> list[nn.Module]:
+    """Return the candidates of all edges that have weights."""
+    return [
+        operation
+        for edge in network.modules()
+        if isinstance(edge, Edge)
+        for operation in edge.operations.values()
+        if list(operation.parameters())
+    ]
+
+
+def stop(network: Network, stopped: Tensor) -> None:
+    """Let the weights of stopped operations need no gradients; those of the others do."""
+    for operation, at_rest in zip(operations(network), stopped.tolist(), strict=True):
+        operation.requires_grad_(requires_grad=not at_rest)
+
+
+def compare(
+    agreement: Agreement,
+    network: Network,
+    batch: Tensor,
+    labels: Tensor,
+    *,
+    path: EdgeWeights,
+    least: float,
+    micro_batch: int,
+) -> int:
+    """Compare the gradients of the newest weight step with those of held-out images.
+
+    Args:
+        agreement: is changed; operations that agree too little stop.
+        network: whose weights have the gradients of that step.
+        batch: (N, C, H, W) held-out images.
+        labels: (N,).
+        path: of that step.
+        least: mean cosine below which an operation stops.
+        micro_batch: images at a time.
+
+    Returns:
+        `micro_batch`, halved as often as there was too little memory.
+    """
+    batch, labels, total = share(batch, labels)
+    trained = {
+        number: moved
+        for number, operation in enumerate(operations(network))
+        if (moved := [one for one in operation.parameters() if one.grad is not None])
+    }
+    weights = [one for moved in trained.values() for one in moved]
+    if not weights:
+        return micro_batch
+
+    def gradients(count: int) -> list[Tensor]:
+        sums = [torch.zeros_like(one) for one in weights]
+        for images, targets in parts(batch, labels, count):
+            with autocast(batch.device), untracked_statistics(network), one_batch():
+                loss = F.cross_entropy(network(images, path), targets) * (len(targets) / total)
+            found = torch.autograd.grad(loss, weights)
+            sums = [one + other for one, other in zip(sums, found, strict=True)]
+        return sums
+
+    found, micro_batch = within_memory(gradients, micro_batch)
+    add_up(found)
+    held_out = iter(found)
+    cosines = [
+        F.cosine_similarity(
+            torch.cat([one.grad.flatten() for one in moved if one.grad is not None]),
+            torch.cat([next(held_out).flatten() for _ in moved]),
+            dim=0,
+        )
+        for moved in trained.values()
+    ]
+    judge(agreement, torch.tensor(list(trained)), torch.stack(cosines).cpu(), least=least)
+    stop(network, agreement.stopped)
+    return micro_batch
+
+
+def judge(agreement: Agreement, numbers: Tensor, cosines: Tensor, *, least: float) -> None:
+    """Count a comparison of these operations; stop those whose mean is below `least`."""
+    agreement.cosines[numbers] += cosines
+    agreement.comparisons[numbers] += 1
+    due = agreement.comparisons == COMPARISONS
+    agreement.stopped |= due & (agreement.cosines < least * COMPARISONS)
+    agreement.cosines[due] = 0.0
+    agreement.comparisons[due] = 0

@@ -1,0 +1,137 @@
+"""An operation stops learning where what it learns is the training images' alone."""
+
+from dataclasses import asdict
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.randomness import generator
+from pipeline.searching.agreement import COMPARISONS, Agreement, compare, operations
+from pipeline.searching.agreement import begin as know_nothing
+from pipeline.searching.params import SearchParams
+from pipeline.searching.state import resumed, snapshot
+from pipeline.space.network import Network, untracked_statistics
+from pipeline.space.relaxation import EdgeWeights, explore
+from pipeline.training.params import TrainingParams
+from tests.conftest import identical, random_images, tiny, tiny_network
+from tests.searching.conftest import begin, one_architecture_step, search
+
+IMAGES = random_images(8)
+PIXELS = IMAGES.pixels.float() / 255
+OTHERS = IMAGES.labels.flip(0)
+STOPPING = tiny(SearchParams, epochs=16, arch_update_freq=2, stop_operations=1.0)
+
+
+def path_of(network: Network, number: int = 0) -> EdgeWeights:
+    source = generator(number, "path")
+    return explore(network.blueprint, probability=1.0, generator=source)
+
+
+def learn(network: Network, path: EdgeWeights, labels: Tensor = IMAGES.labels) -> None:
+    network.zero_grad()
+    with untracked_statistics(network):
+        F.cross_entropy(network(PIXELS, path), labels).backward()
+
+
+def compared(network: Network, labels: Tensor, *, least: float, times: int = 1) -> Agreement:
+    """Compare a step on the images with the same images under these labels."""
+    agreement, path = know_nothing(network), path_of(network)
+    for _ in range(times):
+        learn(network, path)
+        compare(agreement, network, PIXELS, labels, path=path, least=least, micro_batch=8)
+    return agreement
+
+
+def test_the_cosine_is_that_of_all_weights_of_an_operation_and_only_of_those_that_ran() -> None:
+    network = tiny_network()
+    path = path_of(network)
+    found = compared(network, OTHERS, least=-1.0)
+    gradients = []
+    for labels in (IMAGES.labels, OTHERS):
+        learn(network, path, labels)
+        gradients.append(
+            [
+                [
+                    one.grad.flatten().double()
+                    for one in operation.parameters()
+                    if one.grad is not None
+                ]
+                for operation in operations(network)
+            ]
+        )
+    for number, (one, other) in enumerate(zip(*gradients, strict=True)):
+        assert found.comparisons[number] == bool(one)
+        if one:
+            expected = F.cosine_similarity(torch.cat(one), torch.cat(other), dim=0)
+            assert float(found.cosines[number]) == pytest.approx(float(expected), abs=1e-4)
+    assert 0 < int(found.comparisons.sum()) < len(found.comparisons)
+
+
+def test_images_in_small_parts_are_compared_as_one_batch() -> None:
+    network = tiny_network().eval()
+    found = []
+    for micro_batch in (8, 3):
+        agreement, path = know_nothing(network), path_of(network)
+        learn(network, path)
+        kept = compare(
+            agreement, network, PIXELS, OTHERS, path=path, least=-1.0, micro_batch=micro_batch
+        )
+        assert kept == micro_batch
+        found.append(agreement.cosines)
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-4)
+
+
+def test_what_agrees_learns_on_and_what_does_not_stops_when_it_is_judged() -> None:
+    same = compared(tiny_network(), IMAGES.labels, least=0.999, times=COMPARISONS)
+    assert not same.stopped.any()
+    early = compared(tiny_network(), OTHERS, least=0.999, times=COMPARISONS - 1)
+    assert not early.stopped.any()
+    assert int(early.comparisons.max()) == COMPARISONS - 1
+    judged = compared(tiny_network(), OTHERS, least=0.999, times=COMPARISONS)
+    assert torch.equal(judged.stopped, early.comparisons > 0)
+    assert int(judged.comparisons.sum()) == 0
+
+
+def test_the_weights_of_a_stopped_operation_stay_and_those_of_the_others_move() -> None:
+    state = begin(STOPPING)
+    assert state.agreement
+    search(state, STOPPING, most=15)
+    stopped = state.agreement.stopped.clone()
+    assert 0 < int(stopped.sum()) < len(stopped)
+    parameters = [
+        {name: one.clone() for name, one in operation.named_parameters()}
+        for operation in operations(state.network)
+    ]
+    one_architecture_step(state, STOPPING)
+    search(state, STOPPING, most=1)
+    stayed = [
+        identical(dict(operation.named_parameters()), old)
+        for operation, old in zip(operations(state.network), parameters, strict=True)
+    ]
+    assert all(stays for stays, rests in zip(stayed, stopped.tolist(), strict=True) if rests)
+    assert not all(stayed)
+
+
+def test_what_has_stopped_rests_after_a_restart() -> None:
+    state = begin(STOPPING)
+    search(state, STOPPING, most=15)
+    assert state.agreement
+    again = resumed(snapshot(state), tiny(TrainingParams), torch.device("cpu"))
+    assert again.agreement
+    for name, known in asdict(state.agreement).items():
+        assert torch.equal(getattr(again.agreement, name), known)
+    rests = [
+        not next(operation.parameters()).requires_grad for operation in operations(again.network)
+    ]
+    assert rests == state.agreement.stopped.tolist()
+    assert any(rests)
+
+
+def test_where_nothing_may_stop_nothing_is_compared() -> None:
+    params = tiny(SearchParams)
+    state = begin(params)
+    search(state, params)
+    assert state.agreement is None
+    assert all(weight.requires_grad for weight in state.network.parameters())
