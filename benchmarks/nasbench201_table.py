@@ -1,0 +1,67 @@
+"""The table of NAS-Bench-201: what others measured of each of its 15,625 cells."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.space.arch_string import to_arch_string
+from pipeline.space.genotype import Genotype
+
+DIGITS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+SHORT_EPOCHS = 12
+SHORT_IMAGES = 25_000
+"""Epochs, and training images in each, after which random search compares its cells."""
+PUBLISHED = {
+    "DARTS, second order (Dong & Yang 2020)": 54.30,
+    "GDAS (Dong & Yang 2020)": 93.61,
+    "PC-DARTS": 93.41,
+    "DrNAS": 94.36,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A cell's accuracies in the table, in per cent."""
+
+    test: float
+    short: float
+
+
+def read_table(path: Path) -> dict[str, Trained]:
+    """Return what the table says of every cell, by its digits."""
+    with path.open(encoding="utf-8") as file:
+        return {
+            row["ops"]: Trained(
+                test=float(row["test_accuracy_200_epochs"]),
+                short=float(row["valid_accuracy_12_epochs"]),
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def digits(genotype: Genotype) -> str:
+    """Return the table's name of a genotype's cell."""
+    edges = to_arch_string(genotype.architectures[0]).replace("+", "").strip("|").split("|")
+    return "".join(str(DIGITS.index(edge.split("~")[0])) for edge in edges if edge)
+
+
+def arch_string(name: str) -> str:
+    """Return the published notation of a cell, from its digits."""
+    edges = [DIGITS[int(digit)] for digit in name]
+    nodes = (edges[:1], edges[1:3], edges[3:])
+    return "+".join(
+        "|" + "|".join(f"{edge}~{source}" for source, edge in enumerate(node)) + "|"
+        for node in nodes
+    )
+
+
+def random_search(table: Mapping[str, Trained], candidates: int) -> float:
+    """Return the expected accuracy of the best of n random cells, chosen by `short`."""
+    ranked = sorted(table.values(), key=lambda one: one.short, reverse=True)
+    count = len(ranked)
+    return sum(
+        one.test
+        * (((count - rank) / count) ** candidates - ((count - rank - 1) / count) ** candidates)
+        for rank, one in enumerate(ranked)
+    )
