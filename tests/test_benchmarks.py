@@ -44,7 +44,7 @@ def test_every_schedule_of_the_step_benchmark_makes_its_steps(
     side: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("step.py", *SMALL, "--rounds", "1", "--only", side)
-    assert json.loads(capsys.readouterr().out)["peak_mib"] > 0
+    assert json.loads(capsys.readouterr().out).keys() == {"peak_mib"}
 
 
 @pytest.mark.parametrize("parameters", [30_000, 200_000])

@@ -20,7 +20,7 @@ from pipeline.growing.params import GrowthParams
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.randomness import generator
-from pipeline.searching import search
+from pipeline.searching import agreement, search
 from pipeline.searching import state as search_state
 from pipeline.searching.params import SearchParams
 from pipeline.section import Section, Seed
@@ -109,12 +109,18 @@ def optimizing(**changes: Any) -> Phase:
 PHASES = {
     "warmup": warming(),
     "search": searching(),
-    "search that may stop operations": searching(arch_update_freq=2, stop_operations=1.0),
+    "search that stops operations": searching(arch_update_freq=2, stop_operations=1.0),
     "growth that is accepted": growing(),
     "growth that is rolled back": growing(tolerance=0.0, settle=2),
     "optimize": optimizing(),
     "optimize with everything": optimizing(ema_decay=0.9, auxiliary_weight=0.4, drop_path=0.2),
 }
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge an operation after so few comparisons that a tiny search stops some."""
+    monkeypatch.setattr(agreement, "COMPARISONS", 2)
 
 
 def newest(folder: Path) -> bytes:
@@ -143,12 +149,16 @@ def test_a_run_broken_off_after_any_epoch_goes_on_to_the_same_bytes(
         assert newest(points.folder) == newest(whole.folder)
 
 
-def test_the_growths_above_are_what_they_are_called() -> None:
+def test_the_phases_above_are_what_they_are_called() -> None:
     for name, verdict in (("accepted", "accepted"), ("rolled back", "rolled back")):
         phase = PHASES[f"growth that is {name}"]
         state = phase.start()
         list(phase.epochs(state))
         assert verdict in [event.verdict for event in state.events]
+    phase = PHASES["search that stops operations"]
+    state = phase.start()
+    list(phase.epochs(state))
+    assert 0 < int(state.agreement.stopped.sum()) < len(state.agreement.stopped)
 
 
 @pytest.fixture

@@ -21,9 +21,14 @@ from pipeline import ranks
 INTERRUPTED = 75
 """Exit code (EX_TEMPFAIL): nothing is wrong, run it again."""
 
+TOLD = signal.SIGUSR1
+"""Tells several processes to end: no failure sends it, and it ends one that has just begun."""
+
 SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's <sys/prctl.h>
 SHOW_CURSOR = "\x1b[?25h"
 PATIENCE_SECONDS = 0.5
+TOLD_SECONDS = 2.0
+"""In which one of several processes is told to end, if all are."""
 
 
 @dataclass(slots=True)
@@ -35,22 +40,29 @@ class Ending:
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         """End the process, whatever it is doing; a progress bar has hidden the cursor.
 
-        number: of the signal. SIGTERM tells one of several processes that another has failed.
+        number: of the signal. One of several processes is told by `TOLD` that all shall end. It
+        gets SIGTERM when another has failed, which says so itself, or when all got it at once.
         """
+        ending = ranks.count() == 1 or number == TOLD
+        if not ending:
+            time.sleep(TOLD_SECONDS)  # if all got it, TOLD follows and ends this
         cursor = f"\n{SHOW_CURSOR}" if os.isatty(2) else ""
-        if ranks.is_first() and (ranks.count() == 1 or number != signal.SIGTERM):
+        if ending and ranks.is_first():
             with suppress(OSError):  # whoever read the log may be gone
                 os.write(2, f"{cursor}{self.line}\n".encode())
         os._exit(INTERRUPTED)
 
 
 def end_when_told(stage: str) -> None:
-    """Let signals end this process from now on; under DVC also the end of DVC itself."""
+    """Let signals end this process from now on; also the end of DVC, or of what began several."""
     ending = Ending(f"{stage}: interrupted; run it again")
-    signal.signal(signal.SIGTERM, ending)
-    signal.signal(signal.SIGINT, ending)
+    for number in (signal.SIGTERM, signal.SIGINT, TOLD):
+        signal.signal(number, ending)
+    if ranks.count() > 1:
+        # Of signals that wait Python takes the lowest number first: TOLD comes before SIGTERM.
+        signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
     # By hand a stage outlives the shell that began it, if nohup says so.
-    if "DVC_STAGE" in os.environ:
+    if "DVC_STAGE" in os.environ or ranks.count() > 1:
         _end_with(os.getppid())
 
 
@@ -64,7 +76,8 @@ def if_interrupted(line: str) -> None:
 def _end_with(parent: int) -> None:
     """End this process when its parent ends, by kill -9 too, for the next run shall be alone.
 
-    The parent is DVC: the shell that it starts has become the stage by `exec` in dvc.yaml.
+    The parent is DVC: the shell that it starts has become the stage by `exec` in dvc.yaml. Of one
+    of several processes it is what began them.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)

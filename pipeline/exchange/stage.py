@@ -19,7 +19,7 @@ from typing import NoReturn, TypeVar
 
 from pipeline import ranks
 from pipeline.errors import AsoSeError, CodeChangedError, DeviceError, is_lack_of_memory
-from pipeline.exchange.interruption import INTERRUPTED
+from pipeline.exchange.interruption import INTERRUPTED, TOLD
 from pipeline.exchange.params import PARAMS_FILE, read_params
 from pipeline.section import Section
 
@@ -111,8 +111,8 @@ def _become_several(processes: int) -> NoReturn:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
 
     logging.disable(logging.CRITICAL)  # the processes say what there is to say
-    # From outside both mean the same; to the processes SIGTERM is the failure of another.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: signal.raise_signal(TOLD))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1,
@@ -122,7 +122,7 @@ def _become_several(processes: int) -> NoReturn:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        signals_to_handle="SIGINT",
+        signals_to_handle=TOLD.name,
     )
     code = 0
     try:

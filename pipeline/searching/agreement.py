@@ -26,11 +26,12 @@ class Agreement:
     """What is known of each operation that has weights, in the order of `operations`.
 
     cosines: sum of those between its two gradients since it was last judged. comparisons: their
-    number. stopped: whether it learns no more. All on the CPU.
+    number. judged: whether it ever was. stopped: whether it learns no more. All on the CPU.
     """
 
     cosines: Tensor
     comparisons: Tensor
+    judged: Tensor
     stopped: Tensor
 
 
@@ -40,6 +41,7 @@ def begin(network: Network) -> Agreement:
     return Agreement(
         cosines=torch.zeros(count),
         comparisons=torch.zeros(count, dtype=torch.int64),
+        judged=torch.zeros(count, dtype=torch.bool),
         stopped=torch.zeros(count, dtype=torch.bool),
     )
 
@@ -125,6 +127,7 @@ def judge(agreement: Agreement, numbers: Tensor, cosines: Tensor, *, least: floa
     agreement.cosines[numbers] += cosines
     agreement.comparisons[numbers] += 1
     due = agreement.comparisons == COMPARISONS
+    agreement.judged |= due
     agreement.stopped |= due & (agreement.cosines < least * COMPARISONS)
     agreement.cosines[due] = 0.0
     agreement.comparisons[due] = 0

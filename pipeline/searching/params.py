@@ -39,8 +39,9 @@ class SearchParams(Section):
     )
     stop_operations: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         description="in search the weights of an operation stop learning once their gradients on"
-        " training and on held-out images agree less than this: mean cosine of 20 comparisons"
-        " (OLES; Jiang et al. 2023); null: never"
+        " training and on held-out images agree less than this: mean cosine of 20 comparisons, one"
+        " at each architecture step along whose path it ran; in growth all learn again (OLES; Jiang"
+        " et al. 2023); null: never"
     )
     explore: Annotated[float, Field(ge=0, le=1)] = Field(
         description="probability, falling evenly to 0, that an edge of a weight step takes any"
@@ -82,7 +83,10 @@ class SearchParams(Section):
         if self.sampling == "soft" and self.explore:
             raise ValueError("explore: expected 0 where sampling is soft, which runs everything")
         if self.stop_operations is not None and self.arch_images == "training":
-            raise ValueError("stop_operations: compares with images that arch_images does not give")
+            raise ValueError(
+                "stop_operations: expected null where arch_images is training; it compares training"
+                " images with held-out ones"
+            )
         if self.temperature_end > self.temperature:
             raise ValueError(
                 f"temperature_end: {self.temperature_end} is above temperature {self.temperature}"

@@ -102,8 +102,11 @@ def say_if_undecided(edges: Tensor, params: SearchParams) -> None:
 def say_if_stopped(agreement: Agreement | None) -> None:
     """Tell the user how many operations stopped learning before the end, if they may."""
     if agreement:
-        stopped = agreement.stopped
-        say(f"search: {int(stopped.sum())} of {len(stopped)} operations with weights stopped early")
+        say(
+            f"search: {int(agreement.stopped.sum())} operations stopped early; of"
+            f" {len(agreement.judged)} with weights {int(agreement.judged.sum())} ran often enough"
+            " to be judged"
+        )
 
 
 def alternate(
@@ -152,24 +155,25 @@ def alternate(
             tally=tally,
         )
         state.steps += 1
-        if state.steps % (params.arch_update_freq - 1) == 0 and not stopped:
-            source = generator(seed, stage, "architecture", epoch, step)
-            unseen = next(held_out)
-            if state.agreement and params.stop_operations is not None:
-                state.micro_batch = compare(
-                    state.agreement,
-                    state.network,
-                    *unseen,
-                    path=path,
-                    least=params.stop_operations,
-                    micro_batch=state.micro_batch,
-                )
+        if state.steps % (params.arch_update_freq - 1):
+            continue
+        unseen = next(held_out)
+        if state.agreement and params.stop_operations is not None:
+            state.micro_batch = compare(
+                state.agreement,
+                state.network,
+                *unseen,
+                path=path,
+                least=params.stop_operations,
+                micro_batch=state.micro_batch,
+            )
+        if not stopped:
             architecture_step(
                 state,
                 *unseen,
                 params=params,
                 gradient_clip=training.gradient_clip,
-                source=source,
+                source=generator(seed, stage, "architecture", epoch, step),
                 auxiliary=auxiliary,
                 beta=params.beta_decay * (1 - left),
                 slowdown=slowdown,

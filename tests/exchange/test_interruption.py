@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.exchange.interruption import TOLD
+
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
 import time
@@ -169,3 +171,34 @@ def test_a_stage_that_dvc_left_before_it_began_does_not_begin(begin: Begin, tmp_
         start_new_session=True,
     )
     assert (done.stdout, done.stderr) == ("", "tiny: interrupted; run it again\n")
+
+
+ONE_OF_TWO = """
+import time
+from pipeline.exchange.interruption import end_when_told
+
+end_when_told("tiny")
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("told", [True, False])
+def test_one_of_several_speaks_only_if_it_is_also_told(number: signal.Signals, told: bool) -> None:
+    torchrun = {"TORCHELASTIC_RUN_ID": "test", "RANK": "0", "WORLD_SIZE": "2"}
+    with subprocess.Popen(
+        [sys.executable, "-c", ONE_OF_TWO],
+        env={**os.environ, **torchrun},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)  # both wait when it goes on
+        for one in (number, *([TOLD] if told else []), signal.SIGCONT):
+            process.send_signal(one)
+        _, said = process.communicate()
+    expected = "tiny: interrupted; run it again\n" if told else ""
+    assert (process.returncode, said) == (75, expected)

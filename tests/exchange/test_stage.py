@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,22 +139,53 @@ def test_several_processes_end_with_the_code_and_the_line_of_one(
     assert (done.returncode in codes, done.stderr) == (True, line)
 
 
-@SEVERAL
-@pytest.mark.usefixtures("stage")
-def test_what_is_interrupted_says_so_once(processes: str, tmp_path: Path) -> None:
-    body = "import time; Path(f'ready{ranks.number()}').touch(); time.sleep(600)"
-    (tmp_path / "stages" / "tiny.py").write_text(RECIPE.format(body=body))
-    command = [sys.executable, "-m", "stages.tiny", "in", "out"]
-    environment = {**os.environ, "ASO_SE_PROCESSES": processes}
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    ) as process:
+@pytest.fixture
+def at_work(stage: Stage, tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
+    """Start a stage of so many processes that has work for minutes; return when all are at it."""
+
+    def start(processes: str) -> subprocess.Popen[str]:
+        body = "import time; Path(f'ready{ranks.number()}').touch(); time.sleep(600)"
+        (tmp_path / "stages" / "tiny.py").write_text(RECIPE.format(body=body))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.tiny", "in", "out"],
+            cwd=tmp_path,
+            env={**os.environ, "ASO_SE_PROCESSES": processes},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         while len(list(tmp_path.glob("ready*"))) < int(processes):
             assert process.poll() is None
             time.sleep(0.05)
-        process.terminate()
+        return process
+
+    return start
+
+
+@SEVERAL
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("all_at_once", [False, True])
+def test_what_is_interrupted_says_so_once(
+    at_work: Callable[[str], subprocess.Popen[str]],
+    processes: str,
+    number: signal.Signals,
+    all_at_once: bool,
+) -> None:
+    with at_work(processes) as process:
+        others = psutil.Process(process.pid).children(recursive=True) if all_at_once else []
+        for one in (*others, process):
+            one.send_signal(number)
         _, said = process.communicate()
     assert (process.returncode, said) == (75, "tiny: interrupted; run it again\n")
+
+
+def test_processes_end_with_what_began_them(
+    at_work: Callable[[str], subprocess.Popen[str]],
+) -> None:
+    with at_work("2") as process:
+        others = psutil.Process(process.pid).children(recursive=True)
+        assert len(others) >= 2
+        process.kill()
+        assert psutil.wait_procs(others, timeout=60)[1] == []
 
 
 def test_what_shall_follow_a_result_follows_only_one_that_counts(stage: Stage) -> None:

@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.randomness import generator
+from pipeline.searching import state as searching
 from pipeline.searching.agreement import COMPARISONS, Agreement, compare, operations
 from pipeline.searching.agreement import begin as know_nothing
 from pipeline.searching.params import SearchParams
-from pipeline.searching.state import resumed, snapshot
 from pipeline.space.network import Network, untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, explore
 from pipeline.training.params import TrainingParams
-from tests.conftest import identical, random_images, tiny, tiny_network
+from tests.conftest import identical, random_images, snapshot, tiny, tiny_network
 from tests.searching.conftest import begin, one_architecture_step, search
 
 IMAGES = random_images(8)
@@ -47,7 +47,9 @@ def compared(network: Network, labels: Tensor, *, least: float, times: int = 1) 
 def test_the_cosine_is_that_of_all_weights_of_an_operation_and_only_of_those_that_ran() -> None:
     network = tiny_network()
     path = path_of(network)
+    before = snapshot(network)
     found = compared(network, OTHERS, least=-1.0)
+    assert identical(snapshot(network), before)  # statistics of BatchNorm too
     gradients = []
     for labels in (IMAGES.labels, OTHERS):
         learn(network, path, labels)
@@ -118,7 +120,7 @@ def test_what_has_stopped_rests_after_a_restart() -> None:
     state = begin(STOPPING)
     search(state, STOPPING, most=15)
     assert state.agreement
-    again = resumed(snapshot(state), tiny(TrainingParams), torch.device("cpu"))
+    again = searching.resumed(searching.snapshot(state), tiny(TrainingParams), torch.device("cpu"))
     assert again.agreement
     for name, known in asdict(state.agreement).items():
         assert torch.equal(getattr(again.agreement, name), known)
@@ -135,3 +137,15 @@ def test_where_nothing_may_stop_nothing_is_compared() -> None:
     search(state, params)
     assert state.agreement is None
     assert all(weight.requires_grad for weight in state.network.parameters())
+
+
+def test_weights_may_stop_where_the_architecture_has_stopped() -> None:
+    params = tiny(SearchParams, epochs=16, arch_update_freq=2, stop_operations=1.0, stop_skips=1)
+    state = begin(params)
+    with torch.no_grad():
+        state.logits[..., state.network.blueprint.skip] += 3.0
+    logits = state.logits.detach().clone()
+    search(state, params)
+    assert torch.equal(state.logits, logits)
+    assert state.agreement
+    assert state.agreement.stopped.any()

@@ -233,5 +233,5 @@ def test_a_mixture_that_explores_is_refused() -> None:
 
 
 def test_operations_cannot_be_compared_with_images_that_are_not_held_out() -> None:
-    with pytest.raises(ValueError, match="stop_operations: compares with images that arch_images"):
+    with pytest.raises(ValueError, match="stop_operations: expected null where arch_images"):
         tiny(SearchParams, arch_images="training", stop_operations=0.3)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from pipeline.exchange.resume import Points
 from pipeline.ranks import count, is_first
 from pipeline.training.together import add_up, is_mine, share
-from tests.test_resume import PHASES
+from tests.test_resume import PHASES, soon  # noqa: F401 - a fixture of every test here too
 
 pytestmark = pytest.mark.xdist_group("together")
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = (
     "warmup",
     "search",
-    "search that may stop operations",
+    "search that stops operations",
     "growth that is accepted",
     "optimize",
 )
@@ -36,6 +36,7 @@ from pipeline.exchange import resume
 from pipeline.exchange.checkpoint import encode
 from pipeline.exchange.resume import Points, _split
 from pipeline.training.device import choose_device
+from pipeline.searching import agreement
 from pipeline.training.loop import Phase, run
 from pipeline.training.stability import Expected
 from tests.test_resume import PHASES
@@ -72,6 +73,7 @@ swung, rows = run(
 recoveries = [row["recoveries"] for row in rows]
 (folder / f"swinging {ranks.number()}").write_text(f"{swung} {recoveries}")
 resume.write_atomically = write
+agreement.COMPARISONS = 2
 for name in sys.argv[2:]:
     phase = PHASES[name]
     state = phase.start()
