@@ -115,6 +115,8 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "epochs": 2,
         "learning_rate": 0.05,
         "learning_rate_end": 0.01,
+        "rising_epochs": 0.0,
+        "weight_decay": 3e-4,
         "label_smoothing": 0.1,
         "drop_path": 0.0,
         "auxiliary_weight": 0.0,

@@ -1,8 +1,8 @@
 """Optimize: the architecture is fixed; its discrete network is trained to the end."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,47 +14,32 @@ from pipeline.data.batches import Images, training_batches
 from pipeline.data.params import AugmentationParams
 from pipeline.exchange.checkpoint import Checkpoint
 from pipeline.exchange.records import Row
+from pipeline.optimizing.auxiliary import AuxiliaryHead, auxiliary_cell, auxiliary_head
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.randomness import generator
 from pipeline.space.cell import DropPath
-from pipeline.space.network import Network, build, discretize, initialize
-from pipeline.space.operations import relu_conv_norm
+from pipeline.space.network import Network, build, discretize
 from pipeline.space.relaxation import decide
 from pipeline.training.device import autocast
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.memory import at_a_time, parts, within_memory
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine, descend
+from pipeline.training.steps import Tally, descend, warmed_cosine
 from pipeline.training.together import one_batch, share
 
-
-class AuxiliaryHead(nn.Module):
-    """A second classifier on an earlier cell's output, only for training.
-
-    (N, C, H, W) -> (N, K) logits.
-    """
-
-    def __init__(self, inputs: int, classes: int) -> None:
-        super().__init__()
-        self.features = relu_conv_norm(inputs, inputs)
-        self.head = nn.Linear(inputs, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
-        logits: Tensor = self.head(self.features(x).relu().mean((2, 3)))
-        return logits
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(slots=True, kw_only=True)
-class OptimizeState:
-    """The complete state of the stage.
+class OptimizeState(Generic[N]):
+    """The complete state of training a network to the end.
 
     averaged: the EMA of the network, or None. micro_batch: images at a time, fewer than a batch
     once memory was used up.
     """
 
-    network: Network
+    network: N
     auxiliary: AuxiliaryHead | None
     averaged: AveragedModel | None
     optimizer: Sgd
@@ -63,13 +48,9 @@ class OptimizeState:
     first_epoch: int
 
     @property
-    def result(self) -> Network:
+    def result(self) -> N:
         """The network that counts: the averaged one where there is one."""
-        if self.averaged is None:
-            return self.network
-        network = self.averaged.module
-        assert isinstance(network, Network)
-        return network
+        return self.network if self.averaged is None else cast("N", self.averaged.module)
 
 
 def start(
@@ -79,22 +60,32 @@ def start(
     training: TrainingParams,
     *,
     seed: int,
-) -> OptimizeState:
+) -> OptimizeState[Network]:
     """Extract the discrete network.
 
     Its BatchNorm statistics are re-estimated, for they were of other paths.
     """
     supernet = grown.network
     genotype = decide(grown.searched(), supernet.blueprint)
-    epoch = grown.fact("epoch")
-    device = images.device
     if params.from_scratch:
         source = generator(seed, "optimize", "weights")
-        network = build(supernet.blueprint, genotype, generator=source, device=device)
+        network = build(supernet.blueprint, genotype, generator=source, device=images.device)
     else:
         network = discretize(supernet, genotype)
         estimate_statistics(network, images, training)
-    auxiliary = _auxiliary(network, seed) if params.auxiliary_weight else None
+    return begin(network, params, training, epoch=grown.fact("epoch"), seed=seed)
+
+
+def begin(
+    network: N, params: OptimizeParams, training: TrainingParams, *, epoch: int, seed: int
+) -> OptimizeState[N]:
+    """Return the state in which the training of a network begins.
+
+    A network without cells has no second head. epoch: done before.
+    """
+    auxiliary = None
+    if params.auxiliary_weight and isinstance(network, Network):
+        auxiliary = auxiliary_head(network, seed)
     parameters = [*network.parameters(), *(auxiliary.parameters() if auxiliary else ())]
     averaged = None
     if params.ema_decay:
@@ -104,14 +95,19 @@ def start(
         network=network,
         auxiliary=auxiliary,
         averaged=averaged,
-        optimizer=Sgd.of(parameters, training),
+        optimizer=replace(
+            Sgd.of(parameters, training),
+            weight_decay=params.weight_decay,
+            nesterov=True,
+            decays_all=False,
+        ),
         micro_batch=training.batch_size,
         epoch=epoch,
         first_epoch=epoch,
     )
 
 
-def snapshot(state: OptimizeState) -> dict[str, Any]:
+def snapshot(state: OptimizeState[Any]) -> dict[str, Any]:
     """Return the state as tensors, which stay its own, and as what JSON holds."""
     return {
         "network": state.network.state_dict(),
@@ -123,7 +119,7 @@ def snapshot(state: OptimizeState) -> dict[str, Any]:
     }
 
 
-def resumed(state: OptimizeState, saved: dict[str, Any]) -> OptimizeState:
+def resumed(state: OptimizeState[N], saved: dict[str, Any]) -> OptimizeState[N]:
     """Return a fresh state, brought to where a snapshot of the same params was taken."""
     for name in ("network", "auxiliary", "averaged"):
         if saved[name]:
@@ -135,7 +131,7 @@ def resumed(state: OptimizeState, saved: dict[str, Any]) -> OptimizeState:
 
 
 def epochs(
-    state: OptimizeState,
+    state: OptimizeState[Any],
     images: Images,
     validation: Images | None,
     *,
@@ -150,6 +146,7 @@ def epochs(
     validation: images to watch; None where they are trained on. slowdown: factor on the learning
     rate.
     """
+    rising = min(1.0, params.rising_epochs / params.epochs)
     while (done := state.epoch - state.first_epoch) < params.epochs:
         epoch = state.epoch + 1
         batches = training_batches(
@@ -164,7 +161,7 @@ def epochs(
         for number, (batch, labels) in enumerate(batches):
             progress = (done + seen / len(images)) / params.epochs
             seen += len(labels)
-            rate = cosine(params.learning_rate, params.learning_rate_end, progress)
+            rate = warmed_cosine(params.learning_rate, params.learning_rate_end, progress, rising)
             weight_step(
                 state,
                 batch,
@@ -192,7 +189,7 @@ def epochs(
 
 
 def weight_step(
-    state: OptimizeState,
+    state: OptimizeState[Any],
     batch: Tensor,
     labels: Tensor,
     *,
@@ -234,7 +231,7 @@ def weight_step(
 
 
 def _loss(
-    state: OptimizeState,
+    state: OptimizeState[Any],
     batch: Tensor,
     labels: Tensor,
     *,
@@ -242,8 +239,11 @@ def _loss(
     drop_path: DropPath | None,
 ) -> tuple[Tensor, Tensor]:
     with autocast(batch.device), one_batch():
-        outputs = list(state.network.trunk(batch, drop_path=drop_path))
-        logits = state.network.classify(outputs[-1])
+        if state.auxiliary is None:
+            logits = state.network(batch, drop_path=drop_path)
+        else:
+            outputs = list(state.network.trunk(batch, drop_path=drop_path))
+            logits = state.network.classify(outputs[-1])
         loss = F.cross_entropy(logits, labels, label_smoothing=params.label_smoothing)
         if state.auxiliary is not None:
             second = state.auxiliary(outputs[auxiliary_cell(state.network)])
@@ -251,16 +251,3 @@ def _loss(
                 second, labels, label_smoothing=params.label_smoothing
             )
     return logits, loss
-
-
-def auxiliary_cell(network: Network) -> int:
-    """Return the index of the cell that the auxiliary head reads: the last reduction."""
-    return max(i for i, cell in enumerate(network.blueprint.cells) if cell.kind == "reduction")
-
-
-def _auxiliary(network: Network, seed: int) -> AuxiliaryHead:
-    blueprint = network.blueprint
-    channels = blueprint.output_nodes * blueprint.cells[auxiliary_cell(network)].channels
-    auxiliary = AuxiliaryHead(channels, blueprint.classes)
-    initialize(auxiliary, generator(seed, "optimize", "auxiliary"))
-    return auxiliary.to(memory_format=torch.channels_last).to(network.head.weight.device)

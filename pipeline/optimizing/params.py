@@ -12,8 +12,16 @@ class OptimizeParams(Section):
     """Training the discrete network to the end."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of training")
-    learning_rate: Rate = Field(description="per step, at the start (cosine)")
-    learning_rate_end: Rate = Field(description="per step, at the end")
+    learning_rate: Rate = Field(description="per step, at its highest")
+    learning_rate_end: Annotated[float, Field(ge=0, le=10)] = Field(
+        description="per step, at the end of a cosine"
+    )
+    rising_epochs: Annotated[float, Field(ge=0)] = Field(
+        description="in which the learning rate rises from 0 to its highest, before it falls"
+    )
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="of SGD in this phase; BatchNorm, biases and gates do not decay"
+    )
     label_smoothing: Fraction = Field(description="share of the target spread over all classes")
     drop_path: Fraction = Field(
         description="probability, reached at the end, that an edge is dropped"

@@ -86,9 +86,9 @@ def convolution(
     return nn.Conv2d(inputs, outputs, (height, width), stride, padding, bias=False)
 
 
-def conv_norm(inputs: int, outputs: int) -> nn.Sequential:
+def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """1x1 convolution, BatchNorm: what matches channels where two cells meet."""
-    return nn.Sequential(convolution(inputs, outputs, 1), BatchNorm(outputs))
+    return nn.Sequential(convolution(inputs, outputs, 1, stride=stride), BatchNorm(outputs))
 
 
 def relu_conv_norm(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import islice
 
 import torch
+from torch import nn
 
 from pipeline.data.batches import Images, evaluation_batches
 from pipeline.space.genotype import Genotype
@@ -22,8 +23,8 @@ from pipeline.training.together import is_mine
 
 
 @torch.no_grad()
-def evaluate(network: Network, images: Images, batch_size: int) -> tuple[float, float]:
-    """Return loss (nats) and accuracy of a discrete network in evaluation mode."""
+def evaluate(network: nn.Module, images: Images, batch_size: int) -> tuple[float, float]:
+    """Return loss (nats) and accuracy of a network in evaluation mode; no supernet."""
 
     def tallied(size: int) -> Tally:
         tally = Tally()

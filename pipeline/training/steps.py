@@ -44,6 +44,16 @@ def cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * (1 + cos(pi * progress)) / 2
 
 
+def warmed_cosine(start: float, end: float, progress: float, warmup: float) -> float:
+    """Return the rate where it first rises from 0 to `start` (Goyal et al. 2017), then falls.
+
+    progress: in [0, 1]. warmup: the part of the phase in which the rate rises, a fraction of 1.
+    """
+    if progress < warmup:
+        return start * progress / warmup
+    return cosine(start, end, (progress - warmup) / (1 - warmup) if warmup < 1 else 1.0)
+
+
 @dataclass(slots=True)
 class Tally:
     """Sums over the images of an epoch, and over the gradients of its steps, on their device.

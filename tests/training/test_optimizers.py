@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import torch
 from hypothesis import given
@@ -26,6 +27,31 @@ def test_sgd_is_that_of_torch_bit_for_bit(momentum: float, decay: float, seed: i
         for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
             gradient = torch.randn(3, 4, generator=source) if index != number else None
             one.grad, other.grad = gradient, gradient
+        sgd.step(0.1)
+        torchs.step()
+    assert all(map(torch.equal, ours, theirs))
+
+
+@given(st.floats(0.1, 0.99), st.floats(0, 0.1), st.integers(0, 99))
+def test_nesterov_and_what_does_not_decay_are_those_of_torch_bit_for_bit(
+    momentum: float, decay: float, seed: int
+) -> None:
+    source = torch.Generator().manual_seed(seed)
+    shapes = [(3, 4), (4,), (2, 3, 1, 1), ()]
+    ours = [nn.Parameter(torch.randn(shape, generator=source)) for shape in shapes]
+    theirs = [nn.Parameter(one.detach().clone()) for one in ours]
+    plain = Sgd.of(ours, tiny(TrainingParams, momentum=momentum, weight_decay=decay))
+    sgd = replace(plain, nesterov=True, decays_all=False)
+    groups = [
+        {"params": [one for one in theirs if one.ndim > 1], "weight_decay": decay},
+        {"params": [one for one in theirs if one.ndim < 2], "weight_decay": 0.0},
+    ]
+    torchs = torch.optim.SGD(groups, lr=0.1, momentum=momentum, nesterov=True, fused=True)
+    for parameter in theirs:
+        torchs.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    for _ in range(4):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = other.grad = torch.randn(one.shape, generator=source)
         sgd.step(0.1)
         torchs.step()
     assert all(map(torch.equal, ours, theirs))

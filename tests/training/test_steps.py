@@ -12,7 +12,7 @@ from pipeline.randomness import generator
 from pipeline.space.relaxation import EdgeWeights, skip_only
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine, descend
+from pipeline.training.steps import Tally, cosine, descend, warmed_cosine
 from tests.conftest import snapshot, tiny, tiny_network
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
@@ -87,6 +87,19 @@ def test_the_cosine_leads_from_start_to_end_without_turning(
     earlier, later = sorted((one, other))
     change = cosine(start, end, later) - cosine(start, end, earlier)
     assert change * (end - start) >= -1e-12
+
+
+@given(st.floats(0.001, 1), st.floats(0, 0.001), st.floats(0, 1), st.floats(0, 1))
+def test_a_rate_that_warms_up_rises_from_0_and_then_falls_to_its_end(
+    start: float, end: float, warmup: float, progress: float
+) -> None:
+    rate = warmed_cosine(start, end, progress, warmup)
+    assert 0 <= rate <= start * (1 + 1e-9)
+    if progress < warmup:
+        assert rate == pytest.approx(start * progress / warmup)
+    elif warmup < 1:
+        assert rate == cosine(start, end, (progress - warmup) / (1 - warmup))
+    assert warmed_cosine(start, end, 1.0, 0.0) == pytest.approx(end, abs=1e-12)
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 99))
