@@ -8,6 +8,7 @@ from pipeline.data.params import AugmentationParams, DataParams
 from pipeline.exporting.params import ExportParams
 from pipeline.growing.params import GrowthParams
 from pipeline.optimizing.params import OptimizeParams
+from pipeline.referencing.params import ReferenceParams
 from pipeline.searching.params import SearchParams
 from pipeline.section import Section, Seed
 from pipeline.space.params import NetworkParams
@@ -27,6 +28,7 @@ class Params(Section):
     search: SearchParams
     growth: GrowthParams
     optimize: OptimizeParams
+    reference: ReferenceParams
     export: ExportParams
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ STAGES = (
     "growth",
     "optimize",
     "derive",
+    "reference",
     "export",
     "report",
 )

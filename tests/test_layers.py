@@ -14,6 +14,7 @@ LAYERS = (
     {"space", "data"},
     {"exchange", "training"},
     {"warming", "searching", "growing", "optimizing", "deriving", "exporting", "reporting"},
+    {"referencing"},
     {"stages"},
     {"params", "cache_keys", "documenting"},
     {"running"},

@@ -25,6 +25,7 @@ STAGES = [
     "growth",
     "optimize",
     "derive",
+    "reference",
     "export",
     "report",
 ]
@@ -35,6 +36,7 @@ TINY = {
     "search": {"epochs": 2, "arch_update_freq": 4},
     "growth": {"epochs": 4, "patience": 1, "min_improvement": 0.9, "settle": 1, "tolerance": 0.9},
     "optimize": {"epochs": 2},
+    "reference": {"kinds": ["majority", "svc", "resnet"]},
 }
 
 

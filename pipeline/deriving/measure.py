@@ -5,21 +5,21 @@ N images, K classes.
 
 import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
 from sklearn.metrics import recall_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.data.batches import Images, evaluation_batches
-from pipeline.space.network import Network
 
 
 @torch.no_grad()
-def predict(network: Network, images: Images, batch_size: int) -> Tensor:
+def predict(network: nn.Module, images: Images, batch_size: int) -> Tensor:
     """Return (N, K) float32 logits on the CPU; the network is in evaluation mode."""
     return torch.cat([network(batch) for batch, _ in evaluation_batches(images, batch_size)]).cpu()
 
 
 def measure(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[str, object]:
-    """Return accuracy and loss (nats), and the accuracy of each class.
+    """Return accuracy with its 95 % interval, loss (nats), and the accuracy of each class.
 
     logits: (N, K). labels: (N,).
     """
@@ -28,8 +28,18 @@ def measure(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[st
     recall = recall_score(
         labels.numpy(), predicted.numpy(), labels=range(len(classes)), average=None
     )
+    right = int((predicted == labels).sum())
+    low, high = interval(right, len(labels))
     return {
-        "test_accuracy": float((predicted == labels).double().mean()),
+        "test_accuracy": right / len(labels),
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
         "test_loss": float(F.cross_entropy(logits, labels)),
         "accuracy_by_class": dict(zip(classes, map(float, recall), strict=True)),
     }
+
+
+def interval(right: int, images: int) -> tuple[float, float]:
+    """Return the 95 % interval of an accuracy (Wilson 1927), fractions of 1."""
+    found = binomtest(right, images).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)

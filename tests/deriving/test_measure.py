@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.deriving.measure import measure, predict
+from pipeline.deriving.measure import interval, measure, predict
 from pipeline.randomness import generator
 from pipeline.space.network import discretize
 from pipeline.space.relaxation import decide
@@ -24,6 +24,22 @@ def test_the_accuracy_is_the_mean_of_the_classes_by_their_images(seed: int) -> N
     counts = labels.bincount().tolist()
     mean = sum(a * count for a, count in zip(by_class.values(), counts, strict=True)) / 23
     assert found["test_accuracy"] == pytest.approx(mean)
+
+
+@given(st.integers(1, 500), st.floats(0, 1))
+def test_the_interval_holds_the_accuracy_and_narrows_with_more_images(
+    images: int, share: float
+) -> None:
+    right = round(share * images)
+    low, high = interval(right, images)
+    assert 0 <= low <= right / images <= high <= 1
+    narrow = interval(100 * right, 100 * images)
+    assert narrow[1] - narrow[0] < high - low
+
+
+def test_the_interval_is_wilsons() -> None:
+    # Newcombe 1998, table I: 81 of 263 is 0.2553 to 0.3662.
+    assert interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
 def test_predictions_agree_with_evaluation_whatever_the_batch_size() -> None:

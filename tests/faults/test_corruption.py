@@ -6,9 +6,10 @@ and every stage that reads it is run on the damage. A sample runs always; all of
     python -m pytest -m slow tests/faults
 
 What no result depends on is not for the stages to find: `metrics.json`, `history.tsv`,
-`genotype.json`, `growth.json` and `confusion.tsv` are for people and DVC's comparisons, lie in Git,
-and DVC runs their stage again where one differs from `dvc.lock`; of the stages only `report` reads
-some of them, and `tests/reporting` holds that it refuses what makes no sense. `check/params.txt`
+`genotype.json`, `growth.json`, `confusion.tsv` and `references.json` are for people and DVC's
+comparisons, and DVC runs their stage again where one differs from `dvc.lock`; of the stages only
+`report` and `export` read some of them, and `tests/reporting` holds that what makes no sense is
+refused. `check/params.txt`
 has no content, and what `export` and `report` write leaves the pipeline.
 """
 
@@ -34,7 +35,7 @@ from pipeline.exchange.params import read_params
 from pipeline.exchange.resume import resume_points
 from pipeline.reporting.pictures import PICTURES
 from pipeline.section import Section
-from stages import derive, export, growth, optimize, prepare, report, search, warmup
+from stages import derive, export, growth, optimize, prepare, reference, report, search, warmup
 from tests.test_pipeline import TINY
 
 pytestmark = pytest.mark.xdist_group("corruption")
@@ -86,10 +87,16 @@ STAGES = {
         ("prepare", "optimize"),
         (*dataset("test"), f"optimize/{TRAINED}"),
     ),
+    "reference": Stage(
+        reference.Params,
+        reference.main,
+        ("prepare", "derive"),
+        (*dataset(*SPLITS, "test"), "derive/model.safetensors"),
+    ),
     "export": Stage(
         export.Params,
         export.main,
-        ("prepare", "derive"),
+        ("prepare", "derive", "reference"),
         (*dataset("test"), "derive/model.safetensors"),
     ),
     "report": Stage(
@@ -106,6 +113,7 @@ UNREAD = {
     "genotype.json",
     "growth.json",
     "confusion.tsv",
+    "references.json",
     "model.onnx",
     "model.json",
     "model_card.md",

@@ -32,6 +32,7 @@ TINY: dict[str, dict[str, Any]] = {
     "search": {"epochs": 3, "arch_update_freq": 2},
     "growth": {"epochs": 4, "patience": 1, "min_improvement": 0.9, "settle": 1, "tolerance": 0.9},
     "optimize": {"epochs": 3},
+    "reference": {"kinds": ["majority", "resnet"]},
     "export": {"max_difference": 1.0},
 }
 

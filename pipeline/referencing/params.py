@@ -1,0 +1,43 @@
+"""The `reference` section: what the found network is compared with."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.section import Section
+
+KindName = Literal[
+    "majority",
+    "logistic_regression",
+    "nearest_neighbour",
+    "svc",
+    "frozen_features",
+    "resnet",
+    "resnet_all_passes",
+    "random_architecture",
+    "random_architecture_all_passes",
+]
+
+
+class ReferenceParams(Section):
+    """What a user would take instead, trained and tested on the same images."""
+
+    kinds: tuple[KindName, ...] = Field(
+        description="the references: the most frequent class; scikit-learn's classifiers on pixels;"
+        " logistic regression on the features of `backbone`; a ResNet-20 and a random architecture"
+        " of the space, both with as many parameters as the found network, trained as in optimize"
+        " for its epochs, or for as many passes over images as all phases made; []: none"
+    )
+    backbone: Annotated[str, Field(min_length=1)] | None = Field(
+        description="for frozen_features: a pretrained network of torchvision by name, such as"
+        " resnet18, its weights in torchvision's cache or, after a colon, in a file"
+        " (resnet18:weights.pth); nothing is downloaded, and a file that changes is not noticed"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.kinds)) < len(self.kinds):
+            raise ValueError("kinds: each may stand only once")
+        if "frozen_features" in self.kinds and self.backbone is None:
+            raise ValueError("backbone: frozen_features needs one, such as resnet18")
+        return self

@@ -1,0 +1,31 @@
+"""How many passes over images the whole pipeline makes, so that a reference may make as many."""
+
+from pipeline.growing.params import GrowthParams
+from pipeline.optimizing.params import OptimizeParams
+from pipeline.searching.params import SearchParams
+from pipeline.warming.params import WarmupParams
+
+FORWARD = 1 / 3
+"""Cost of a pass that only computes outputs, as a part of one that trains on them."""
+
+
+def epochs_of_all_passes(
+    warmup: WarmupParams,
+    search: SearchParams,
+    growth: GrowthParams,
+    optimize: OptimizeParams,
+    *,
+    searched: int,
+    trained: int,
+) -> int:
+    """Return for how many epochs of optimize the passes of all phases would last.
+
+    A pass is one image in one weight step. An architecture step counts as much, or with `score`
+    a third for each of its paths, which it only evaluates.
+
+    searched, trained: images of an epoch of the searching phases, and of optimize.
+    """
+    paths = search.arch_paths * FORWARD if search.arch_gradient == "score" else 1
+    with_architecture = 1 + paths / (search.arch_update_freq - 1)
+    searching = warmup.epochs + with_architecture * (search.epochs + growth.epochs)
+    return optimize.epochs + round(searching * searched / trained)

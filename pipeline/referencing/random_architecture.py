@@ -1,0 +1,57 @@
+"""A random architecture of the search space, as large as the network that was found."""
+
+from bisect import bisect_left
+from dataclasses import replace
+
+import torch
+from torch import Generator
+
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.genotype import Genotype
+from pipeline.space.network import Network
+from pipeline.space.relaxation import decide
+
+WIDEST = 1024
+"""Channels of the first cell at most."""
+
+
+def random_genotype(blueprint: Blueprint, generator: Generator) -> Genotype:
+    """Draw an architecture: random logits, decided by the rules of the search."""
+    shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    return decide(torch.randn(shape, generator=generator), blueprint)
+
+
+def of_size(blueprint: Blueprint, genotype: Genotype, parameters: int) -> Blueprint:
+    """Return the same cells with the channels that come nearest to so many parameters."""
+    widths = range(2, WIDEST + 1)
+
+    def count(channels: int) -> int:
+        return parameters_of(scaled(blueprint, channels), genotype)
+
+    above = bisect_left(widths, parameters, key=count)
+    nearest = min(widths[max(above - 1, 0) : above + 1], key=lambda c: abs(count(c) - parameters))
+    return scaled(blueprint, nearest)
+
+
+def scaled(blueprint: Blueprint, channels: int) -> Blueprint:
+    """Return the same cells with about `channels` in the first and the others in proportion.
+
+    All are even, as what halves a resolution wants them.
+    """
+    factor = channels / blueprint.cells[0].channels
+
+    def even(width: int) -> int:
+        return 2 * max(1, round(width * factor / 2))
+
+    return replace(
+        blueprint,
+        stem_channels=even(blueprint.stem_channels),
+        cells=tuple(replace(cell, channels=even(cell.channels)) for cell in blueprint.cells),
+    )
+
+
+def parameters_of(blueprint: Blueprint, genotype: Genotype) -> int:
+    """Return the number of parameters of a discrete network, without building its weights."""
+    with torch.device("meta"):
+        network = Network(blueprint, genotype)
+    return sum(parameter.numel() for parameter in network.parameters())

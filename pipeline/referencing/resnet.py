@@ -1,0 +1,94 @@
+"""ResNet for small images: what a user would have trained without a search.
+
+The CIFAR form of He et al. 2016 (section 4.2): a 3x3 stem, three stages of `BLOCKS` basic blocks
+each, twice the channels and half the resolution from one to the next, global average pooling. With
+three blocks it is their ResNet-20. N images, C channels, H x W pixels, K classes.
+"""
+
+from bisect import bisect_left
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pipeline.space.cell import DropPath
+from pipeline.space.network import initialize
+from pipeline.space.operations import BatchNorm, conv_norm, convolution
+
+BLOCKS = 3
+WIDEST = 2048
+"""Channels of the first stage at most, far beyond any network of this project."""
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a shortcut: a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            convolution(inputs, outputs, 3, stride=stride),
+            BatchNorm(outputs),
+            nn.ReLU(inplace=True),
+            convolution(outputs, outputs, 3),
+            BatchNorm(outputs),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            self.shortcut = conv_norm(inputs, outputs, stride)
+
+    def forward(self, x: Tensor, drop_path: DropPath | None) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        residual = self.residual(x)
+        if drop_path is not None:
+            residual = drop_path(residual)
+        added: Tensor = (self.shortcut(x) + residual).relu()
+        return added
+
+
+class ResNet(nn.Module):
+    """(N, C, H, W) float32 normalised images -> (N, K) logits."""
+
+    def __init__(self, image_channels: int, width: int, classes: int) -> None:
+        """Lay the modules out; `width` is the number of channels of the first stage."""
+        super().__init__()
+        self.stem = nn.Sequential(
+            convolution(image_channels, width, 3), BatchNorm(width), nn.ReLU(inplace=True)
+        )
+        self.blocks = nn.ModuleList()
+        inputs = width
+        for stage in range(3):
+            outputs = width << stage
+            for number in range(BLOCKS):
+                stride = 2 if stage and not number else 1
+                self.blocks.append(Block(inputs, outputs, stride))
+                inputs = outputs
+        self.head = nn.Linear(inputs, classes)
+
+    def forward(self, images: Tensor, drop_path: DropPath | None = None) -> Tensor:
+        """Return logits."""
+        features = self.stem(images)
+        for block in self.blocks:
+            features = block(features, drop_path)
+        logits: Tensor = self.head(features.mean((2, 3)))
+        return logits
+
+
+def build_resnet(
+    image_channels: int, width: int, classes: int, *, generator: Generator, device: torch.device
+) -> ResNet:
+    """Return a ResNet with fresh weights, channels last."""
+    network = ResNet(image_channels, width, classes)
+    initialize(network, generator)
+    return network.to(memory_format=torch.channels_last).to(device)
+
+
+def width_of_size(parameters: int, *, image_channels: int, classes: int) -> int:
+    """Return the width with which a ResNet comes nearest to so many parameters."""
+    widths = range(1, WIDEST + 1)
+
+    def count(width: int) -> int:
+        with torch.device("meta"):
+            network = ResNet(image_channels, width, classes)
+        return sum(parameter.numel() for parameter in network.parameters())
+
+    above = bisect_left(widths, parameters, key=count)
+    return min(widths[max(above - 1, 0) : above + 1], key=lambda w: abs(count(w) - parameters))

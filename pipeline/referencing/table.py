@@ -1,0 +1,47 @@
+"""The table of references: each beside the found network, and which of them is best."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pipeline.exchange.progress import say
+from pipeline.exchange.references import Reference, References, Skipped
+from pipeline.referencing.compare import compare
+from pipeline.referencing.kinds import KINDS
+from pipeline.referencing.params import KindName
+from pipeline.referencing.problem import Answer, Problem
+
+
+def measure(kinds: Sequence[KindName], problem: Problem, right: Tensor) -> References:
+    """Try each reference, and say how it did.
+
+    right: (N,) whether the found network's answer to each test image is right.
+    """
+    labels = problem.test.labels.cpu().numpy()
+    compared: list[Reference] = []
+    skipped: list[Skipped] = []
+    for name in kinds:
+        kind = KINDS[name]
+        answer = kind.answer(problem)
+        if isinstance(answer, Answer):
+            one = Reference(
+                name=name,
+                title=kind.title,
+                **compare(right.numpy(), answer.predicted == labels),
+                parameters=answer.parameters,
+                epochs=answer.epochs,
+            )
+            compared.append(one)
+            say(f"reference: {one.title}: test accuracy {one.test_accuracy:.2%}")
+        else:
+            skipped.append(Skipped(title=kind.title, reason=answer.reason))
+            say(f"reference: {kind.title}: {answer.reason}")
+    return References(compared=tuple(compared), skipped=tuple(skipped))
+
+
+def metrics(references: References) -> dict[str, float | str]:
+    """Return the accuracy of each reference, and how far the found network is ahead of the best."""
+    found: dict[str, float | str] = {one.name: one.test_accuracy for one in references.compared}
+    if best := references.best:
+        found |= {"best": best.name, "ahead_of_best": best.difference, "p_value": best.p_value}
+    return found

@@ -1,0 +1,72 @@
+"""The networks that a result is compared with are as large as it, and are what their names say."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.randomness import generator
+from pipeline.referencing.random_architecture import of_size, parameters_of, random_genotype
+from pipeline.referencing.resnet import ResNet, build_resnet, width_of_size
+from pipeline.space.blueprint import plan
+from pipeline.space.cell import DropPath
+from pipeline.space.network import build
+from pipeline.space.params import NetworkParams
+from tests.conftest import NASBENCH201, costly, tiny
+
+CPU = torch.device("cpu")
+
+
+def count(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_a_resnet_of_16_channels_is_the_resnet_20_of_he() -> None:
+    network = ResNet(3, 16, 10)
+    convolutions = [one for one in network.modules() if isinstance(one, torch.nn.Conv2d)]
+    in_the_path = [one for one in convolutions if one.kernel_size == (3, 3)]
+    assert len(in_the_path) + 1 == 20
+    # He et al. 2016, table 6: 0.27 M; theirs pad where ours convolve, for 2,752 parameters more.
+    assert count(network) == pytest.approx(0.27e6, rel=0.03)
+
+
+@given(st.integers(2_000, 2_000_000), st.integers(1, 4), st.integers(2, 100))
+def test_a_resnet_comes_as_near_to_a_size_as_its_width_allows(
+    parameters: int, channels: int, classes: int
+) -> None:
+    width = width_of_size(parameters, image_channels=channels, classes=classes)
+    off = {w: abs(count(ResNet(channels, w, classes)) - parameters) for w in (width, width + 1)}
+    assert off[width] <= off[width + 1]
+    if width > 1:
+        assert off[width] <= abs(count(ResNet(channels, width - 1, classes)) - parameters)
+
+
+@pytest.mark.parametrize("side", [1, 5, 8])
+def test_a_resnet_takes_any_size_and_drops_paths_only_when_it_is_told(side: int) -> None:
+    source = generator(0, "test")
+    network = build_resnet(3, 4, 5, generator=source, device=CPU).eval()
+    images = torch.randn(6, 3, side, side, generator=source)
+    whole = network(images)
+    assert whole.shape == (6, 5)
+    torch.testing.assert_close(network(images[:2]), whole[:2], rtol=1e-4, atol=1e-5)
+    dropped = network(images, DropPath(probability=0.9, generator=generator(1, "drop")))
+    assert not torch.allclose(dropped, whole)
+
+
+@costly
+@given(st.integers(0, 99), st.sampled_from([20_000, 150_000]), st.booleans())
+def test_a_random_architecture_is_of_the_space_and_about_as_large_as_it_shall(
+    seed: int, parameters: int, nasbench201: bool
+) -> None:
+    params = tiny(NetworkParams, **(NASBENCH201 if nasbench201 else {}))
+    blueprint = plan(params, image_channels=3, classes=3)
+    source = generator(seed, "random")
+    genotype = random_genotype(blueprint, source)
+    scaled = of_size(blueprint, genotype, parameters)
+    network = build(scaled, genotype, generator=source)
+    assert count(network) == parameters_of(scaled, genotype)
+    if any(genes for one in genotype.architectures for genes in one.nodes):
+        assert count(network) == pytest.approx(parameters, rel=0.15)
+    assert all(cell.channels % 2 == 0 for cell in scaled.cells)
+    assert network(torch.randn(2, 3, 8, 8, generator=source)).shape == (2, 3)
+    assert random_genotype(blueprint, generator(seed, "random")) == genotype

@@ -1,0 +1,190 @@
+"""The stage from its front door: references are trained, tested and told, resumed and skipped."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torchvision.models import get_model
+
+from pipeline.data.params import AugmentationParams
+from pipeline.errors import DataError, ParamsError
+from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.exchange.dataset import read_images
+from pipeline.exchange.params import parse_params
+from pipeline.exchange.references import References, read_references
+from pipeline.growing.params import GrowthParams
+from pipeline.optimizing.params import OptimizeParams
+from pipeline.params import Params as AllParams
+from pipeline.referencing import pixels
+from pipeline.referencing.kinds import KINDS
+from pipeline.referencing.params import ReferenceParams
+from pipeline.searching.params import SearchParams
+from pipeline.space.network import discretize
+from pipeline.space.relaxation import decide
+from pipeline.training.params import TrainingParams
+from pipeline.warming.params import WarmupParams
+from stages.reference import Params, main
+from tests.conftest import tiny, tiny_network, write_noise
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("majority", "logistic_regression", "nearest_neighbour", "svc")
+TRAINED = ("resnet", "resnet_all_passes", "random_architecture", "random_architecture_all_passes")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the stages before it leave."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    monkeypatch.delenv("ASO_SE_RESUME", raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    write_noise(tmp_path / "prepare", training=16, validation=8)
+    supernet = tiny_network()
+    network = discretize(supernet, decide(torch.zeros(2, 5, 4), supernet.blueprint))
+    derived = Checkpoint(network=network, facts={"stage": "derive", "metrics": {}})
+    write_checkpoint(tmp_path / "derive" / "model.safetensors", derived)
+    return tmp_path
+
+
+def reference(here: Path, *kinds: str, out: str = "reference", **changes: Any) -> References:
+    params = Params(
+        seed=changes.pop("seed", 1),
+        augmentation=tiny(AugmentationParams),
+        training=tiny(TrainingParams),
+        warmup=tiny(WarmupParams),
+        search=tiny(SearchParams),
+        growth=tiny(GrowthParams),
+        optimize=tiny(OptimizeParams, **changes.pop("optimize", {})),
+        reference=ReferenceParams(kinds=kinds, backbone=changes.pop("backbone", None)),
+    )
+    finish = main(params, here / "prepare", here / "derive", here / out)
+    if changes.pop("finish", True):
+        finish()
+    return read_references(here / out / "references.json")
+
+
+def test_every_kind_is_known_and_each_is_tried_in_its_order(here: Path) -> None:
+    assert KINDS.keys() == {*QUICK, *TRAINED, "frozen_features"}
+    found = reference(here, *QUICK, *TRAINED)
+    assert [one.name for one in found.compared] == [*QUICK, *TRAINED]
+    for one in found.compared:
+        assert 0 <= one.low <= one.test_accuracy <= one.high <= 1
+        assert (one.parameters is not None) == (one.name in TRAINED)
+    epochs = {one.name: one.epochs for one in found.compared}
+    assert epochs["resnet"] == epochs["random_architecture"] == 2
+    assert epochs["resnet_all_passes"] == epochs["random_architecture_all_passes"]
+    assert (epochs["resnet_all_passes"] or 0) > 2
+    metrics = json.loads((here / "reference" / "metrics.json").read_text())
+    best = found.best
+    assert best is not None
+    assert metrics["best"] == best.name
+    assert metrics["ahead_of_best"] == best.difference
+    assert {name: metrics[name] for name in QUICK} == {
+        one.name: one.test_accuracy for one in found.compared if one.name in QUICK
+    }
+
+
+def test_no_kinds_compare_with_nothing(here: Path) -> None:
+    assert reference(here) == References()
+    assert json.loads((here / "reference" / "metrics.json").read_text()) == {}
+
+
+def test_equal_runs_write_equal_bytes_and_another_seed_another_network(here: Path) -> None:
+    kinds = ("resnet", "random_architecture")
+    for out in ("one", "other"):
+        reference(here, *kinds, out=out)
+    assert (here / "one/references.json").read_bytes() == (
+        here / "other/references.json"
+    ).read_bytes()
+    assert not list(here.glob(".aso-se/resume/*"))
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ("resnet", "random_architecture_all_passes")
+    reference(here, *kinds, out="whole")
+    reference(here, *kinds, out="first", finish=False)
+    points = sorted(here.glob(".aso-se/resume/reference-random*/*.safetensors"))
+    assert len(points) == 2
+    points[-1].unlink()  # as if it had been killed in its last epoch
+    trained: list[str] = []
+    monkeypatch.setattr(
+        "pipeline.optimizing.optimize.training_batches",
+        lambda *_, purpose, **__: trained.append(purpose) or iter(()),
+    )
+    with pytest.raises(ZeroDivisionError):  # no batch, no mean: it did train, the last epoch only
+        reference(here, *kinds, out="stopped")
+    assert len(trained) == 1
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    reference(here, *kinds, out="resumed")
+    assert (here / "resumed/references.json").read_bytes() == (
+        here / "whole/references.json"
+    ).read_bytes()
+    assert not list(here.glob(".aso-se/resume/*"))
+
+
+def test_what_is_too_large_is_skipped_with_a_word(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "MOST_VALUES", 10)
+    monkeypatch.setattr(pixels, "MOST_PRODUCTS", 10)
+    found = reference(here, *QUICK)
+    assert [one.name for one in found.compared] == ["majority"]
+    assert [one.title for one in found.skipped] == [KINDS[name].title for name in QUICK[1:]]
+    assert all(one.reason.startswith("skipped: ") for one in found.skipped)
+
+
+def test_a_reference_that_cannot_be_trained_does_not_end_the_run(here: Path) -> None:
+    found = reference(here, "resnet", "majority", optimize={"learning_rate": 10.0, "epochs": 9})
+    assert [one.name for one in found.compared][-1] == "majority"
+    for one in found.skipped:
+        assert one.reason.startswith("not trained: ")
+
+
+def test_the_majority_is_that_of_the_images_that_optimize_trained_on(here: Path) -> None:
+    training, validation, test = (
+        read_images(here / "prepare", split, "cpu").labels
+        for split in ("train", "validation", "test")
+    )
+    for use_validation, labels in ((False, training), (True, torch.cat([training, validation]))):
+        used = {"use_validation": use_validation}
+        [one] = reference(here, "majority", optimize=used).compared
+        most = int(labels.bincount().argmax())
+        assert one.test_accuracy == float((test == most).double().mean())
+
+
+def test_frozen_features_come_from_a_file_and_nothing_is_downloaded(here: Path) -> None:
+    name = "squeezenet1_1"
+    torch.manual_seed(0)
+    torch.save(get_model(name, weights=None).state_dict(), here / "weights.pth")
+    [one] = reference(here, "frozen_features", backbone=f"{name}:{here / 'weights.pth'}").compared
+    assert one.parameters == sum(p.numel() for p in get_model(name, weights=None).parameters())
+    for backbone, reason in (
+        (f"{name}:{here / 'missing.pth'}", "no such file; nothing is downloaded"),
+        (f"shufflenet_v2_x0_5:{here / 'weights.pth'}", "not the weights of shufflenet_v2_x0_5"),
+        (f"{name}:{here / 'prepare' / 'dataset.json'}", f"not the weights of {name}"),
+        ("resnet17", "torchvision has no resnet17"),
+    ):
+        with pytest.raises(DataError, match=reason) as refused:
+            reference(here, "frozen_features", backbone=backbone)
+        assert str(refused.value).startswith(f"reference.backbone: {backbone}: ")
+        assert len(str(refused.value).splitlines()) == 1
+
+
+def test_frozen_features_need_a_backbone_and_no_kind_stands_twice() -> None:
+    text = (ROOT / "params.yaml").read_text()
+    for old, new, reason in (
+        (
+            "    - majority\n",
+            "    - frozen_features\n",
+            "backbone: frozen_features needs",
+        ),
+        ("    - majority\n", "    - svc\n", "reference.kinds: each may stand only once"),
+    ):
+        with pytest.raises(ParamsError, match=reason):
+            parse_params(AllParams, text.replace(old, new), "params.yaml", whole=True)
