@@ -1,6 +1,6 @@
 """Export: one ONNX file that takes raw pixels and returns probabilities.
 
-    python -m stages.export artifacts/prepare artifacts/derive artifacts/export
+    python -m stages.export artifacts/prepare artifacts/derive artifacts/reference artifacts/export
 
 Writes the model only if ONNX Runtime computes what torch does on the test images; beside it its
 facts as JSON, a model card, answers to compare a runtime with, the smaller models that params ask
@@ -17,6 +17,7 @@ from pipeline.exchange.dataset import read_facts, read_images
 from pipeline.exchange.files import write_atomically
 from pipeline.exchange.progress import say
 from pipeline.exchange.records import write_json
+from pipeline.exchange.references import read_references
 from pipeline.exchange.stage import run_stage
 from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import VARIANTS, model_card, model_json, variant_file, variants_json
@@ -34,7 +35,7 @@ class Params(Section):
     export: ExportParams
 
 
-def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
+def main(params: Params, prepare: Path, derive: Path, reference: Path, out: Path) -> None:
     """Export, compare, and only then write."""
     dataset = read_facts(prepare)
     model = derive / "model.safetensors"
@@ -72,6 +73,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> None:
         resizing=resizing,
         dataset=dataset.name,
         variants=variants,
+        references=read_references(reference / "references.json"),
     )
     write_atomically(out / "model_card.md", card.encode())
     for file, content in golden_vectors(exported, facts).items():

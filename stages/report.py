@@ -14,6 +14,7 @@ from pipeline.exchange.stage import run_stage
 from pipeline.exporting.params import ExportParams
 from pipeline.growing.params import GrowthParams
 from pipeline.optimizing.params import OptimizeParams
+from pipeline.referencing.params import ReferenceParams
 from pipeline.reporting.findings import read_findings
 from pipeline.reporting.page import page
 from pipeline.reporting.pictures import draw
@@ -36,6 +37,7 @@ class Params(Section):
     search: SearchParams
     growth: GrowthParams
     optimize: OptimizeParams
+    reference: ReferenceParams
     export: ExportParams
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from pipeline.data.decoding import RESAMPLING
+from pipeline.exchange.references import References, sentence
 from pipeline.exporting.architecture import table
 from pipeline.exporting.golden import FOLDER, IMAGES
 from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, OPSET, PROBABILITIES, ModelFacts
@@ -51,6 +52,7 @@ def model_card(
     resizing: int | None = None,
     dataset: str,
     variants: Sequence[Variant],
+    references: References,
 ) -> str:
     """Return the text of `model_card.md`.
 
@@ -64,11 +66,13 @@ def model_card(
             measured; None for a model that takes one size.
         dataset: name of the data set.
         variants: smaller models that are written beside it.
+        references: what it was compared with.
     """
     sections = {
         "Input and outputs": _contract(facts),
         "Use": f"```python\n{_snippet(facts)}\n```\n\n{OPAQUE}",
         "Metrics": _metrics(metrics),
+        "Compared with": _references(references),
         "Classes": _classes(facts, metrics),
         "Architecture": architecture,
         "Agreement with PyTorch": _parity(parity) + _resizing(resizing),
@@ -205,6 +209,31 @@ def _metrics(metrics: Mapping[str, object]) -> str:
         f"{table(('metric', 'value', 'of'), rows)}\n\n"
         "Neither a weight nor the architecture depends on the test split. Whether a smaller model"
         " is good enough, and which of\nseveral runs' models is kept, may."
+    )
+
+
+def _references(references: References) -> str:
+    if not references.compared:
+        return ""
+    rows = [
+        (
+            one.title,
+            f"{one.test_accuracy:.4f}",
+            f"{one.low:.4f} to {one.high:.4f}",
+            one.verdict,
+            "" if one.parameters is None else f"{one.parameters:,}",
+            "" if one.epochs is None else one.epochs,
+        )
+        for one in references.compared
+    ]
+    head = (
+        *("reference", "accuracy on the test split", "95 % interval", "this model is"),
+        *("parameters", "epochs"),
+    )
+    return (
+        f"{sentence(references)}\n\n{table(head, rows)}\n\n"
+        "All were trained and tested on the same images. This model is better or worse where"
+        " McNemar's exact test says p < 0.05."
     )
 
 

@@ -19,6 +19,7 @@ from pipeline.errors import ReportError
 from pipeline.exchange.checkpoint import read_checkpoint
 from pipeline.exchange.dataset import DatasetFacts, read_facts, read_images
 from pipeline.exchange.records import Row
+from pipeline.exchange.references import References, read_references
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 
@@ -77,7 +78,7 @@ class Findings:
 
     histories: phase -> one row per epoch. pixels: (N, H, W, C) uint8, of the N test images, in the
     order of the predictions. metrics: of derive. search, parity: metrics of search and of export.
-    digest: sha256 of derive's model.
+    references: what the network is compared with. digest: sha256 of derive's model.
     """
 
     dataset: DatasetFacts
@@ -90,6 +91,7 @@ class Findings:
     metrics: Mapping[str, Any]
     search: Mapping[str, Any]
     parity: Mapping[str, Any]
+    references: References
     digest: str
 
     def column(self, name: str, phases: Sequence[str] = PHASES) -> tuple[list[float], list[float]]:
@@ -139,6 +141,7 @@ def read_findings(artifacts: Path) -> Findings:
         parity=_read_json(
             artifacts / "export" / "metrics.json", "max_difference", "agreement", "onnx_bytes"
         ),
+        references=read_references(artifacts / "reference" / "references.json"),
         digest=hashlib.sha256(model.read_bytes()).hexdigest(),
     )
 

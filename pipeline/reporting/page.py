@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.exchange.references import sentence
 from pipeline.reporting.findings import PHASES, Findings
 from pipeline.reporting.outcome import mistakes
 from pipeline.reporting.style import Picture, colors
@@ -57,6 +58,8 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
         phases=[phase(findings, name) for name in PHASES],
         mistakes=len(mistakes(findings)),
         grown=any(cell.grown for cell in findings.blueprint.cells),
+        references=findings.references,
+        who_wins=sentence(findings.references),
         pictures=pictures,
         sections={name: _entries(value) for name, value in params.items()},
         colors=colors(),

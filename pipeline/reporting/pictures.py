@@ -5,9 +5,11 @@ from pipeline.reporting.curves import draw_curves, draw_growth, draw_operations
 from pipeline.reporting.findings import Findings
 from pipeline.reporting.network import draw_network
 from pipeline.reporting.outcome import draw_confusion, draw_mistakes
+from pipeline.reporting.references import draw_references
 from pipeline.reporting.style import Picture, drawing, render
 
 PICTURES = {
+    "references": (draw_references, "Accuracy of the found network and of its references"),
     "cells": (draw_cells, "The cells that were found, as graphs"),
     "network": (draw_network, "The network that was found, part by part"),
     "curves": (draw_curves, "Accuracy, loss, temperature and entropy over all epochs"),

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.data.decoding import read_image
+from pipeline.exchange.references import Reference, References
+from pipeline.exporting import card as cards
 from pipeline.exporting.architecture import architecture_of
-from pipeline.exporting.card import model_card, model_json
+from pipeline.exporting.card import model_json
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity
 from pipeline.exporting.variants import Variant
@@ -33,6 +36,7 @@ METRICS = {
     "test_images": 1234,
     "parameters": 56789,
 }
+model_card = partial(cards.model_card, references=References())
 SMALLER = Variant(name="int8", content=bytes(1234), accuracy=0.97, agreement=0.995)
 PARITY = Parity(images=1234, max_difference=1.234e-6, agreement=1.0)
 
@@ -41,7 +45,13 @@ PARITY = Parity(images=1234, max_difference=1.234e-6, agreement=1.0)
 def card(facts: ModelFacts, network: Network) -> str:
     architecture = architecture_of(network)
     return model_card(
-        facts, METRICS, PARITY, architecture=architecture, dataset="pets", variants=[SMALLER]
+        facts,
+        METRICS,
+        PARITY,
+        architecture=architecture,
+        dataset="pets",
+        variants=[SMALLER],
+        references=References(),
     )
 
 
@@ -57,9 +67,41 @@ def test_it_begins_with_what_hugging_face_reads(card: str) -> None:
 
 
 def test_it_claims_no_result_that_was_not_measured(facts: ModelFacts) -> None:
-    card = model_card(facts, {}, PARITY, architecture="", dataset="pets", variants=[])
+    card = model_card(
+        facts, {}, PARITY, architecture="", dataset="pets", variants=[], references=References()
+    )
     assert "model-index" not in card
     assert "## Smaller models" not in card
+
+
+def test_it_says_who_wins_and_what_each_reference_reached(facts: ModelFacts) -> None:
+    assert "## Compared with" not in model_card(
+        facts, METRICS, PARITY, architecture="", dataset="pets", variants=[]
+    )
+    best = Reference(
+        name="resnet",
+        title="ResNet-20 of equal size",
+        test_accuracy=0.98,
+        low=0.9705,
+        high=0.9865,
+        difference=-0.0075,
+        p_value=0.03,
+        verdict="worse",
+        parameters=56_001,
+        epochs=30,
+    )
+    card = cards.model_card(
+        facts,
+        METRICS,
+        PARITY,
+        architecture="",
+        dataset="pets",
+        variants=[],
+        references=References(compared=(best,)),
+    )
+    assert "The best reference, ResNet-20 of equal size (98.0%), is better than the found" in card
+    row = "| ResNet-20 of equal size | 0.9800 | 0.9705 to 0.9865 | worse | 56,001 | 30 |"
+    assert row in card
 
 
 def test_it_lists_smaller_models_with_size_and_agreement(card: str) -> None:
@@ -93,7 +135,9 @@ def test_its_example_reads_grey_images_too(facts: ModelFacts, tmp_path: Path) ->
     (tmp_path / "model.onnx").write_bytes(export_onnx(network, grey))
     Image.new("RGB", (20, 30), "black").save(tmp_path / "night.png")
     lines = run_example(
-        model_card(grey, {}, PARITY, architecture="", dataset="pets", variants=[]),
+        model_card(
+            grey, {}, PARITY, architecture="", dataset="pets", variants=[], references=References()
+        ),
         tmp_path,
         "night.png",
     )
@@ -121,7 +165,9 @@ def test_its_example_gives_a_model_of_any_size_the_photograph_as_it_is(
 def test_it_says_which_sizes_the_model_takes_and_how_well_it_resizes(
     facts: ModelFacts, any_size_facts: ModelFacts
 ) -> None:
-    one = model_card(facts, {}, PARITY, architecture="", dataset="pets", variants=[])
+    one = model_card(
+        facts, {}, PARITY, architecture="", dataset="pets", variants=[], references=References()
+    )
     any_size = model_card(
         any_size_facts, {}, PARITY, architecture="", resizing=1, dataset="pets", variants=[]
     )

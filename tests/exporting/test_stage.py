@@ -15,6 +15,7 @@ from pipeline.data.labelled import Labelled
 from pipeline.data.splits import Splits
 from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
 from pipeline.exchange.packing import write_dataset
+from pipeline.exchange.references import References, write_references
 from pipeline.exporting.onnx_file import ModelFacts
 from pipeline.exporting.params import ExportParams
 from pipeline.space.network import Network
@@ -40,13 +41,14 @@ def artifacts(network: Network, facts: ModelFacts, pixels: Tensor, tmp_path: Pat
     )
     derived = Checkpoint(network=network, facts={"stage": "derive", "metrics": {}})
     write_checkpoint(tmp_path / "derive" / "model.safetensors", derived)
+    write_references(tmp_path / "reference" / "references.json", References())
     return tmp_path
 
 
 def export(artifacts: Path, **params: Any) -> Path:
     out = artifacts / "export"
     asked = Params(export=ExportParams(accuracy_tolerance=0.5, **params))
-    main(asked, artifacts / "prepare", artifacts / "derive", out)
+    main(asked, artifacts / "prepare", artifacts / "derive", artifacts / "reference", out)
     return out
 
 

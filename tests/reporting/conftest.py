@@ -12,6 +12,7 @@ from pipeline.data.splits import Splits
 from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
 from pipeline.exchange.packing import write_dataset
 from pipeline.exchange.records import Row, write_history, write_json
+from pipeline.exchange.references import Reference, References, Skipped, write_references
 from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import build
@@ -55,6 +56,33 @@ DEEPENED = {
     "accuracy_before": 0.5,
     "accuracy_after": 0.6,
 }
+REFERENCES = References(
+    compared=(
+        Reference(
+            name="majority",
+            title="the most frequent class",
+            test_accuracy=1 / 3,
+            low=0.1,
+            high=0.7,
+            difference=1 / 6,
+            p_value=1.0,
+            verdict="tie",
+        ),
+        Reference(
+            name="resnet",
+            title="ResNet-20 of equal size",
+            test_accuracy=5 / 6,
+            low=0.44,
+            high=0.97,
+            difference=-1 / 3,
+            p_value=0.0412,
+            verdict="worse",
+            parameters=1250,
+            epochs=4,
+        ),
+    ),
+    skipped=(Skipped(title="SVC on pixels", reason="skipped: too many images"),),
+)
 LENGTHS = {"warmup": 3, "search": 2, "growth": 3, "optimize": 4}
 
 
@@ -119,6 +147,8 @@ def write_model(folder: Path, classes: Sequence[str], *, grown: bool) -> None:
     plan = blueprint(len(classes), grown=grown)
     metrics = {
         "test_accuracy": 0.5,
+        "test_accuracy_low": 0.19,
+        "test_accuracy_high": 0.81,
         "test_loss": 1.0,
         "accuracy_by_class": dict.fromkeys(classes, 0.5),
         "test_images": 2 * len(classes),
@@ -153,6 +183,7 @@ def write_artifacts(
             {"actual": name, "predicted": taken, "probability": 0.4 + 0.5 / (index + 1)}
         )
     write_history(artifacts / "derive" / "confusion.tsv", predictions)
+    write_references(artifacts / "reference" / "references.json", REFERENCES)
     write_json(artifacts / "search" / "metrics.json", {"drop_at_start": 0.031})
     write_json(artifacts / "growth" / "growth.json", {"events": growths})
     write_json(

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.errors import AsoSeError
 from pipeline.exchange.params import read_params
+from pipeline.exchange.references import References, write_references
 from pipeline.reporting.pictures import PICTURES
 from stages import report
 from tests.reporting.conftest import DEEPENED, write_artifacts
@@ -118,6 +119,26 @@ def test_the_page_tells_what_the_stages_measured(page: Page) -> None:
     assert "sep_conv_3x3" in page.words
 
 
+def test_the_page_opens_with_the_result_its_interval_and_who_wins(page: Page) -> None:
+    head = page.words.partition("How it was searched")[0]
+    for told in (
+        "95 % interval 19.0% to 81.0%",
+        "The best reference, ResNet-20 of equal size (83.3%), is better than the found network",
+        "0.041",
+        "Not compared: SVC on pixels (skipped: too many images).",
+    ):
+        assert told in head
+    assert head.index("The test") < head.index("What was found")
+
+
+def test_a_run_without_references_has_a_report(tmp_path: Path) -> None:
+    artifacts = write_artifacts(tmp_path / "artifacts")
+    write_references(artifacts / "reference" / "references.json", References())
+    page = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())
+    assert "It was compared with nothing." in page.words
+    assert "Best reference" not in page.words
+
+
 def test_the_schemes_of_a_reader_are_both_served(reported: Path) -> None:
     for file in ("report.html", "cells.svg"):
         text = (reported / file).read_text()
@@ -192,6 +213,7 @@ DAMAGES: dict[str, Any] = {
     "growth/growth.json": '{"events": [{"epoch": 3}]}',
     "search/metrics.json": "[",
     "export/metrics.json": "{}",
+    "reference/references.json": '{"compared": [{"name": "svc"}], "skipped": []}',
     "derive/confusion.tsv": "actual\tpredicted\tprobability\ncat\tcow\t0.5\n",
     "derive/model.safetensors": b"",
     "prepare/test.safetensors": b"",
