@@ -77,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         help="of docs/metrics.md (growth.validation_accuracy)",
     )
     sweeping.add_argument("--minimize", action="store_true", help="less of it is better")
-    sweeping.add_argument("--max-parallel", type=_count, default=1, help="experiments at once")
+    sweeping.add_argument(
+        "--max-parallel",
+        type=_count,
+        default=1,
+        help="experiments at once, each with its share of the cores and so other last bits",
+    )
     sweeping.set_defaults(call=sweep)
     return parser
 

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
@@ -9,9 +10,12 @@ from typing import NoReturn
 
 from pipeline.errors import RunError
 from pipeline.exchange.interruption import INTERRUPTED, SHOW_CURSOR
+from pipeline.exchange.progress import say
+from pipeline.running.ending import last_lines
 from pipeline.running.lock import LOCK, hold, signature
 from pipeline.running.mending import mend
 from pipeline.running.repro import Line, Repro, StoppedError
+from pipeline.running.screen import Screen
 
 
 def run_safely(tree: Path, targets: Sequence[str], *, force: bool) -> int:
@@ -31,7 +35,14 @@ def run_safely(tree: Path, targets: Sequence[str], *, force: bool) -> int:
         for line in mend(tree):
             sys.stderr.write(f"{line}\n")
         arguments = [*(["--force"] if force else []), *targets]
-        return _follow(Repro(tree, *arguments, lock=lock, stop=stop, shown=True))
+        screen = Screen.open()
+        signal.signal(signal.SIGWINCH, lambda *_: screen.resize())
+        began = time.monotonic()
+        code = _follow(Repro(tree, *arguments, lock=lock, stop=stop, stdout=screen.inside), screen)
+        if code == 0 and not targets:
+            for line in last_lines(tree, time.monotonic() - began):
+                say(line)
+        return code
 
 
 def require_clone(tree: Path) -> None:
@@ -45,9 +56,10 @@ def refuse(other: str) -> NoReturn:
     raise RunError(f"this tree is in use by {other or 'another run'}; run it again afterwards")
 
 
-def _follow(repro: Repro) -> int:
-    """Hand on what DVC and its stages say on stderr, to the last word; return the exit code."""
+def _follow(repro: Repro, screen: Screen) -> int:
+    """Hand on what DVC and its stages say, to the last word; return the exit code."""
     with repro:
+        screen.begin()
         try:
             for line in repro.lines():
                 _show(line)
@@ -56,7 +68,9 @@ def _follow(repro: Repro) -> int:
             _leave_progress_bar()
             for line in repro.last_lines():
                 _show(line)
+            screen.end()
             return INTERRUPTED
+    screen.end()
     if repro.succeeded:
         return 0
     _leave_progress_bar()

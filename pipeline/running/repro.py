@@ -83,14 +83,14 @@ class Repro:
         environment: Mapping[str, str] | None = None,
         lock: int | None = None,
         stop: threading.Event | None = None,
-        shown: bool = False,
+        stdout: int = subprocess.PIPE,
     ) -> None:
         """Prepare to run `dvc repro` with `arguments`; `start` starts it.
 
         environment: what is added to this process's. lock: a descriptor that the child inherits, so
-        that it holds the lock as long as it lives. stop: ends the run when it is set. shown: stdout
-        goes where this process's own goes, a terminal with progress bars perhaps; only stderr is
-        read then, and `stage` stays None.
+        that it holds the lock as long as it lives. stop: ends the run when it is set. stdout: a
+        descriptor that stdout goes to, a terminal with progress bars perhaps; only stderr is read
+        then, and `stage` stays None.
         """
         self.tree = tree
         self.stage: Observed | None = None
@@ -101,7 +101,7 @@ class Repro:
         self._environment = environment_of_dvc(tree, environment or {})
         self._lock = () if lock is None else (lock,)
         self._stop = stop or threading.Event()
-        self._stdout = None if shown else subprocess.PIPE
+        self._stdout = stdout
 
     def __enter__(self) -> Self:
         """Start DVC."""

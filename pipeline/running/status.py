@@ -33,6 +33,7 @@ SHOWN = {
     "test_accuracy": "test accuracy {:.1%}",
     "validation_accuracy": "validation accuracy {:.1%}",
     "train_accuracy": "training accuracy {:.1%}",
+    "ahead_of_best": "{:+.1%} beside the best reference",
     "max_difference": "logits within {:.0e} of torch's",
 }
 """The number that stands for a stage: the first of these that its metrics have."""

@@ -1,0 +1,112 @@
+"""Where DVC and its stages write: this terminal or log, without DVC's own advice at the end."""
+
+import fcntl
+import os
+import pty
+import sys
+import termios
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Self
+
+ADVICE = (
+    b"To track the changes with git, run:",
+    b"\tgit add ",
+    b"To enable auto staging, run:",
+    b"\tdvc config core.autostage true",
+    b"Use `dvc push` to send your updates to remote storage.",
+)
+"""Lines with which DVC 3 ends; `aso-se run` ends with its own."""
+CHUNK = 1 << 16
+
+
+@dataclass(slots=True)
+class Advice:
+    """A filter of bytes: takes out the lines of ADVICE and the empty lines before them.
+
+    held: bytes that may yet be part of it.
+    """
+
+    held: bytes = b""
+
+    def pass_on(self, chunk: bytes) -> bytes:
+        """Return what may be shown of all that has come until now."""
+        lines = (self.held + chunk).splitlines(keepends=True)
+        shown, self.held = b"", b""
+        for line in lines:
+            text = line.rstrip(b"\r\n")
+            if text and not _may_be_advice(text, whole=line.endswith(b"\n")):
+                shown, self.held = shown + self.held + line, b""
+            elif text and line.endswith(b"\n"):
+                self.held = b""
+            else:
+                self.held += line
+        return shown
+
+
+def _may_be_advice(text: bytes, *, whole: bool) -> bool:
+    begins = any(text.startswith(one) for one in ADVICE)
+    return begins or (not whole and any(one.startswith(text) for one in ADVICE))
+
+
+@dataclass(slots=True)
+class Screen:
+    """The stdout of a child, which appears on this process's: a terminal where that is one.
+
+    inside: the child's end. outside: ours.
+    """
+
+    inside: int
+    outside: int
+    _reader: threading.Thread = field(init=False)
+
+    @classmethod
+    def open(cls) -> Self:
+        """Open a terminal as wide as this one, or a pipe where there is none."""
+        if not sys.stdout.isatty():
+            outside, inside = os.pipe()
+            return cls(inside, outside)
+        outside, inside = pty.openpty()
+        mode = termios.tcgetattr(inside)
+        mode[1] &= ~termios.OPOST  # this terminal does what is to be done with ends of lines
+        termios.tcsetattr(inside, termios.TCSANOW, mode)
+        screen = cls(inside, outside)
+        screen.resize()
+        return screen
+
+    def resize(self) -> None:
+        """Give the child's terminal the size of this one."""
+        with suppress(OSError):
+            size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
+            fcntl.ioctl(self.outside, termios.TIOCSWINSZ, size)
+
+    def begin(self) -> None:
+        """Show what comes; the child has its end by now."""
+        os.close(self.inside)
+        self._reader = threading.Thread(target=self._show, daemon=True)
+        self._reader.start()
+
+    def end(self) -> None:
+        """Wait until all has been shown: the child and its children have ended."""
+        self._reader.join()
+
+    def _show(self) -> None:
+        """Show all that comes, until nobody writes any more or nobody reads what is shown."""
+        advice = Advice()
+        try:
+            while chunk := self._read():
+                sys.stdout.buffer.write(advice.pass_on(chunk))
+                sys.stdout.buffer.flush()
+            sys.stdout.buffer.write(advice.held.strip(b"\r\n"))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            pass  # closing our end tells the child
+        finally:
+            os.close(self.outside)
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self.outside, CHUNK)
+        except OSError:  # as a terminal tells that nobody writes to it any more
+            return b""
