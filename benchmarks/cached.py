@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from pipeline.cache_keys import import_closure
+from pipeline.exchange.params import plain_values
 
 SOURCE = Path(__file__).resolve().parents[1]
 NEEDS = {
@@ -27,6 +28,7 @@ NEEDS = {
     "growth": ("prepare", "search"),
     "optimize": ("prepare", "growth"),
     "derive": ("prepare", "optimize"),
+    "reference": ("prepare", "derive"),
 }
 """The stages in their order, and whose results each reads."""
 
@@ -85,9 +87,9 @@ def metrics(out: Path) -> dict[str, Any]:
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """KEY=VALUE, the value as in YAML -> key and value."""
+    """KEY=VALUE, the value as in params.yaml -> key and value."""
     key, value = text.split("=", 1)
-    return key, yaml.safe_load(value)
+    return key, plain_values(f"value: {value}", text)["value"]
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> str:

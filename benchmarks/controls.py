@@ -1,42 +1,53 @@
 """What search and growth are worth: the found network beside networks that were not searched.
 
-    python benchmarks/controls.py [--profile cifar10-quick] [--seeds 0,1,2] [--random 2]
-    [--set KEY=VALUE ...] [--folder FOLDER]
+    python benchmarks/controls.py [--profile cifar10-quick] [--seeds 0,1,2] [--random 3]
+    [--skip ROW ...] [--set KEY=VALUE ...] [--folder FOLDER]
 
 For each seed the whole pipeline runs, up to the test; then once more with `growth.kinds` empty, for
-as many epochs in every stage: that network is smaller. Both inherit weights from the supernet.
+as many epochs in every stage: that network is smaller.
 
-Three kinds of networks are trained from scratch, by the recipe and for the epochs of `optimize`
-alone, on the same images: the found architecture, random ones, and one of nothing but skip
-connections. They have the cells of the grown network; their channels are chosen such that they have
-about as many parameters as it.
+Beside it, trained from scratch by the recipe of `optimize`, on the same images, with about as many
+parameters: the found architecture and one of nothing but skip connections, for optimize's epochs;
+random architectures (`--random` of them) and a ResNet-20, both for optimize's epochs and for as
+many passes over images as all phases made; and a ResNet-20 for as many seconds as the epochs of all
+phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet equal seconds',
+'random', 'random all passes', 'found from scratch', 'skip connections', 'without growth'.
 
-Prints the accuracies after each phase, those of all networks on the test images (mean ± standard
-deviation over the seeds, and over the random networks), and a JSON line. What was computed stays in
-FOLDER and is not computed again.
+Prints the accuracies after each phase; of all networks the accuracy on the test images (mean ±
+standard deviation over the seeds; random architectures of a seed count as their mean), the seconds
+that their epochs took, and the paired difference to the pipeline (mean, seeds ahead and behind,
+probabilities of no difference by t-test and Wilcoxon's). Then a JSON line. What was computed stays
+in FOLDER and is not computed again.
 """
 
 import argparse
+import csv
 import hashlib
 import json
-from bisect import bisect_left
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import torch
 from cached import SOURCE, assignment, metrics, run_stage, run_stages, spread
+from paired import describe, paired
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.exchange.params import parse_params
+from pipeline.exchange.references import read_references
+from pipeline.params import Params
 from pipeline.randomness import generator
+from pipeline.referencing.random_architecture import of_size
 from pipeline.running.overrides import compose
-from pipeline.space.blueprint import Blueprint
-from pipeline.space.cost import cost
 from pipeline.space.network import build
 from pipeline.space.relaxation import decide
 
+PIPELINE = "the pipeline"
 PHASES = {
     "warmup": "validation_accuracy",
     "search": "validation_accuracy",
@@ -44,73 +55,105 @@ PHASES = {
     "derive": "test_accuracy",
 }
 """What is shown of each stage."""
+TRAINED = ("warmup", "search", "growth", "optimize")
+DRAWS = 1_000_003
+"""Added to a seed for each further random architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
-    """A network that was trained to the end and tested. accuracy: in per cent."""
+class Tested:
+    """A network that was trained to the end and tested.
+
+    accuracy: in per cent. seconds: that the epochs took which made it.
+    """
 
     seed: int
     name: str
     accuracy: float
     parameters: int
-    mflops: float
+    seconds: float
 
 
-def scaled(blueprint: Blueprint, channels: int) -> Blueprint:
-    """Return the same cells with about `channels` in the first and the others in proportion.
+class Seed:
+    """The runs of one seed."""
 
-    All are even, as what halves a resolution wants them.
-    """
-    factor = channels / blueprint.cells[0].channels
+    def __init__(self, seed: int, arguments: argparse.Namespace) -> None:
+        """Run the pipeline."""
+        self.seed, self.folder = seed, arguments.folder.resolve()
+        self.profile = arguments.profile
+        self.set = dict(assignment(one) for one in arguments.set)
+        self.done = run_stages(self.folder, self.params(), "derive")
+        self.pipeline = self.tested(PIPELINE, self.done)
 
-    def even(width: int) -> int:
-        return 2 * max(1, round(width * factor / 2))
+    def params(self, **changes: Any) -> str:
+        """Return a params file; `__` in a name stands for a dot."""
+        dotted = {key.replace("__", "."): value for key, value in changes.items()}
+        return compose(SOURCE, self.profile, {**self.set, "seed": self.seed, **dotted})
 
-    return replace(
-        blueprint,
-        stem_channels=even(blueprint.stem_channels),
-        cells=tuple(replace(cell, channels=even(cell.channels)) for cell in blueprint.cells),
-    )
+    def tested(self, name: str, done: dict[str, Path]) -> Tested:
+        """Read what derive measured. done: the stages that made the network."""
+        found = metrics(done["derive"])
+        return Tested(
+            seed=self.seed,
+            name=name,
+            accuracy=100 * found["test_accuracy"],
+            parameters=found["parameters"],
+            seconds=sum(seconds(done[stage], stage) for stage in TRAINED if stage in done),
+        )
+
+    def without_growth(self) -> Tested:
+        """Run the pipeline without growth, for as many epochs."""
+        small = run_stages(self.folder, self.params(growth__kinds=[]), "derive")
+        return self.tested("the pipeline without growth", small)
+
+    def from_scratch(self, name: str) -> Tested:
+        """Train the found architecture, or one of skip connections, as optimize does."""
+        text = self.params(optimize__from_scratch=True)
+        start = control(self.folder, self.done["growth"], name, self.pipeline.parameters, self.seed)
+        trained = run_stage(self.folder, text, "optimize", self.done["prepare"], start)
+        derived = run_stage(self.folder, text, "derive", self.done["prepare"], trained)
+        return self.tested(f"from scratch: {name}", {"optimize": trained, "derive": derived})
+
+    def reference(self, kind: str, *, draw: int = 0, **changes: Any) -> Tested:
+        """Train a reference; draw: number of the random architecture."""
+        text = self.params(reference__kinds=[kind], seed=self.seed + DRAWS * draw, **changes)
+        inputs = (self.done["prepare"], self.done["derive"])
+        done = run_stage(self.folder, text, "reference", *inputs)
+        [one] = read_references(done / "references.json").compared
+        return Tested(
+            seed=self.seed,
+            name=one.title,
+            accuracy=100 * one.test_accuracy,
+            parameters=one.parameters or 0,
+            seconds=seconds(done, f"reference-{kind}"),
+        )
+
+    def resnet_of_equal_seconds(self) -> Tested:
+        """Train a ResNet for as long as the epochs of all phases took."""
+        known = self.reference("resnet")
+        params = parse_params(Params, self.params(), "params")
+        count = max(1, round(params.optimize.epochs * self.pipeline.seconds / known.seconds))
+        found = self.reference("resnet", optimize__epochs=count)
+        return replace(found, name=f"{found.name}, equal seconds")
 
 
-def of_size(blueprint: Blueprint, logits: Tensor, parameters: int) -> Blueprint:
-    """Return the blueprint whose most likely network comes nearest to so many parameters."""
-    genotype = decide(logits, blueprint)
-    widths = range(2, 1025)
-
-    def count(channels: int) -> int:
-        # Of images of any size: parameters do not depend on it.
-        return cost(scaled(blueprint, channels), genotype, (8, 8)).parameters
-
-    above = bisect_left(widths, parameters, key=count)
-    nearest = min(widths[max(above - 1, 0) : above + 1], key=lambda c: abs(count(c) - parameters))
-    return scaled(blueprint, nearest)
-
-
-def control(folder: Path, grown: Path, name: str, *, parameters: int, seed: int) -> Path:
+def control(folder: Path, grown: Path, name: str, parameters: int, seed: int) -> Path:
     """Write what growth would have written with another architecture; return where.
 
-    grown: results of growth. name: 'found', 'skip connections' or 'random N'.
+    grown: results of growth. name: 'found' or 'skip connections'.
     """
     checkpoint = read_checkpoint(grown / "checkpoint.safetensors")
     blueprint, logits = checkpoint.network.blueprint, checkpoint.searched()
-    blueprint = replace(
-        blueprint, max_skips=None if name == "skip connections" else blueprint.max_skips
-    )
-    source = generator(seed, "benchmark", name)
     if name == "skip connections":
+        blueprint = replace(blueprint, max_skips=None)
         logits = torch.zeros_like(logits)
         logits[..., blueprint.skip] = 1
-    elif name != "found":
-        logits = torch.randn(logits.shape, generator=source)
-    if name != "found":
-        blueprint = of_size(blueprint, logits, parameters)
+        blueprint = of_size(blueprint, decide(logits, blueprint), parameters)
     key = json.dumps([blueprint.to_dict(), logits.tolist(), grown.name])
     digest = hashlib.sha256(key.encode()).hexdigest()
     out = folder / f"{name.replace(' ', '-')}-{digest[:12]}"
     out.mkdir(exist_ok=True)
-    network = build(blueprint, generator=source)
+    network = build(blueprint, generator=generator(seed, "benchmark", name))
     write_checkpoint(
         out / "checkpoint.safetensors",
         Checkpoint(network=network, logits=logits, facts=checkpoint.facts),
@@ -118,42 +161,37 @@ def control(folder: Path, grown: Path, name: str, *, parameters: int, seed: int)
     return out
 
 
-def tested(seed: int, name: str, derived: Path) -> Trained:
-    """Read the results of derive."""
-    found = metrics(derived)
-    return Trained(
-        seed=seed,
-        name=name,
-        accuracy=100 * found["test_accuracy"],
-        parameters=found["parameters"],
-        mflops=found["mflops"],
-    )
+def seconds(out: Path, name: str) -> float:
+    """Return the seconds that the epochs took which a stage in `out` followed as `name`.
+
+    Epochs before an interruption, whose seconds are not known, count as the mean of the others.
+    """
+    with (out / ".aso-se" / "progress" / f"{name}.tsv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return len(rows) * mean(float(row["seconds"]) for row in rows if row["seconds"])
 
 
-def measure(
-    seed: int, arguments: argparse.Namespace
-) -> tuple[dict[str, float], dict[str, list[Trained]]]:
-    """Run one seed; return the accuracies after the phases, in per cent, and the networks."""
-    folder = arguments.folder.resolve()
-    changes = {**dict(assignment(one) for one in arguments.set), "seed": seed}
-    done = run_stages(folder, compose(SOURCE, arguments.profile, changes), "derive")
-    phases = {stage: 100 * metrics(done[stage])[key] for stage, key in PHASES.items()}
-    unchanged = compose(SOURCE, arguments.profile, {**changes, "growth.kinds": []})
-    small = run_stages(folder, unchanged, "derive")
-    pipeline = tested(seed, "the pipeline", done["derive"])
-    networks = {
-        "the pipeline": [pipeline],
-        "the pipeline without growth": [tested(seed, "without growth", small["derive"])],
+def networks(one: Seed, draws: int, left_out: list[str]) -> Iterator[Tested]:
+    """Yield every network of a seed, each trained when it is asked for."""
+
+    def random(kind: str) -> list[Callable[[], Tested]]:
+        return [partial(one.reference, kind, draw=draw) for draw in range(draws)]
+
+    rows: dict[str, list[Callable[[], Tested]]] = {
+        "resnet": [lambda: one.reference("resnet")],
+        "resnet all passes": [lambda: one.reference("resnet_all_passes")],
+        "resnet equal seconds": [one.resnet_of_equal_seconds],
+        "random": random("random_architecture"),
+        "random all passes": random("random_architecture_all_passes"),
+        "found from scratch": [lambda: one.from_scratch("found")],
+        "skip connections": [lambda: one.from_scratch("skip connections")],
+        "without growth": [one.without_growth],
     }
-    text = compose(SOURCE, arguments.profile, {**changes, "optimize.from_scratch": True})
-    randoms = [f"random {number}" for number in range(arguments.random)]
-    for name in ("found", *randoms, "skip connections"):
-        start = control(folder, done["growth"], name, parameters=pipeline.parameters, seed=seed)
-        trained = run_stage(folder, text, "optimize", done["prepare"], start)
-        derived = run_stage(folder, text, "derive", done["prepare"], trained)
-        row = "from scratch: " + name.rstrip("0123456789 ")
-        networks.setdefault(row, []).append(tested(seed, name, derived))
-    return phases, networks
+    yield one.pipeline
+    for name, makers in rows.items():
+        if name not in left_out:
+            for make in makers:
+                yield make()
 
 
 def main() -> None:
@@ -161,36 +199,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="cifar10-quick")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--random", type=int, default=2, help="random networks per seed")
+    parser.add_argument("--random", type=int, default=3, help="random architectures per seed")
+    parser.add_argument("--skip", action="append", default=[], metavar="ROW")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--folder", type=Path, default=Path(".aso-se/controls"))
     arguments = parser.parse_args()
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    phases, networks = zip(*(measure(seed, arguments) for seed in seeds), strict=True)
+    runs = [Seed(int(seed), arguments) for seed in arguments.seeds.split(",")]
+    found = [list(networks(one, arguments.random, arguments.skip)) for one in runs]
 
-    console = Console(stderr=True, width=120)
+    console = Console(stderr=True, width=140)
     table = Table("seed", *PHASES, title="accuracy after each phase, %")
-    for seed, row in zip(seeds, phases, strict=True):
+    phases = {
+        one.seed: {stage: 100 * metrics(one.done[stage])[key] for stage, key in PHASES.items()}
+        for one in runs
+    }
+    for seed, row in phases.items():
         table.add_row(str(seed), *(f"{value:.2f}" for value in row.values()))
     console.print(table)
-    rows = {name: [one for seed in networks for one in seed[name]] for name in networks[0]}
-    table = Table("network", "test accuracy %", "parameters", "MFLOPs", title="tested")
-    for name, found in rows.items():
+    table = Table(
+        *("network", "test accuracy %", "parameters", "seconds"),
+        *("pipeline ahead by", "ahead / behind", "p: t, Wilcoxon"),
+        title="tested",
+    )
+    for name in dict.fromkeys(one.name for one in found[0]):
+        of_seed = [[one for one in tested if one.name == name] for tested in found]
+        accuracies = [mean(one.accuracy for one in several) for several in of_seed]
         table.add_row(
             name,
-            spread([one.accuracy for one in found]),
-            spread([one.parameters for one in found], ",.0f"),
-            spread([one.mflops for one in found], ".1f"),
+            spread(accuracies),
+            spread([mean(one.parameters for one in several) for several in of_seed], ",.0f"),
+            spread([mean(one.seconds for one in several) for several in of_seed], ",.0f"),
+            *describe(paired([one.pipeline.accuracy for one in runs], accuracies)),
         )
     console.print(table)
-    print(
-        json.dumps(
-            {
-                "phases": dict(zip(seeds, phases, strict=True)),
-                "networks": [vars(one) for found in rows.values() for one in found],
-            }
-        )
-    )
+    tested = [asdict(one) for several in found for one in several]
+    print(json.dumps({"phases": phases, "networks": tested}))
 
 
 if __name__ == "__main__":

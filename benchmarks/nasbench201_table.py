@@ -12,6 +12,10 @@ DIGITS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"
 SHORT_EPOCHS = 12
 SHORT_IMAGES = 25_000
 """Epochs, and training images in each, after which random search compares its cells."""
+OTHERS = ("cifar100_test_accuracy", "imagenet16_120_test_accuracy")
+"""Columns that a table may have too."""
+LARGEST = "333333"
+"""The cell with most parameters, which takes no search."""
 PUBLISHED = {
     "DARTS, second order (Dong & Yang 2020)": 54.30,
     "GDAS (Dong & Yang 2020)": 93.61,
@@ -22,10 +26,16 @@ PUBLISHED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A cell's accuracies in the table, in per cent."""
+    """What the table says of a cell.
+
+    test, short: accuracies in per cent. parameters: in millions. others: accuracies on further data
+    sets, by name, where the table has them.
+    """
 
     test: float
     short: float
+    parameters: float
+    others: Mapping[str, float]
 
 
 def read_table(path: Path) -> dict[str, Trained]:
@@ -35,6 +45,8 @@ def read_table(path: Path) -> dict[str, Trained]:
             row["ops"]: Trained(
                 test=float(row["test_accuracy_200_epochs"]),
                 short=float(row["valid_accuracy_12_epochs"]),
+                parameters=float(row["params_millions"]),
+                others={name: float(row[name]) for name in OTHERS if row.get(name)},
             )
             for row in csv.DictReader(file)
         }
@@ -54,6 +66,27 @@ def arch_string(name: str) -> str:
         "|" + "|".join(f"{edge}~{source}" for source, edge in enumerate(node)) + "|"
         for node in nodes
     )
+
+
+def percentile(table: Mapping[str, Trained], name: str) -> float:
+    """Return the share of the other cells with as many parameters that are worse, in per cent.
+
+    Equals count half. Among equal sizes, size says nothing: 50 is what choosing blindly gives.
+    """
+    own = table[name]
+    others = [
+        one.test for key, one in table.items() if key != name and one.parameters == own.parameters
+    ]
+    if not others:
+        return 50.0
+    worse = sum((one < own.test) + (one == own.test) / 2 for one in others)
+    return 100 * worse / len(others)
+
+
+def best_as_small(table: Mapping[str, Trained], name: str) -> float:
+    """Return the accuracy of the best cell with at most as many parameters, in per cent."""
+    own = table[name]
+    return max(one.test for one in table.values() if one.parameters <= own.parameters)
 
 
 def random_search(table: Mapping[str, Trained], candidates: int) -> float:

@@ -5,9 +5,14 @@
 
 TABLE is a csv of all cells of NAS-Bench-201 with the columns `ops` (digits for the edges 0→1, 0→2,
 1→2, 0→3, 1→3, 2→3; 0 none, 1 skip_connect, 2 nor_conv_1x1, 3 nor_conv_3x3, 4 avg_pool_3x3),
-`test_accuracy_200_epochs` and `valid_accuracy_12_epochs`, in per cent. For each seed the stages
-prepare, warmup and search run as they are; the cell that they found is then looked up. Nothing in
-them knows the table.
+`test_accuracy_200_epochs` and `valid_accuracy_12_epochs`, in per cent, and `params_millions`. For
+each seed the stages prepare, warmup and search run as they are; the cell that they found is then
+looked up, with `cifar100_test_accuracy` and `imagenet16_120_test_accuracy` where the table has
+them. Nothing in the stages knows the table.
+
+Accuracy follows size, so beside each cell stand its percentile among the cells with as many
+parameters (50 is chance), the best cell with at most as many, and, below, the largest cell of all,
+which takes no search.
 
 Beside it stand random search, which takes the best of n random cells by their accuracy after 12
 epochs, its expectation computed from the table, with the n that takes as many epochs and with the n
@@ -31,12 +36,15 @@ import torch
 import yaml
 from cached import SOURCE, assignment, metrics, run_stages, spread
 from nasbench201_table import (
+    LARGEST,
     PUBLISHED,
     SHORT_EPOCHS,
     SHORT_IMAGES,
     Trained,
     arch_string,
+    best_as_small,
     digits,
+    percentile,
     random_search,
     read_table,
 )
@@ -62,13 +70,17 @@ from pipeline.training.evaluation import evaluate_genotype
 class Found:
     """What one search found. Accuracies in per cent, fractions of 1; fall in points.
 
-    candidates: random cells that are trained for 12 epochs by as much arithmetic.
+    percentile: among the cells with as many parameters. best_as_small: accuracy of the best with at
+    most as many. candidates: random cells that are trained for 12 epochs by as much arithmetic.
     """
 
     seed: int
     cell: str
     accuracy: float
     better: int
+    percentile: float
+    best_as_small: float
+    others: Mapping[str, float]
     skips: int
     entropy: float
     max_weight: float
@@ -126,6 +138,9 @@ def measure(
         cell=name,
         accuracy=accuracy,
         better=sum(one.test > accuracy for one in table.values()),
+        percentile=percentile(table, name),
+        best_as_small=best_as_small(table, name),
+        others=table[name].others,
         skips=name.count("1"),
         entropy=watched["entropy_fraction"],
         max_weight=watched["max_weight"],
@@ -178,6 +193,9 @@ def show_seeds(console: Console, name: str, found: Sequence[Found], cells: int) 
             "cell",
             "accuracy %",
             "better cells",
+            "percentile",
+            "best as small",
+            *found[0].others,
             "skips",
             "entropy",
             "max weight",
@@ -189,7 +207,9 @@ def show_seeds(console: Console, name: str, found: Sequence[Found], cells: int) 
     for one in found:
         table.add_row(
             *(str(one.seed), arch_string(one.cell), f"{one.accuracy:.2f}"),
-            *(f"{one.better} of {cells}", str(one.skips), f"{one.entropy:.2f}"),
+            *(f"{one.better} of {cells}", f"{one.percentile:.0f}", f"{one.best_as_small:.2f}"),
+            *(f"{other:.2f}" for other in one.others.values()),
+            *(str(one.skips), f"{one.entropy:.2f}"),
             *(f"{one.max_weight:.2f}", f"{one.fall:.1f}", f"{one.tau:.2f}"),
         )
     console.print(table)
@@ -221,12 +241,16 @@ def main() -> None:
     candidates = max(1, (params.warmup.epochs + params.search.epochs) // SHORT_EPOCHS)
     equal = results["as it is"][0].candidates
     print(f"One search takes the arithmetic of {equal:.2f} random cells.", file=sys.stderr)
-    summary = Table("search", "accuracy %", "least", "entropy", "max weight", "fall, points", "tau")
+    summary = Table(
+        *("search", "accuracy %", "least", "percentile", "entropy", "max weight", "fall, points"),
+        "tau",
+    )
     for name, found in results.items():
         summary.add_row(
             name,
             spread([one.accuracy for one in found]),
             f"{min(one.accuracy for one in found):.2f}",
+            spread([one.percentile for one in found], ".0f"),
             *(spread([getattr(one, key) for one in found]) for key in ("entropy", "max_weight")),
             *(spread([getattr(one, key) for one in found]) for key in ("fall", "tau")),
         )
@@ -234,6 +258,7 @@ def main() -> None:
         f"random search, {n} candidates of {SHORT_EPOCHS} epochs": random_search(table, n)
         for n in sorted({1, round(equal) or 1, candidates, 30, 100})
     }
+    references["the largest cell, no search"] = table[LARGEST].test
     best = max(one.test for one in table.values())
     for name, accuracy in {**references, **PUBLISHED, "optimum of the table": best}.items():
         summary.add_row(name, f"{accuracy:.2f}")

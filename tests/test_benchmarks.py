@@ -5,16 +5,15 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
-
-from pipeline.randomness import generator
-from pipeline.space.cost import cost
-from pipeline.space.relaxation import decide
-from tests.conftest import tiny_blueprint
+from hypothesis import given
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import controls
+from darts_quality import OPERATIONS, Judge, cell_of_row, random_cell
+from nasbench201_table import Trained, best_as_small, percentile
+from paired import paired
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHMARKS = sorted(
@@ -47,13 +46,67 @@ def test_every_schedule_of_the_step_benchmark_makes_its_steps(
     assert json.loads(capsys.readouterr().out).keys() == {"peak_mib"}
 
 
-@pytest.mark.parametrize("parameters", [30_000, 200_000])
-@pytest.mark.parametrize("seed", range(3))
-def test_a_control_has_about_as_many_parameters_as_it_shall(parameters: int, seed: int) -> None:
-    blueprint = tiny_blueprint(channels=6, stem_multiplier=3)
-    logits = torch.randn(2, 5, 4, generator=generator(seed, "logits"))
-    found = controls.of_size(blueprint, logits, parameters)
-    counted = cost(found, decide(logits, found), (8, 8)).parameters
-    assert counted == pytest.approx(parameters, rel=0.1)
-    assert decide(logits, found) == decide(logits, blueprint)
-    assert all(cell.channels % 2 == 0 for cell in found.cells)
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=9))
+def test_a_paired_difference_turned_round_has_the_other_sign(pairs: list[tuple[int, int]]) -> None:
+    ours, others = zip(*pairs, strict=True)
+    one, other = paired(ours, others), paired(others, ours)
+    assert one["difference"] == pytest.approx(-other["difference"])
+    assert (one["ahead"], one["behind"]) == (other["behind"], other["ahead"])
+    for test in ("t", "wilcoxon"):
+        assert 0 <= one[test] <= 1
+        assert one[test] == pytest.approx(other[test])
+
+
+def test_a_difference_on_all_of_eight_seeds_is_no_chance() -> None:
+    found = paired(range(8), [one - 2 - 0.1 * one for one in range(8)])
+    assert (found["ahead"], found["behind"]) == (8, 0)
+    assert max(found["t"], found["wilcoxon"]) < 0.01
+
+
+def row(test: float, parameters: float) -> Trained:
+    return Trained(test=test, short=0.0, parameters=parameters, others={})
+
+
+def test_a_cell_is_compared_with_those_of_its_own_size() -> None:
+    table = {
+        "small": row(80, 1),
+        "a": row(90, 2),
+        "b": row(91, 2),
+        "c": row(92, 2),
+        "d": row(99, 3),
+    }
+    assert [percentile(table, name) for name in "abc"] == [0, 50, 100]
+    assert percentile(table, "d") == 50.0  # alone: nothing is known
+    assert best_as_small(table, "a") == 92
+    assert best_as_small(table, "small") == 80
+
+
+def test_the_judge_of_darts_cells_finds_what_the_rows_say() -> None:
+    """Made rows: accuracy rises with separable convolutions, size with 5x5 ones."""
+    source = np.random.default_rng(1)
+    rows = []
+    for _ in range(120):
+        pair = (random_cell(source), random_cell(source))
+        names = [OPERATIONS[operation] for cell in pair for *_, operation in cell]
+        accuracy = 90 + sum(name.startswith("sep") for name in names) / 4
+        words = [
+            " ".join(f"{OPERATIONS[operation]}<{place}" for _, place, operation in cell)
+            for cell in pair
+        ]
+        millions = 0.2 + 0.1 * sum(name.endswith("5x5") for name in names)
+        cells = {"normal": words[0], "reduction": words[1]}
+        measured = {"validation_accuracy": f"{accuracy}", "params_millions": f"{millions}"}
+        rows.append(cells | measured)
+    judge = Judge(rows)
+    assert judge.tau > 0.6
+    best, worst = (
+        [
+            tuple((node, place, OPERATIONS.index(name)) for node in range(4) for place in (0, 1))
+            for _ in range(2)
+        ]
+        for name in ("sep_conv_3x3", "max_pool_3x3")
+    )
+    assert judge.judge(0, best).percentile > 80
+    assert judge.judge(0, worst).percentile < 20
+    assert judge.judge(0, best).millions == pytest.approx(0.2, abs=0.01)
+    assert cell_of_row("sep_conv_3x3<0 skip_connect<1") == ((0, 0, 3), (0, 1, 2))
