@@ -78,7 +78,7 @@ class Project:
         document = json.loads(self.run("dvc", "status", "--json"))
         return {name for name, reasons in document.items() if "changed deps" in str(reasons)}
 
-    def set(self, key: str, value: float) -> None:
+    def set(self, key: str, value: float | str) -> None:
         path = self.folder / "params.yaml"
         params = yaml.safe_load(path.read_text())
         *section, name = key.split(".")
@@ -169,20 +169,21 @@ def test_history_counts_the_epochs_on_over_the_stages(project: Project) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "readers"),
     [
-        ("seed", 43, STAGES[1:6]),
+        ("seed", 43, [*STAGES[1:6], "reference"]),
         ("data.validation_fraction", 0.25, ["prepare"]),
-        ("augmentation.crop_padding", 2, STAGES[2:6]),
+        ("augmentation.crop_padding", 2, [*STAGES[2:6], "reference"]),
         ("network.initial_noise", 0.1, ["warmup", "growth"]),
-        ("training.batch_size", 64, STAGES[2:7]),
-        ("warmup.learning_rate", 0.06, ["warmup"]),
-        ("search.arch_update_freq", 3, ["search", "growth"]),
-        ("growth.settle", 2, ["growth"]),
-        ("optimize.label_smoothing", 0.2, ["optimize"]),
+        ("training.batch_size", 64, STAGES[2:8]),
+        ("warmup.learning_rate", 0.06, ["warmup", "reference"]),
+        ("search.arch_update_freq", 3, ["search", "growth", "reference"]),
+        ("growth.settle", 2, ["growth", "reference"]),
+        ("optimize.label_smoothing", 0.2, ["optimize", "reference"]),
+        ("reference.backbone", "resnet18", ["reference"]),
         ("export.max_difference", 2e-4, ["export"]),
     ],
 )
 def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
-    edited: Project, key: str, value: float, readers: list[str]
+    edited: Project, key: str, value: float | str, readers: list[str]
 ) -> None:
     edited.set(key, value)
     assert edited.changed() == {"check", *readers, "report"}  # which shows them all
@@ -195,15 +196,16 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
         ("pipeline/params.py", ["check"]),
         ("pipeline/data/batches.py", STAGES[1:]),
         ("pipeline/space/cell.py", STAGES[2:]),
-        ("pipeline/training/steps.py", STAGES[2:7]),
+        ("pipeline/training/steps.py", STAGES[2:8]),
         ("pipeline/warming/warm.py", ["warmup"]),
         ("pipeline/searching/search.py", ["search", "growth"]),
         ("pipeline/growing/policy.py", ["growth"]),
-        ("pipeline/optimizing/optimize.py", ["optimize"]),
+        ("pipeline/optimizing/optimize.py", ["optimize", "reference"]),
+        ("pipeline/referencing/compare.py", ["reference"]),
         ("pipeline/exporting/card.py", ["export"]),
         ("pipeline/reporting/page.html", ["report"]),
         ("pipeline/data/folders.py", ["prepare"]),
-        ("pipeline/deriving/measure.py", ["derive"]),
+        ("pipeline/deriving/measure.py", ["derive", "reference"]),
         ("stages/derive.py", ["derive"]),
         ("pipeline/cache_keys.py", []),
         ("README.md", []),
@@ -218,7 +220,7 @@ def test_edited_code_invalidates_exactly_the_stages_that_import_it(
 
 def test_an_edited_param_reruns_its_stage_and_what_follows(rerun: Project) -> None:
     rerun.set("optimize.label_smoothing", 0.2)
-    assert rerun.repro() == ["check", "optimize", "derive", "export", "report"]
+    assert rerun.repro() == ["check", "optimize", "derive", "reference", "export", "report"]
 
 
 def test_an_edit_that_changes_no_result_reruns_its_stage_alone(rerun: Project) -> None:

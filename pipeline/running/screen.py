@@ -25,20 +25,21 @@ CHUNK = 1 << 16
 class Advice:
     """A filter of bytes: takes out the lines of ADVICE and the empty lines before them.
 
-    held: bytes that may yet be part of it.
+    held: bytes that may yet be part of it. begun: whether a part of the line has been shown.
     """
 
     held: bytes = b""
+    begun: bool = False
 
     def pass_on(self, chunk: bytes) -> bytes:
         """Return what may be shown of all that has come until now."""
         lines = (self.held + chunk).splitlines(keepends=True)
         shown, self.held = b"", b""
         for line in lines:
-            text = line.rstrip(b"\r\n")
-            if text and not _may_be_advice(text, whole=line.endswith(b"\n")):
-                shown, self.held = shown + self.held + line, b""
-            elif text and line.endswith(b"\n"):
+            text, whole = line.rstrip(b"\r\n"), line.endswith(b"\n")
+            if self.begun or (text and not _may_be_advice(text, whole=whole)):
+                shown, self.held, self.begun = shown + self.held + line, b"", not whole
+            elif text and whole:
                 self.held = b""
             else:
                 self.held += line

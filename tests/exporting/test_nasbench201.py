@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from torch import Tensor
 
+from pipeline.exchange.references import References
 from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import model_card
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
@@ -42,7 +43,15 @@ def test_an_export_agrees_with_torch(cell: str, facts: ModelFacts, pixels: Tenso
 def test_the_card_shows_every_node_and_the_published_notation(facts: ModelFacts) -> None:
     architecture = architecture_of(network_of("nothing arrives"))
     parity = Parity(images=1, max_difference=0.0, agreement=1.0)
-    card = model_card(facts, {}, parity, architecture=architecture, dataset="cifar10", variants=[])
+    card = model_card(
+        facts,
+        {},
+        parity,
+        architecture=architecture,
+        dataset="cifar10",
+        variants=[],
+        references=References(),
+    )
     assert "| cell | 0 | `nor_conv_3x3` of the cell's input |" in card
     assert "| cell | 1 | `nor_conv_1x1` of node 0 |" in card
     assert "| cell | 2 | nothing |" in card

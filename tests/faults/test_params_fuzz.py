@@ -265,7 +265,7 @@ def wrong_files() -> Iterator[Mutation]:
             text = TEXT.replace(key, f"{key.partition(':')[0]}: {tag}", 1)
             yield Mutation(f"{key} {tag}", text.encode(), ("line ",))
     for number in SPELT:
-        text = TEXT.replace("  epochs: 12", f"  epochs: {number}", 1)
+        text = TEXT.replace("search:\n  epochs: 12", f"search:\n  epochs: {number}", 1)
         yield Mutation(f"epochs: {number}", text.encode(), ("search.epochs: expected",))
 
 

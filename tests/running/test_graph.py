@@ -28,7 +28,7 @@ def graphs(draw: st.DrawFn) -> list[Stage]:
 def test_the_projects_stages_come_in_the_order_of_the_pipeline() -> None:
     names = [stage.name for stage in read_graph(ROOT)]
     phases = ["warmup", "search", "growth", "optimize"]
-    assert names == ["check", "prepare", *phases, "derive", "export", "report"]
+    assert names == ["check", "prepare", *phases, "derive", "reference", "export", "report"]
 
 
 def test_every_stage_comes_behind_what_it_reads_from() -> None:
@@ -40,7 +40,7 @@ def test_every_stage_comes_behind_what_it_reads_from() -> None:
 
 def test_a_param_of_search_touches_search_and_what_follows() -> None:
     found = touched(read_graph(ROOT), ["search.arch_update_freq"])
-    assert found == {"search", "growth", "optimize", "derive", "export", "report"}
+    assert found == {"search", "growth", "optimize", "derive", "reference", "export", "report"}
 
 
 def test_the_seed_touches_all_but_the_check() -> None:

@@ -41,6 +41,7 @@ def test_a_bar_that_is_redrawn_is_shown_at_once() -> None:
     advice = Advice()
     assert advice.pass_on(b"\r\x1b[2K search epoch 1/2") == b"\r\x1b[2K search epoch 1/2"
     assert advice.pass_on(b"\r\x1b[2K search epoch 2/2") == b"\r\x1b[2K search epoch 2/2"
+    assert advice.pass_on(b"\n") == b"\n"
     assert advice.pass_on(b"Use") == b""  # it may yet become advice
     assert advice.pass_on(b" it\n") == b"Use it\n"
 
