@@ -25,9 +25,12 @@ CHUNK = 1 << 16
 class Advice:
     """A filter of bytes: takes out the lines of ADVICE and the empty lines before them.
 
-    held: bytes that may yet be part of it. begun: whether a part of the line has been shown.
+    at_once: whether parts of a line are shown as they come, as bars on a terminal need it; else
+    only whole lines are, so that no line of stderr comes between. held: bytes that have not been
+    shown yet. begun: whether a part of the line has been shown.
     """
 
+    at_once: bool
     held: bytes = b""
     begun: bool = False
 
@@ -37,7 +40,9 @@ class Advice:
         shown, self.held = b"", b""
         for line in lines:
             text, whole = line.rstrip(b"\r\n"), line.endswith(b"\n")
-            if self.begun or (text and not _may_be_advice(text, whole=whole)):
+            if not whole and not self.at_once:
+                self.held += line
+            elif self.begun or (text and not _may_be_advice(text, whole=whole)):
                 shown, self.held, self.begun = shown + self.held + line, b"", not whole
             elif text and whole:
                 self.held = b""
@@ -94,7 +99,7 @@ class Screen:
 
     def _show(self) -> None:
         """Show all that comes, until nobody writes any more or nobody reads what is shown."""
-        advice = Advice()
+        advice = Advice(at_once=os.isatty(self.outside))
         try:
             while chunk := self._read():
                 sys.stdout.buffer.write(advice.pass_on(chunk))

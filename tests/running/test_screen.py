@@ -19,26 +19,34 @@ ADVICE = (
 )
 
 
-def shown(content: bytes, cuts: list[int]) -> bytes:
+def shown(content: bytes, cuts: list[int], *, at_once: bool) -> bytes:
     """Pass bytes on in pieces."""
     places = sorted({min(cut, len(content)) for cut in cuts} | {0, len(content)})
-    advice = Advice()
+    advice = Advice(at_once)
     return b"".join(advice.pass_on(content[a:b]) for a, b in pairwise(places))
 
 
-@given(st.lists(st.integers(0, len(SAID + ADVICE)), max_size=9))
-def test_advice_is_taken_out_however_the_bytes_arrive(cuts: list[int]) -> None:
-    assert shown(SAID + ADVICE, cuts) == SAID
+@given(st.lists(st.integers(0, len(SAID + ADVICE)), max_size=9), st.booleans())
+def test_advice_is_taken_out_however_the_bytes_arrive(cuts: list[int], at_once: bool) -> None:
+    assert shown(SAID + ADVICE, cuts, at_once=at_once) == SAID
 
 
-@given(st.text("ab \n\r\tTUge`"), st.lists(st.integers(0, 40), max_size=5))
-def test_whatever_else_is_said_is_shown_byte_for_byte(text: str, cuts: list[int]) -> None:
+@given(st.text("ab \n\r\tTUge`"), st.lists(st.integers(0, 40), max_size=5), st.booleans())
+def test_whatever_else_is_said_is_shown_byte_for_byte(
+    text: str, cuts: list[int], at_once: bool
+) -> None:
     content = text.encode() + b"\nend\n"
-    assert shown(content, cuts) == content
+    assert shown(content, cuts, at_once=at_once) == content
+
+
+def test_a_log_gets_whole_lines_only() -> None:
+    advice = Advice(at_once=False)
+    assert advice.pass_on(b"search: hel") == b""
+    assert advice.pass_on(b"lo\nsearch 1/2") == b"search: hello\n"
 
 
 def test_a_bar_that_is_redrawn_is_shown_at_once() -> None:
-    advice = Advice()
+    advice = Advice(at_once=True)
     assert advice.pass_on(b"\r\x1b[2K search epoch 1/2") == b"\r\x1b[2K search epoch 1/2"
     assert advice.pass_on(b"\r\x1b[2K search epoch 2/2") == b"\r\x1b[2K search epoch 2/2"
     assert advice.pass_on(b"\n") == b"\n"
