@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from cached import SOURCE, assignment, metrics, run_stages, spread
+from cached import SOURCE, assignment, code_digest, metrics, run_stages, spread
 from paired import describe, paired
 from rich.console import Console
 from rich.table import Table
@@ -98,7 +98,7 @@ def measure(seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     references = read_references(done["reference"] / "references.json")
     found |= {one.title: 100 * one.test_accuracy for one in references.compared}
     kept = done["prepare"] / "plain.json"
-    key = json.dumps([text, WIDTH])
+    key = json.dumps([text, WIDTH, code_digest("reference")])
     known: Mapping[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
     if key not in known:
         params = parse_params(Params, text, "params")

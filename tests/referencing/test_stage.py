@@ -52,7 +52,7 @@ def reference(here: Path, *kinds: str, out: str = "reference", **changes: Any) -
     params = Params(
         seed=changes.pop("seed", 1),
         augmentation=tiny(AugmentationParams),
-        training=tiny(TrainingParams),
+        training=tiny(TrainingParams, **changes.pop("training", {})),
         warmup=tiny(WarmupParams),
         search=tiny(SearchParams),
         growth=tiny(GrowthParams),
@@ -140,10 +140,17 @@ def test_what_is_too_large_is_skipped_with_a_word(
 
 
 def test_a_reference_that_cannot_be_trained_does_not_end_the_run(here: Path) -> None:
-    found = reference(here, "resnet", "majority", optimize={"learning_rate": 10.0, "epochs": 9})
-    assert [one.name for one in found.compared][-1] == "majority"
-    for one in found.skipped:
-        assert one.reason.startswith("not trained: ")
+    found = reference(
+        here,
+        "resnet",
+        "majority",
+        optimize={"learning_rate": 10.0, "learning_rate_end": 10.0, "epochs": 9},
+        training={"gradient_clip": 1e6, "max_recoveries": 0},
+    )
+    assert [one.name for one in found.compared] == ["majority"]
+    [one] = found.skipped
+    assert one.title == KINDS["resnet"].title
+    assert one.reason.startswith("not trained: reference-resnet: epoch ")
 
 
 def test_the_majority_is_that_of_the_images_that_optimize_trained_on(here: Path) -> None:
