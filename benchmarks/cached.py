@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from pipeline.cache_keys import import_closure
-from pipeline.exchange.params import plain_values
+from pipeline.harness.params_file import plain_values
 
 SOURCE = Path(__file__).resolve().parents[1]
 NEEDS = {

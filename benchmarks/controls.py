@@ -37,13 +37,13 @@ from paired import describe, paired
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.exchange.params import parse_params
-from pipeline.exchange.references import read_references
+from pipeline.batches.randomness import generator
+from pipeline.comparison.references import read_references
+from pipeline.harness.params_file import parse_params
 from pipeline.params import Params
-from pipeline.randomness import generator
 from pipeline.referencing.random_architecture import of_size
 from pipeline.running.overrides import compose
+from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.network import build
 from pipeline.space.relaxation import decide
 

@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from pipeline.data.batches import Images, training_batches
-from pipeline.data.params import AugmentationParams
+from pipeline.batches.batches import training_batches
+from pipeline.batches.images import Images
+from pipeline.batches.params import AugmentationParams
 
 MEAN, STD = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
 AUGMENTATION = AugmentationParams(crop_padding=4, flip=True, cutout=0)

@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from pipeline.data.batches import normalise
-from pipeline.exchange.checkpoint import read_checkpoint
-from pipeline.exchange.dataset import read_facts, read_images
+from pipeline.batches.batches import normalise
+from pipeline.batches.images import read_images
+from pipeline.prepared.facts import read_facts
+from pipeline.space.checkpoint import read_checkpoint
 
 BATCHES = (1, 32)
 WARMUP = 5

@@ -27,13 +27,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from pipeline.data.batches import join
-from pipeline.exchange.dataset import read_images
-from pipeline.exchange.params import parse_params
-from pipeline.exchange.references import read_references
+from pipeline.batches.images import join, read_images
+from pipeline.batches.randomness import generator
+from pipeline.comparison.references import read_references
+from pipeline.harness.params_file import parse_params
 from pipeline.optimizing.optimize import begin, epochs
 from pipeline.params import Params
-from pipeline.randomness import generator
 from pipeline.running.overrides import compose
 from pipeline.space.network import initialize
 from pipeline.space.operations import BatchNorm, convolution

@@ -52,18 +52,18 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau
 
-from pipeline.exchange.checkpoint import read_checkpoint
-from pipeline.exchange.dataset import read_images
-from pipeline.exchange.params import parse_params
+from pipeline.batches.images import read_images
+from pipeline.batches.randomness import generator
+from pipeline.costing.cost import cost
+from pipeline.harness.params_file import parse_params
 from pipeline.params import Params
-from pipeline.randomness import generator
 from pipeline.running.overrides import compose
 from pipeline.space import genotype as genotypes
 from pipeline.space.arch_string import from_arch_string
 from pipeline.space.blueprint import plan
-from pipeline.space.cost import cost
+from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.genotype import Genotype
-from pipeline.training.evaluation import evaluate_genotype
+from pipeline.supernet.evaluation import evaluate_genotype
 
 
 @dataclass(frozen=True, kw_only=True)

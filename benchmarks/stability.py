@@ -26,7 +26,7 @@ from cached import SOURCE, assignment, metrics, run_stages
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.errors import TrainingFailedError
+from pipeline.harness.errors import TrainingFailedError
 from pipeline.running.overrides import compose
 
 FALL, ENTROPY, WEIGHT = 5.0, 0.65, 0.4

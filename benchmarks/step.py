@@ -39,6 +39,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from pipeline.devices.device import autocast
 from pipeline.searching.gradients import score
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.depthwise import Depthwise
@@ -54,7 +55,6 @@ from pipeline.space.relaxation import (
     sample,
     soft_weights,
 )
-from pipeline.training.device import autocast
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import descend

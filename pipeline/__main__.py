@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from pipeline.errors import AsoSeError, ParamsError
-from pipeline.exchange.interruption import INTERRUPTED
-from pipeline.exchange.params import PARAMS_FILE, read_params
-from pipeline.exchange.progress import say
+from pipeline.console.interruption import INTERRUPTED
+from pipeline.console.progress import say
+from pipeline.harness.errors import AsoSeError, ParamsError
+from pipeline.harness.params_file import PARAMS_FILE, read_params
 from pipeline.params import Params
 from pipeline.running.params_file import use_params
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.params import plain_values, read_text
+from pipeline.harness.files import write_atomically
+from pipeline.harness.params_file import plain_values, read_text
 from pipeline.params import Params
 
 PAGE = Path("docs/params.md")

@@ -1,6 +1,6 @@
-"""Check: all of `params.yaml`, before anything is computed (no torch here.
+"""Check: all of `params.yaml`, before anything is computed.
 
-It takes a third of a second).
+It imports no torch and takes a third of a second.
 
     python -m stages.check artifacts/check
 
@@ -10,9 +10,10 @@ name, passes as "up to date".
 
 from pathlib import Path
 
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.params import PARAMS_FILE, read_params
-from pipeline.exchange.stage import run_stage
+from pipeline.console.progress import say
+from pipeline.harness.files import write_atomically
+from pipeline.harness.params_file import PARAMS_FILE, read_params
+from pipeline.harness.stage import run_stage
 from pipeline.params import Params
 
 
@@ -20,6 +21,7 @@ def main(_params: Params, out: Path) -> None:
     """Read every section strictly."""
     read_params(Params, PARAMS_FILE, whole=True)
     write_atomically(out / "params.txt", b"valid\n")
+    say(f"check: {PARAMS_FILE} is valid")
 
 
 if __name__ == "__main__":

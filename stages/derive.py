@@ -8,26 +8,24 @@ was taken for and with which probability.
 
 from pathlib import Path
 
+from pipeline.batches.images import read_images
+from pipeline.console.progress import say
+from pipeline.costing.cost import cost
 from pipeline.deriving.measure import measure, predict
-from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.exchange.dataset import read_facts, read_images
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.progress import say
-from pipeline.exchange.records import write_history, write_json
-from pipeline.exchange.stage import run_stage
-from pipeline.section import Section
-from pipeline.space.cost import cost
-from pipeline.training.device import choose_device
-from pipeline.training.params import TrainingParams
+from pipeline.devices.device import choose_device
+from pipeline.harness.files import write_atomically
+from pipeline.harness.records import write_history, write_json
+from pipeline.harness.section import Section
+from pipeline.harness.stage import run_stage
+from pipeline.prepared.facts import read_facts
+from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 
 class Params(Section):
-    """The sections that this stage depends on."""
-
-    training: TrainingParams
+    """It depends on no param: what it does is decided by its inputs."""
 
 
-def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
+def main(_params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     """Extract the network and test it."""
     device = choose_device()
     facts = read_facts(prepare)
@@ -37,7 +35,7 @@ def main(params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     network = trained.network.eval()
     images = read_images(prepare, "test", device)
 
-    logits = predict(network, images, params.training.evaluation_batch_size)
+    logits = predict(network, images)
     size = cost(network.blueprint, genotype, (facts.height, facts.width))
     metrics = {
         **measure(logits, images.labels, facts.classes),

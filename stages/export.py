@@ -12,13 +12,9 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.exchange.checkpoint import read_checkpoint
-from pipeline.exchange.dataset import read_facts, read_images
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.progress import say
-from pipeline.exchange.records import write_json
-from pipeline.exchange.references import read_references
-from pipeline.exchange.stage import run_stage
+from pipeline.batches.images import read_images
+from pipeline.comparison.references import read_references
+from pipeline.console.progress import say
 from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import VARIANTS, model_card, model_json, variant_file, variants_json
 from pipeline.exporting.golden import FOLDER, golden_vectors
@@ -26,7 +22,12 @@ from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.params import ExportParams
 from pipeline.exporting.parity import measure_parity, measure_resizing, require_parity
 from pipeline.exporting.variants import make_variants
-from pipeline.section import Section
+from pipeline.harness.files import write_atomically
+from pipeline.harness.records import write_json
+from pipeline.harness.section import Section
+from pipeline.harness.stage import run_stage
+from pipeline.prepared.facts import read_facts
+from pipeline.space.checkpoint import read_checkpoint
 
 
 class Params(Section):

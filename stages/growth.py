@@ -10,24 +10,25 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.exchange.dataset import read_facts, read_images
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.records import write_history, write_json
-from pipeline.exchange.resume import resume_points
-from pipeline.exchange.stage import Finish, run_stage
+from pipeline.batches.images import read_images
+from pipeline.batches.params import AugmentationParams
+from pipeline.devices.device import choose_device
 from pipeline.growing.grow import KEPT_ACCURACY, epochs
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.state import Recipe, resumed, snapshot, start, summarize
+from pipeline.harness.files import write_atomically
+from pipeline.harness.records import write_history, write_json
+from pipeline.harness.section import Section, Seed
+from pipeline.harness.stage import Finish, run_stage
+from pipeline.prepared.facts import read_facts
 from pipeline.searching.params import SearchParams
-from pipeline.section import Section, Seed
+from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import decide
-from pipeline.training.device import choose_device
+from pipeline.supernet.supernet import METRICS, SearchImages, expected
 from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import METRICS, SearchImages, expected
+from pipeline.training.resume import resume_points
 
 
 class Params(Section):

@@ -8,19 +8,19 @@ Writes a checkpoint of the discrete network, the history and metrics.
 from functools import partial
 from pathlib import Path
 
-from pipeline.data.batches import join
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.exchange.dataset import read_facts, read_images
-from pipeline.exchange.records import write_history, write_json
-from pipeline.exchange.resume import resume_points
-from pipeline.exchange.stage import Finish, run_stage
+from pipeline.batches.images import join, read_images
+from pipeline.batches.params import AugmentationParams
+from pipeline.devices.device import choose_device
+from pipeline.harness.records import write_history, write_json
+from pipeline.harness.section import Section, Seed
+from pipeline.harness.stage import Finish, run_stage
 from pipeline.optimizing.optimize import epochs, resumed, snapshot, start
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.section import Section, Seed
-from pipeline.training.device import choose_device
+from pipeline.prepared.facts import read_facts
+from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
+from pipeline.training.resume import resume_points
 from pipeline.training.stability import Expected
 
 

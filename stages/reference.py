@@ -8,26 +8,26 @@ was measured of the best of them.
 
 from pathlib import Path
 
-from pipeline.data.batches import join
-from pipeline.data.params import AugmentationParams
+from pipeline.batches.images import join, read_images
+from pipeline.batches.params import AugmentationParams
+from pipeline.comparison.references import sentence, write_references
+from pipeline.console.progress import say
 from pipeline.deriving.measure import predict
-from pipeline.exchange.checkpoint import read_checkpoint
-from pipeline.exchange.dataset import read_facts, read_images
-from pipeline.exchange.progress import say
-from pipeline.exchange.records import write_json
-from pipeline.exchange.references import sentence, write_references
-from pipeline.exchange.resume import Points, resume_points
-from pipeline.exchange.stage import Finish, run_stage
+from pipeline.devices.device import choose_device
 from pipeline.growing.params import GrowthParams
+from pipeline.harness.records import write_json
+from pipeline.harness.section import Section, Seed
+from pipeline.harness.stage import Finish, run_stage
 from pipeline.optimizing.params import OptimizeParams
+from pipeline.prepared.facts import read_facts
 from pipeline.referencing.params import ReferenceParams
 from pipeline.referencing.passes import epochs_of_all_passes
 from pipeline.referencing.problem import Problem
 from pipeline.referencing.table import measure, metrics
 from pipeline.searching.params import SearchParams
-from pipeline.section import Section, Seed
-from pipeline.training.device import choose_device
+from pipeline.space.checkpoint import read_checkpoint
 from pipeline.training.params import TrainingParams
+from pipeline.training.resume import Points, resume_points
 from pipeline.warming.params import WarmupParams
 
 
@@ -81,7 +81,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         backbone=params.reference.backbone,
     )
 
-    logits = predict(problem.found, test, params.training.evaluation_batch_size)
+    logits = predict(problem.found, test)
     references = measure(params.reference.kinds, problem, logits.argmax(1) == test.labels.cpu())
     write_references(out / "references.json", references)
     write_json(out / "metrics.json", metrics(references))

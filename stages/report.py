@@ -7,19 +7,20 @@ Reads what every stage left under the first folder. The page needs no other file
 
 from pathlib import Path
 
-from pipeline.data.params import AugmentationParams, DataParams
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.progress import say
-from pipeline.exchange.stage import run_stage
+from pipeline.batches.params import AugmentationParams
+from pipeline.console.progress import say
+from pipeline.data.params import DataParams
 from pipeline.exporting.params import ExportParams
 from pipeline.growing.params import GrowthParams
+from pipeline.harness.files import write_atomically
+from pipeline.harness.section import Section, Seed
+from pipeline.harness.stage import run_stage
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.referencing.params import ReferenceParams
 from pipeline.reporting.findings import read_findings
 from pipeline.reporting.page import page
 from pipeline.reporting.pictures import draw
 from pipeline.searching.params import SearchParams
-from pipeline.section import Section, Seed
 from pipeline.space.params import NetworkParams
 from pipeline.training.params import TrainingParams
 from pipeline.warming.params import WarmupParams

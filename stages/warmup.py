@@ -9,19 +9,20 @@ metrics.
 from functools import partial
 from pathlib import Path
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
-from pipeline.exchange.dataset import read_facts, read_images
-from pipeline.exchange.records import write_history, write_json
-from pipeline.exchange.resume import resume_points
-from pipeline.exchange.stage import Finish, run_stage
-from pipeline.section import Section, Seed
+from pipeline.batches.images import read_images
+from pipeline.batches.params import AugmentationParams
+from pipeline.devices.device import choose_device
+from pipeline.harness.records import write_history, write_json
+from pipeline.harness.section import Section, Seed
+from pipeline.harness.stage import Finish, run_stage
+from pipeline.prepared.facts import read_facts
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
-from pipeline.training.device import choose_device
+from pipeline.supernet.supernet import METRICS, SearchImages, snapshot
 from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
+from pipeline.training.resume import resume_points
 from pipeline.training.stability import Expected
-from pipeline.training.supernet import METRICS, SearchImages, snapshot
 from pipeline.warming.params import WarmupParams
 from pipeline.warming.warm import epochs, resumed, start
 

@@ -10,24 +10,23 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.data.batches import Images
-from pipeline.data.labelled import Labelled
-from pipeline.data.params import AugmentationParams
-from pipeline.data.splits import Splits
-from pipeline.exchange.packing import write_dataset
+from pipeline.batches.images import Images
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
 from pipeline.growing.params import GrowthParams
+from pipeline.harness.section import Section
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.randomness import generator
+from pipeline.prepared.labelled import Labelled, Splits
+from pipeline.prepared.packing import write_dataset
 from pipeline.searching.params import SearchParams
-from pipeline.section import Section
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import Network, build
 from pipeline.space.operations import BatchNorm
 from pipeline.space.params import CANDIDATES, NetworkParams, OperationName
 from pipeline.space.relaxation import decide
+from pipeline.supernet.supernet import SearchImages
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import SearchImages
 from pipeline.warming.params import WarmupParams
 from tests.toy import STAGES, Toy
 

@@ -46,7 +46,9 @@ def test_every_stage_depends_on_all_that_its_code_reaches_and_on_no_more() -> No
     assert problems(ROOT) == []
 
 
-@pytest.mark.parametrize("dep", ["pipeline/space", "pipeline/errors.py", "stages/__init__.py"])
+@pytest.mark.parametrize(
+    "dep", ["pipeline/space", "pipeline/harness/errors.py", "stages/__init__.py"]
+)
 def test_a_dep_that_is_missing_is_reported_by_name(project: Path, dep: str) -> None:
     edit(project / "dvc.yaml", f"      - {dep}\n", "", after="\n  search:\n")
     found = problems(project)

@@ -19,10 +19,10 @@ from torch import nn
 
 from pipeline.__main__ import _parser
 from pipeline.documenting import schema
-from pipeline.exchange.files import write_atomically
 from pipeline.exporting.card import model_json
 from pipeline.exporting.golden import FOLDER, golden_vectors
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.harness.files import write_atomically
 from pipeline.params import Params
 from pipeline.training.stability import HEALTH
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from pipeline.documenting import PAGE, SCHEMA, page, schema
-from pipeline.errors import ParamsError
-from pipeline.exchange.params import parse_params, plain_values
+from pipeline.harness.errors import ParamsError
+from pipeline.harness.params_file import parse_params, plain_values
 from pipeline.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.exchange.records import Row
-from pipeline.exchange.resume import Points
+from pipeline.batches.params import AugmentationParams
+from pipeline.costing.cost import cost
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import measure_parity, require_parity
 from pipeline.growing import grow
 from pipeline.growing import state as growth_state
 from pipeline.growing.params import GrowthParams
+from pipeline.harness.records import Row
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.searching import search
 from pipeline.searching import state as search_state
 from pipeline.searching.params import SearchParams
-from pipeline.space.cost import cost
+from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
-from pipeline.training import supernet
+from pipeline.supernet import supernet
+from pipeline.training.resume import Points
 from pipeline.warming import warm
 from pipeline.warming.params import WarmupParams
 from tests.conftest import NASBENCH201, search_images, tiny

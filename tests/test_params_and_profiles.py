@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.__main__ import choose_profile
-from pipeline.errors import ParamsError
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.params import read_params
+from pipeline.harness.errors import ParamsError
+from pipeline.harness.files import write_atomically
+from pipeline.harness.params_file import read_params
 from pipeline.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]

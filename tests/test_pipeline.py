@@ -194,7 +194,7 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
     [
         ("data/README.md", ["prepare"]),
         ("pipeline/params.py", ["check"]),
-        ("pipeline/data/batches.py", STAGES[1:]),
+        ("pipeline/batches/batches.py", STAGES[1:]),
         ("pipeline/space/cell.py", STAGES[2:]),
         ("pipeline/training/steps.py", STAGES[2:8]),
         ("pipeline/warming/warm.py", ["warmup"]),

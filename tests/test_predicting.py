@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from pipeline import predicting
 from pipeline.__main__ import _parser
 from pipeline.data import decoding
-from pipeline.errors import DataError
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.harness.errors import DataError
 from pipeline.predicting import ModelError, find_images, open_model, predict
 from tests.data.test_decoding import FILES, MODES, PICTURE, TURNED
 

@@ -10,23 +10,23 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint, encode
-from pipeline.exchange.records import Row
-from pipeline.exchange.resume import KEPT_RUNS, Points, resume_points
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
 from pipeline.growing import grow
 from pipeline.growing import state as growth_state
 from pipeline.growing.params import GrowthParams
+from pipeline.harness.records import Row
+from pipeline.harness.section import Section, Seed
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.randomness import generator
 from pipeline.searching import agreement, search
 from pipeline.searching import state as search_state
 from pipeline.searching.params import SearchParams
-from pipeline.section import Section, Seed
+from pipeline.space.checkpoint import Checkpoint, encode
 from pipeline.space.params import NetworkParams
-from pipeline.training import supernet
+from pipeline.supernet import supernet
 from pipeline.training.params import TrainingParams
+from pipeline.training.resume import KEPT_RUNS, Points, resume_points
 from pipeline.warming import warm
 from pipeline.warming.params import WarmupParams
 from tests.conftest import search_images, tiny, tiny_network

@@ -7,10 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.errors import DataError
-
-RESAMPLING = Image.Resampling.BICUBIC
-"""Antialiased in Pillow: the filter grows with the reduction."""
+from pipeline.harness.errors import DataError
+from pipeline.prepared.facts import RESAMPLING
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What photographs come in. Not all that Pillow knows: an EPS file is a program for Ghostscript."""
@@ -42,7 +40,7 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
             # JPEG decodes at 1/2, 1/4 or 1/8 for less; twice the size is what resampling needs.
             file.draft(None, (2 * size, 2 * size))
             upright = ImageOps.exif_transpose(file)
-        return np.asarray(ImageOps.fit(_rgb(upright), (size, size), RESAMPLING))
+        return np.asarray(ImageOps.fit(_rgb(upright), (size, size), Image.Resampling[RESAMPLING]))
     except UnidentifiedImageError:
         reason = f"its format is none of {', '.join(FORMATS)}"
     except UNREADABLE as error:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.labelled import Labelled, Source
-from pipeline.errors import DataError
+from pipeline.data.source import Source
+from pipeline.harness.errors import DataError
+from pipeline.prepared.labelled import Labelled
 
 FILES = {
     "cifar10": "cifar-10-python.tar.gz",

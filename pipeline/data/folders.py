@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.decoding import read_image, shown
-from pipeline.data.labelled import Labelled, Source
-from pipeline.errors import DataError
+from pipeline.data.source import Source
+from pipeline.harness.errors import DataError
+from pipeline.prepared.labelled import Labelled
 
 DOWNLOADS = "downloads"
 """Beside the class folders of `data/` this one is torchvision's, and no class."""

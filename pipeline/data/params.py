@@ -1,10 +1,10 @@
-"""The `data` and `augmentation` sections: which images, and how training varies them."""
+"""The `data` section: which images, and how they are split."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.section import Section
+from pipeline.harness.section import Section
 
 DataName = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "image_folder"]
 ProperFraction = Annotated[float, Field(gt=0, lt=1)]
@@ -30,16 +30,4 @@ class DataParams(Section):
     test_fraction: ProperFraction = Field(
         description="part that is kept for the one test; used only where the data set has no"
         " test split of its own (digits, an image folder without test/)"
-    )
-
-
-class AugmentationParams(Section):
-    """How training varies its images; validation and test images stay as they are."""
-
-    crop_padding: Annotated[int, Field(ge=0)] = Field(
-        description="pixels of black around an image before it is cropped at random; 0 is off"
-    )
-    flip: bool = Field(description="mirror every other image, at random")
-    cutout: Annotated[int, Field(ge=0, le=1024)] = Field(
-        description="side in pixels of a square that is blanked (DeVries & Taylor 2017); 0 is off"
     )

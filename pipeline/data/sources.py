@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pipeline.data.decoding import RESAMPLING
 from pipeline.data.downloads import read_download
 from pipeline.data.folders import DOWNLOADS, read_image_folder
-from pipeline.data.labelled import Labelled, Source
 from pipeline.data.params import DataParams
+from pipeline.data.source import Source
+from pipeline.prepared.facts import RESAMPLING
+from pipeline.prepared.labelled import Labelled
 
 
 def read_source(params: DataParams) -> Source:
@@ -57,4 +58,6 @@ def _resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """(H, W, C) -> (size, size, C), antialiased."""
     channels = image.shape[-1]
     picture = Image.fromarray(image[..., 0] if channels == 1 else image)
-    return np.asarray(picture.resize((size, size), RESAMPLING)).reshape(size, size, channels)
+    return np.asarray(picture.resize((size, size), Image.Resampling[RESAMPLING])).reshape(
+        size, size, channels
+    )

@@ -3,23 +3,14 @@
 N images, H x W pixels, C channels.
 """
 
-from dataclasses import dataclass
 from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.labelled import Labelled, Source
-from pipeline.errors import DataError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Splits:
-    """Weights learn from `train`, the architecture from `validation`; `test` is looked at once."""
-
-    train: Labelled
-    validation: Labelled
-    test: Labelled
+from pipeline.data.source import Source
+from pipeline.harness.errors import DataError
+from pipeline.prepared.labelled import Labelled, Splits
 
 
 def split(source: Source, *, validation_fraction: float, test_fraction: float, seed: int) -> Splits:

@@ -9,13 +9,23 @@ from scipy.stats import binomtest
 from sklearn.metrics import recall_score
 from torch import Tensor, nn
 
-from pipeline.data.batches import Images, evaluation_batches
+from pipeline.batches.batches import evaluation_batches
+from pipeline.batches.images import Images
+from pipeline.devices.memory import within_memory
+
+BATCH_SIZE = 128
+"""Images at a time: another number would change the last bits of a result, so it is no param."""
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: Images, batch_size: int) -> Tensor:
+def predict(network: nn.Module, images: Images) -> Tensor:
     """Return (N, K) float32 logits on the CPU; the network is in evaluation mode."""
-    return torch.cat([network(batch) for batch, _ in evaluation_batches(images, batch_size)]).cpu()
+
+    def logits(size: int) -> Tensor:
+        return torch.cat([network(batch) for batch, _ in evaluation_batches(images, size)]).cpu()
+
+    found, _ = within_memory(logits, BATCH_SIZE)
+    return found
 
 
 def measure(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[str, object]:

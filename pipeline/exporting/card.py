@@ -6,13 +6,13 @@ The text is decided by its arguments alone: the same model gives the same card.
 import json
 from collections.abc import Mapping, Sequence
 
-from pipeline.data.decoding import RESAMPLING
-from pipeline.exchange.references import References, sentence
+from pipeline.comparison.references import References, sentence
 from pipeline.exporting.architecture import table
 from pipeline.exporting.golden import FOLDER, IMAGES
 from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, OPSET, PROBABILITIES, ModelFacts
 from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
 from pipeline.exporting.variants import Variant
+from pipeline.prepared.facts import RESAMPLING
 
 VARIANTS = "variants"
 """The folder of the smaller models, beside `model.onnx`, and of `variants.json`, their list."""
@@ -183,7 +183,7 @@ def _snippet(facts: ModelFacts) -> str:
     """Return a program that names the classes of an image file, resized as for training."""
     mode = "L" if facts.channels == 1 else "RGB"
     size = f"({facts.width}, {facts.height})"
-    fit = f"\nimage = ImageOps.fit(image, {size}, Image.Resampling.{RESAMPLING.name})"
+    fit = f"\nimage = ImageOps.fit(image, {size}, Image.Resampling.{RESAMPLING})"
     resize = "" if facts.any_size else fit
     return f"""\
 import json, sys

@@ -8,8 +8,8 @@ import onnx.numpy_helper
 import onnxruntime
 import torch
 
+from pipeline.batches.randomness import generator
 from pipeline.exporting.onnx_file import INPUT, LOGITS, PROBABILITIES, ModelFacts
-from pipeline.randomness import generator
 
 FOLDER = "test_data_set_0"
 IMAGES = 4

@@ -15,7 +15,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.batches import normalise
+from pipeline.batches.batches import normalise
 from pipeline.exporting.resizing import join, resizing_model
 
 FORMAT = 1

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pipeline.section import Fraction, Section
+from pipeline.harness.section import Fraction, Section
 
 
 class ExportParams(Section):

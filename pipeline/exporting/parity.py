@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from pipeline.data.batches import normalise
-from pipeline.data.decoding import RESAMPLING
-from pipeline.errors import ParityError
+from pipeline.batches.batches import normalise
+from pipeline.batches.randomness import generator
 from pipeline.exporting.onnx_file import INPUT, LOGITS, ModelFacts
 from pipeline.exporting.resizing import RESIZED, take_apart
-from pipeline.randomness import generator
+from pipeline.harness.errors import ParityError
+from pipeline.prepared.facts import RESAMPLING
 
 BATCH_SIZES = (1, 7, 256)
 """One image, a batch that divides nothing, a large one: a batch size must not be built in."""
@@ -144,7 +144,9 @@ def _resizing_difference(
     pixels = torch.randint(256, shape, generator=source, dtype=torch.uint8).numpy()
     [[found]] = session.run([RESIZED], {INPUT: pixels[None]})
     picture = Image.fromarray(pixels.squeeze(2) if facts.channels == 1 else pixels)
-    fitted = np.asarray(ImageOps.fit(picture, (facts.width, facts.height), RESAMPLING))
+    fitted = np.asarray(
+        ImageOps.fit(picture, (facts.width, facts.height), Image.Resampling[RESAMPLING])
+    )
     return int(np.abs(found.astype(int) - fitted.reshape(found.shape)).max())
 
 

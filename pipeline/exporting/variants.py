@@ -23,12 +23,11 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from pipeline.data.batches import Images
-from pipeline.errors import ParityError
-from pipeline.exchange.dataset import read_images
+from pipeline.batches.images import Images, read_images
 from pipeline.exporting.onnx_file import INPUT, LOGITS, ModelFacts, seal
 from pipeline.exporting.params import ExportParams
 from pipeline.exporting.resizing import join, take_apart
+from pipeline.harness.errors import ParityError
 
 CALIBRATION_IMAGES = 256
 BATCH = 32

@@ -8,11 +8,11 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import ValidationError
 from rich.table import Table
 
-from pipeline.errors import ParamsError, RunError
-from pipeline.exchange.params import plain_values
-from pipeline.exchange.progress import console, say
+from pipeline.console.progress import console, say
 from pipeline.flows.serving import require_server
 from pipeline.flows.sweeping import Ranking, check_space, sweep
+from pipeline.harness.errors import ParamsError, RunError
+from pipeline.harness.params_file import plain_values
 from pipeline.running.front import require_clone
 from pipeline.running.proposals import Range, grid
 from pipeline.running.results import check_metric

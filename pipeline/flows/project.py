@@ -9,7 +9,7 @@ from prefect import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
-from pipeline.errors import AsoSeError
+from pipeline.harness.errors import AsoSeError
 from pipeline.running.lock import signature
 
 P = ParamSpec("P")

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
-from pipeline.errors import RunError
+from pipeline.harness.errors import RunError
 from pipeline.running.experiments import dvc
 
 RETRIES = 4

@@ -9,11 +9,11 @@ from typing import Any
 import yaml
 from prefect import flow, get_run_logger
 
-from pipeline.errors import RunError
 from pipeline.flows.artifacts import publish
 from pipeline.flows.project import holder, in_one_line, project, say_waiting
 from pipeline.flows.remote import push_outputs, require_remote
 from pipeline.flows.stages import GIVEN_UP, STOPPED, OnEpoch, Outcome, follow_all, not_reached
+from pipeline.harness.errors import RunError
 from pipeline.running.graph import read_graph
 from pipeline.running.lock import LOCK, hold
 from pipeline.running.mending import mend

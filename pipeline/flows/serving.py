@@ -11,8 +11,8 @@ from prefect.schedules import Cron, Schedule
 from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
-from pipeline.errors import RunError
 from pipeline.flows import experiment, nightly, reproduce, sweep
+from pipeline.harness.errors import RunError
 from pipeline.running.front import require_clone
 from pipeline.running.redaction import hide
 

@@ -12,13 +12,13 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
 
-from pipeline.errors import AsoSeError, ParamsError
 from pipeline.flows.artifacts import artifact_key
 from pipeline.flows.project import holder, in_one_line, project, say_waiting
 from pipeline.flows.remote import push_experiment, require_remote
 from pipeline.flows.reproducing import run_dvc
 from pipeline.flows.stages import STATES, STOPPED
 from pipeline.flows.trials import Plan, try_all
+from pipeline.harness.errors import AsoSeError, ParamsError
 from pipeline.running.experiments import STATE, check_name, isolated, snapshot
 from pipeline.running.graph import read_graph, touched
 from pipeline.running.lock import hold

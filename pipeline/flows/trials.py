@@ -14,10 +14,10 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 
-from pipeline.errors import AsoSeError
 from pipeline.flows.experimenting import run_experiment
 from pipeline.flows.reproducing import GivenUpError
 from pipeline.flows.stages import GIVEN_UP, STATES, STOPPED
+from pipeline.harness.errors import AsoSeError
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Point, Proposals, Tried
 from pipeline.running.repro import StoppedError

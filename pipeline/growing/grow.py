@@ -14,16 +14,17 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from pipeline import ranks
-from pipeline.data.batches import evaluation_batches
-from pipeline.errors import is_lack_of_memory
-from pipeline.exchange.records import Row
+from pipeline.batches.batches import evaluation_batches
+from pipeline.batches.randomness import generator
+from pipeline.devices.memory import release, within_memory
 from pipeline.growing.blueprints import position
 from pipeline.growing.morph import grow, grow_logits, grow_momentum
 from pipeline.growing.params import GrowthParams, Kind
 from pipeline.growing.policy import Size, choose, hurts, size, stagnates
 from pipeline.growing.state import Event, GrowthState, Recipe, Trial
-from pipeline.randomness import generator
+from pipeline.harness import ranks
+from pipeline.harness.errors import is_lack_of_memory
+from pipeline.harness.records import Row
 from pipeline.searching.search import alternate
 from pipeline.searching.state import SearchState
 from pipeline.space.blueprint import Blueprint
@@ -36,10 +37,9 @@ from pipeline.space.relaxation import (
     initial_logits,
     skip_only,
 )
-from pipeline.training.memory import release, within_memory
+from pipeline.supernet.supernet import SearchImages
 from pipeline.training.stability import degraded
 from pipeline.training.steps import cosine
-from pipeline.training.supernet import SearchImages
 
 LARGEST_DIFFERENCE = 1e-5
 """Of logits before and after a growth, in evaluation mode."""

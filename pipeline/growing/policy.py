@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.costing.cost import cost
 from pipeline.growing.blueprints import deepen, widen
 from pipeline.growing.params import GrowthParams, Kind
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.cost import cost
 from pipeline.space.genotype import Genotype
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint
+from pipeline.batches.params import AugmentationParams
 from pipeline.growing.params import GrowthParams, Kind
 from pipeline.growing.policy import Size
 from pipeline.searching import state as searching
 from pipeline.searching.params import SearchParams
 from pipeline.searching.state import SearchState, anneal_rate, arch_learning_rate
+from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams

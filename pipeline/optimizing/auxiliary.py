@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
 from pipeline.space.network import Network, initialize
 from pipeline.space.operations import relu_conv_norm
 

@@ -9,24 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pipeline import ranks
-from pipeline.data.batches import Images, training_batches
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint
-from pipeline.exchange.records import Row
+from pipeline.batches.batches import training_batches
+from pipeline.batches.images import Images
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
+from pipeline.devices.device import autocast
+from pipeline.devices.memory import at_a_time, parts, within_memory
+from pipeline.devices.together import one_batch, share
+from pipeline.harness import ranks
+from pipeline.harness.records import Row
 from pipeline.optimizing.auxiliary import AuxiliaryHead, auxiliary_cell, auxiliary_head
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.randomness import generator
 from pipeline.space.cell import DropPath
+from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.network import Network, build, discretize
 from pipeline.space.relaxation import decide
-from pipeline.training.device import autocast
 from pipeline.training.evaluation import estimate_statistics, evaluate
-from pipeline.training.memory import at_a_time, parts, within_memory
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, descend, warmed_cosine
-from pipeline.training.together import one_batch, share
 
 N = TypeVar("N", bound=nn.Module)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.section import Fraction, Section
+from pipeline.harness.section import Fraction, Section
 from pipeline.training.params import Rate
 
 

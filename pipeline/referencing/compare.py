@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from pipeline.comparison.references import Verdict
 from pipeline.deriving.measure import interval
-from pipeline.exchange.references import Verdict
 
 LEVEL = 0.05
 """Two-sided probability below which a difference counts as more than chance."""

@@ -16,8 +16,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
-from pipeline.data.batches import Images
-from pipeline.errors import DataError
+from pipeline.batches.images import Images
+from pipeline.deriving.measure import BATCH_SIZE
+from pipeline.harness.errors import DataError
 from pipeline.referencing.problem import Answer, Problem
 
 
@@ -30,12 +31,11 @@ def frozen_features(problem: Problem) -> Answer:
     assert problem.backbone is not None
     network, transform = read_backbone(problem.backbone)
     network = network.to(problem.training.device)
-    size = problem.recipe.evaluation_batch_size
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     classifier.fit(
-        features(network, transform, problem.training, size), problem.training.labels.cpu().numpy()
+        features(network, transform, problem.training), problem.training.labels.cpu().numpy()
     )
-    predicted = classifier.predict(features(network, transform, problem.test, size))
+    predicted = classifier.predict(features(network, transform, problem.test))
     return Answer(predicted=predicted, parameters=sum(one.numel() for one in network.parameters()))
 
 
@@ -66,16 +66,14 @@ def read_backbone(named: str) -> tuple[nn.Module, Any]:
 
 
 @torch.no_grad()
-def features(
-    network: nn.Module, transform: Any, images: Images, batch_size: int
-) -> NDArray[np.float32]:
+def features(network: nn.Module, transform: Any, images: Images) -> NDArray[np.float32]:
     """Return (N, F): what enters the network's last linear layer, or else what leaves it."""
     caught: list[Tensor] = []
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if linear:
         linear[-1].register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
     rows = []
-    for pixels in torch.split(images.pixels, batch_size):
+    for pixels in torch.split(images.pixels, BATCH_SIZE):
         rgb = pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
         output = network(transform(rgb.to(images.device)))
         rows.append((caught.pop() if caught else output).flatten(1).cpu())

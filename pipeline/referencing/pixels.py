@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from pipeline.data.batches import Images
+from pipeline.batches.images import Images
 from pipeline.referencing.problem import Answer, Problem, Untried
 
 MOST_VALUES = 150e6

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.batches import Images
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.resume import Points
+from pipeline.batches.images import Images
+from pipeline.batches.params import AugmentationParams
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.space.network import Network
 from pipeline.training.params import TrainingParams
+from pipeline.training.resume import Points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

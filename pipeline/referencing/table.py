@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pipeline.exchange.progress import say
-from pipeline.exchange.references import Reference, References, Skipped
+from pipeline.comparison.references import Reference, References, Skipped
+from pipeline.console.progress import say
 from pipeline.referencing.compare import compare
 from pipeline.referencing.kinds import KINDS
 from pipeline.referencing.params import KindName

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from torch import nn
 
+from pipeline.batches.randomness import generator
 from pipeline.deriving.measure import predict
-from pipeline.errors import TrainingFailedError
+from pipeline.harness.errors import TrainingFailedError
 from pipeline.optimizing.optimize import OptimizeState, begin, epochs, resumed, snapshot
-from pipeline.randomness import generator
 from pipeline.referencing.problem import Answer, Problem, Untried
 from pipeline.referencing.random_architecture import of_size, random_genotype
 from pipeline.referencing.resnet import build_resnet, width_of_size
@@ -84,5 +84,5 @@ def _trained(
     except TrainingFailedError as error:
         return Untried(f"not trained: {error}")
     result = state.result.eval()
-    logits = predict(result, problem.test, problem.recipe.evaluation_batch_size)
+    logits = predict(result, problem.test)
     return Answer(predicted=logits.argmax(1).numpy(), parameters=parameters(result), epochs=count)

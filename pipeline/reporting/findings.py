@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ReportError
-from pipeline.exchange.checkpoint import read_checkpoint
-from pipeline.exchange.dataset import DatasetFacts, read_facts, read_images
-from pipeline.exchange.records import Row
-from pipeline.exchange.references import References, read_references
+from pipeline.batches.images import read_images
+from pipeline.comparison.references import References, read_references
+from pipeline.harness.errors import ReportError
+from pipeline.harness.records import Row
+from pipeline.prepared.facts import DatasetFacts, read_facts
 from pipeline.space.blueprint import Blueprint
+from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.genotype import Genotype
 
 SUPERNET_PHASES = ("warmup", "search", "growth")

@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.exchange.references import sentence
+from pipeline.comparison.references import sentence
 from pipeline.reporting.findings import PHASES, Findings
 from pipeline.reporting.outcome import mistakes
 from pipeline.reporting.style import Picture, colors

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.exchange.references import read_references, sentence
+from pipeline.comparison.references import read_references, sentence
 from pipeline.running.results import read_metrics
 
 MODEL = "artifacts/export/model.onnx"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.errors import RunError
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.params import PARAMS_FILE
+from pipeline.harness.errors import RunError
+from pipeline.harness.files import write_atomically
+from pipeline.harness.params_file import PARAMS_FILE
 from pipeline.running.lock import hold, is_held
 from pipeline.running.redaction import hide
 from pipeline.running.repro import environment_of_dvc

@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Event
 from typing import NoReturn
 
-from pipeline.errors import RunError
-from pipeline.exchange.interruption import INTERRUPTED, SHOW_CURSOR
-from pipeline.exchange.progress import say
+from pipeline.console.interruption import INTERRUPTED, SHOW_CURSOR
+from pipeline.console.progress import say
+from pipeline.harness.errors import RunError
 from pipeline.running.ending import last_lines
 from pipeline.running.lock import LOCK, hold, signature
 from pipeline.running.mending import mend

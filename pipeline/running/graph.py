@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import RunError
+from pipeline.harness.errors import RunError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.errors import RunError
-from pipeline.exchange.files import write_atomically
+from pipeline.harness.errors import RunError
+from pipeline.harness.files import write_atomically
 from pipeline.running.lock import hold
 from pipeline.running.recorded import DVC_LOCK, read_outputs
 from pipeline.running.repro import SITE_CACHE

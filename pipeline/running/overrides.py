@@ -11,8 +11,8 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from pipeline.errors import ParamsError
-from pipeline.exchange.params import PARAMS_FILE, parse_params, plain_values, read_text
+from pipeline.harness.errors import ParamsError
+from pipeline.harness.params_file import PARAMS_FILE, parse_params, plain_values, read_text
 from pipeline.params import Params
 
 

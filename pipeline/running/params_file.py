@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.exchange.files import write_atomically
-from pipeline.exchange.params import PARAMS_FILE
+from pipeline.harness.files import write_atomically
+from pipeline.harness.params_file import PARAMS_FILE
 
 
 def use_params(tree: Path, text: str) -> Path | None:

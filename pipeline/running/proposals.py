@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from pipeline.errors import ParamsError, RunError
+from pipeline.harness.errors import ParamsError, RunError
 
 Direction = Literal["maximize", "minimize"]
 UNPRUNED_TRIALS = 3

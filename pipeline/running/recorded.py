@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import RunError
+from pipeline.harness.errors import RunError
 
 DVC_LOCK = Path("dvc.lock")
 

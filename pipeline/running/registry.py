@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import RunError
-from pipeline.exchange.records import write_json
+from pipeline.harness.errors import RunError
+from pipeline.harness.records import write_json
 from pipeline.running.results import copy_export, pick, read_metrics
 
 Direction = Literal["maximize", "minimize"]

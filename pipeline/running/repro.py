@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from pipeline.errors import RunError
+from pipeline.harness.errors import RunError
 from pipeline.running.redaction import hide
 
 Fate = Literal["ran", "cached", "restored"]

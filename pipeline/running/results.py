@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.errors import RunError
-from pipeline.exchange.files import write_atomically
+from pipeline.harness.errors import RunError
+from pipeline.harness.files import write_atomically
 
 
 def read_metrics(tree: Path) -> dict[str, float]:

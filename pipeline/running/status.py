@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ParamsError, RunError
-from pipeline.exchange.params import PARAMS_FILE, plain_values, read_params, read_text
-from pipeline.exchange.progress import PROGRESS, say
+from pipeline.console.progress import PROGRESS, say
+from pipeline.harness.errors import ParamsError, RunError
+from pipeline.harness.params_file import PARAMS_FILE, plain_values, read_params, read_text
 from pipeline.params import Params
 from pipeline.running.experiments import dvc
 from pipeline.running.graph import Stage, read_graph

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from pipeline.exchange.progress import say
+from pipeline.console.progress import say
 from pipeline.running.experiments import dvc
 from pipeline.running.front import refuse, require_clone
 from pipeline.running.lock import LOCK, hold, signature

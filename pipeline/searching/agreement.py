@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.devices.device import autocast
+from pipeline.devices.memory import parts, within_memory
+from pipeline.devices.together import add_up, one_batch, share
 from pipeline.space.cell import Edge
 from pipeline.space.network import Network, untracked_statistics
 from pipeline.space.relaxation import EdgeWeights
-from pipeline.training.device import autocast
-from pipeline.training.memory import parts, within_memory
-from pipeline.training.together import add_up, one_batch, share
 
 COMPARISONS = 20
 """By whose mean an operation is judged; then they are counted anew."""

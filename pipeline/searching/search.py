@@ -15,12 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.data.batches import Images, training_batches
-from pipeline.data.params import AugmentationParams
-from pipeline.errors import TrainingFailedError
-from pipeline.exchange.progress import say
-from pipeline.exchange.records import Row
-from pipeline.randomness import generator
+from pipeline.batches.batches import training_batches
+from pipeline.batches.images import Images
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
+from pipeline.console.progress import say
+from pipeline.devices.device import autocast
+from pipeline.devices.memory import parts, within_memory
+from pipeline.devices.together import add_up, one_batch, share
+from pipeline.harness.errors import TrainingFailedError
+from pipeline.harness.records import Row
 from pipeline.searching.agreement import Agreement, compare
 from pipeline.searching.gradients import estimator
 from pipeline.searching.params import SearchParams
@@ -35,12 +39,9 @@ from pipeline.space.relaxation import (
     sample,
     soft_weights,
 )
-from pipeline.training.device import autocast
-from pipeline.training.memory import parts, within_memory
+from pipeline.supernet.supernet import SearchImages, Supernet, describe, weight_step
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine
-from pipeline.training.supernet import SearchImages, Supernet, describe, weight_step
-from pipeline.training.together import add_up, one_batch, share
 
 
 def epochs(

@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.data.batches import batch_sizes
-from pipeline.exchange.checkpoint import Checkpoint
-from pipeline.randomness import generator
+from pipeline.batches.batches import batch_sizes
+from pipeline.batches.randomness import generator
 from pipeline.searching.agreement import Agreement, begin, stop
 from pipeline.searching.params import SearchParams
+from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.relaxation import undecided
-from pipeline.training import supernet
+from pipeline.supernet import supernet
+from pipeline.supernet.supernet import Supernet
 from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import Supernet
 
 
 @dataclass(slots=True, kw_only=True)

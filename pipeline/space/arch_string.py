@@ -6,7 +6,7 @@ each node the operation and the source of every edge.
 
 import re
 
-from pipeline.errors import GenotypeError
+from pipeline.harness.errors import GenotypeError
 from pipeline.space.genotype import Architecture, Gene
 from pipeline.space.params import CANDIDATES
 

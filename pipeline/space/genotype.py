@@ -5,7 +5,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.errors import GenotypeError
+from pipeline.harness.errors import GenotypeError
 from pipeline.space.params import SpaceName
 from pipeline.space.spaces import SPACES
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from pipeline.errors import GenotypeError
+from pipeline.harness.errors import GenotypeError
 from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.cell import Cell, DropPath
 from pipeline.space.genotype import Architecture, Genotype

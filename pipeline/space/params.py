@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Section
+from pipeline.harness.section import Section
 
 OperationName = Literal[
     "none",

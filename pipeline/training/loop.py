@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from pipeline.errors import TrainingFailedError
-from pipeline.exchange.progress import describe, say, watch
-from pipeline.exchange.records import Row
-from pipeline.exchange.resume import Points, Snapshot
+from pipeline.console.progress import describe, say, watch
+from pipeline.devices.together import wait
+from pipeline.harness.errors import TrainingFailedError
+from pipeline.harness.records import Row
+from pipeline.training.resume import Points, Snapshot
 from pipeline.training.stability import Expected, health, judge
-from pipeline.training.together import wait
 
 State = TypeVar("State")
 SLOWDOWN = 0.5

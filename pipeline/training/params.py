@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.section import Section
+from pipeline.harness.section import Section
 
 Rate = Annotated[float, Field(gt=0, le=10)]
 

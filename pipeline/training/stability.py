@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import isfinite, log, sqrt
 from typing import Literal
 
-from pipeline.exchange.records import Row
+from pipeline.harness.records import Row
 
 Verdict = Literal["", "exploded", "degraded", "collapsed", "oscillating", "stagnant"]
 """ "" is healthy."""

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.errors import TrainingFailedError
-from pipeline.exchange.records import Row
+from pipeline.devices.together import add_up
+from pipeline.harness.errors import TrainingFailedError
+from pipeline.harness.records import Row
 from pipeline.training.optimizers import Sgd
-from pipeline.training.together import add_up
 
 
 def descend(

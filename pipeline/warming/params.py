@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Section
+from pipeline.harness.section import Section
 from pipeline.training.params import Rate
 
 

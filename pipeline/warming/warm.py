@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from pipeline.data.batches import training_batches
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.records import Row
-from pipeline.randomness import generator
+from pipeline.batches.batches import training_batches
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
+from pipeline.harness.records import Row
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.network import build
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import EdgeWeights, explore, initial_logits, skip_only
+from pipeline.supernet.supernet import SearchImages, Supernet, describe, restored, weight_step
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.steps import Tally, cosine
-from pipeline.training.supernet import SearchImages, Supernet, describe, restored, weight_step
 from pipeline.warming.params import WarmupParams
 
 

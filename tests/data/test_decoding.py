@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pipeline.data.decoding import read_image
-from pipeline.errors import DataError
+from pipeline.harness.errors import DataError
 
 RED = (200, 30, 40)
 PICTURE = Image.fromarray(

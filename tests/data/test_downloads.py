@@ -16,10 +16,10 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from pipeline.data.downloads import read_download
-from pipeline.data.labelled import Source
 from pipeline.data.params import DataParams
+from pipeline.data.source import Source
 from pipeline.data.sources import read_source
-from pipeline.errors import DataError
+from pipeline.harness.errors import DataError
 
 GENERATOR = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.data.decoding import read_image
 from pipeline.data.folders import read_image_folder
-from pipeline.errors import DataError
+from pipeline.harness.errors import DataError
 
 
 def make(*images: Path) -> None:

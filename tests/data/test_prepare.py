@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.params import DataParams
-from pipeline.errors import DataError
+from pipeline.harness.errors import DataError
 from stages.prepare import Params, main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.data.labelled import Labelled, Source
+from pipeline.data.source import Source
 from pipeline.data.splits import Splits, channel_statistics, split
-from pipeline.errors import DataError
+from pipeline.harness.errors import DataError
+from pipeline.prepared.labelled import Labelled
 
 
 def numbered(counts: list[int]) -> Labelled:

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.batches.randomness import generator
 from pipeline.deriving.measure import interval, measure, predict
-from pipeline.randomness import generator
 from pipeline.space.network import discretize
 from pipeline.space.relaxation import decide
 from pipeline.training.evaluation import evaluate
@@ -42,13 +42,16 @@ def test_the_interval_is_wilsons() -> None:
     assert interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
-def test_predictions_agree_with_evaluation_whatever_the_batch_size() -> None:
+def test_predictions_agree_with_evaluation_whatever_the_batch_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     supernet = scramble(tiny_network())
     network = discretize(supernet, decide(torch.zeros(2, 5, 4), supernet.blueprint)).eval()
     images = random_images(11)
-    logits = predict(network, images, 4)
+    logits = predict(network, images)
     assert logits.shape == (11, 3)
-    torch.testing.assert_close(predict(network, images, 11), logits)
+    monkeypatch.setattr("pipeline.deriving.measure.BATCH_SIZE", 4)
+    torch.testing.assert_close(predict(network, images), logits)
     loss, accuracy = evaluate(network, images, 11)
     found = measure(logits, images.labels, ("a", "b", "c"))
     assert found["test_loss"] == pytest.approx(loss)

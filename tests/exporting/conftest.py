@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.data.batches import normalise
+from pipeline.batches.batches import normalise
+from pipeline.batches.randomness import generator
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
-from pipeline.randomness import generator
 from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import Network, build

@@ -17,8 +17,8 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.comparison.references import Reference, References
 from pipeline.data.decoding import read_image
-from pipeline.exchange.references import Reference, References
 from pipeline.exporting import card as cards
 from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import model_json

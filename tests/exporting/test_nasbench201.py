@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from torch import Tensor
 
-from pipeline.exchange.references import References
+from pipeline.batches.randomness import generator
+from pipeline.comparison.references import References
 from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import model_card
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity, measure_parity, require_parity
-from pipeline.randomness import generator
 from pipeline.space.arch_string import from_arch_string
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import pipeline
-from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.network import Network
 
 pytestmark = pytest.mark.xdist_group("exporting")
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("exporting")
 EXPORT = """\
 import sys
 from pathlib import Path
-from pipeline.exchange.checkpoint import read_checkpoint
+from pipeline.space.checkpoint import read_checkpoint
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 
 network = read_checkpoint(Path("model.safetensors")).network.eval()

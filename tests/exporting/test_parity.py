@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.batches import normalise
-from pipeline.errors import ParityError
+from pipeline.batches.batches import normalise
 from pipeline.exporting.onnx_file import ModelFacts
 from pipeline.exporting.params import ExportParams
 from pipeline.exporting.parity import Parity, measure_parity, require_parity
+from pipeline.harness.errors import ParityError
 from pipeline.space.network import Network
 from pipeline.space.operations import BatchNorm
 

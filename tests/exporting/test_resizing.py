@@ -14,8 +14,6 @@ from onnx.reference import ReferenceEvaluator
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from pipeline.data.decoding import RESAMPLING
-from pipeline.errors import ParityError
 from pipeline.exporting.card import model_json
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.params import ExportParams
@@ -27,6 +25,8 @@ from pipeline.exporting.parity import (
 )
 from pipeline.exporting.resizing import PREFIX, RESIZED, Resizing, take_apart
 from pipeline.exporting.variants import to_half, to_int8
+from pipeline.harness.errors import ParityError
+from pipeline.prepared.facts import RESAMPLING
 from pipeline.space.network import Network
 
 pytestmark = pytest.mark.xdist_group("exporting")
@@ -52,9 +52,13 @@ def by_pillow(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
     resized = []
     for image in images:
         across = (left, 0, left + width * scale, rows)
-        narrow = Image.fromarray(image).resize((width, rows), RESAMPLING, box=across)
+        narrow = Image.fromarray(image).resize(
+            (width, rows), Image.Resampling[RESAMPLING], box=across
+        )
         down = (0, top, width, top + height * scale)
-        resized.append(np.asarray(narrow.resize((width, height), RESAMPLING, box=down)))
+        resized.append(
+            np.asarray(narrow.resize((width, height), Image.Resampling[RESAMPLING], box=down))
+        )
     return np.stack(resized)
 
 
@@ -87,7 +91,7 @@ def test_an_image_not_taller_than_wide_becomes_what_prepare_makes_of_it(
 ) -> None:
     [image] = images = noise(1, rows, rows + wider, 3)
     [resized] = Resizing(size, size)(torch.from_numpy(images)).numpy()
-    fitted = ImageOps.fit(Image.fromarray(image), (size, size), RESAMPLING)
+    fitted = ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling[RESAMPLING])
     assert levels_apart(resized, np.asarray(fitted)) <= RESIZING_LEVELS
 
 

@@ -11,13 +11,12 @@ import onnxruntime
 import pytest
 from torch import Tensor
 
-from pipeline.data.labelled import Labelled
-from pipeline.data.splits import Splits
-from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
-from pipeline.exchange.packing import write_dataset
-from pipeline.exchange.references import References, write_references
+from pipeline.comparison.references import References, write_references
 from pipeline.exporting.onnx_file import ModelFacts
 from pipeline.exporting.params import ExportParams
+from pipeline.prepared.labelled import Labelled, Splits
+from pipeline.prepared.packing import write_dataset
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.network import Network
 from stages.export import Params, main
 from tests.exporting.conftest import MEAN, STD

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.errors import ParityError
 from pipeline.exporting.onnx_file import ModelFacts
 from pipeline.exporting.variants import judge, to_half, to_int8
+from pipeline.harness.errors import ParityError
 
 pytestmark = pytest.mark.xdist_group("exporting")
 

@@ -27,14 +27,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipeline.errors import AsoSeError
-from pipeline.exchange import checkpoint as checkpoints
-from pipeline.exchange.dataset import read_facts
-from pipeline.exchange.packing import CHECKSUM, checksum
-from pipeline.exchange.params import read_params
-from pipeline.exchange.resume import resume_points
+from pipeline.harness.errors import AsoSeError
+from pipeline.harness.params_file import read_params
+from pipeline.harness.section import Section
+from pipeline.prepared.facts import CHECKSUM, checksum, read_facts
 from pipeline.reporting.pictures import PICTURES
-from pipeline.section import Section
+from pipeline.space import checkpoint as checkpoints
+from pipeline.training.resume import resume_points
 from stages import derive, export, growth, optimize, prepare, reference, report, search, warmup
 from tests.test_pipeline import TINY
 

@@ -21,7 +21,7 @@ CALLS = {
 METHODS = {"extractall", "extract", "unpack_archive", "read_pickle"}
 ALLOWED = {
     # yaml.load with a SafeLoader of our own, which takes plain values only
-    ("pipeline/exchange/params.py", "yaml.load"),
+    ("pipeline/harness/params_file.py", "yaml.load"),
     # ruamel's round trip, which constructs no objects, on a file that the loader above reads too
     ("pipeline/running/overrides.py", "yaml.load"),
     # weights of torchvision that the user has put there, read as tensors only (weights_only); the
@@ -88,7 +88,7 @@ def test_it_would_be_found(code: str) -> None:
 
 
 def test_yaml_is_loaded_by_the_strict_loader() -> None:
-    code = (ROOT / "pipeline/exchange/params.py").read_text(encoding="utf-8")
+    code = (ROOT / "pipeline/harness/params_file.py").read_text(encoding="utf-8")
     calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
     (loading,) = [node for node in calls if dotted(node.func) == "yaml.load"]
     assert [dotted(argument) for argument in loading.args] == ["text", "_Loader"]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from pipeline.exchange.dataset import read_facts
+from pipeline.prepared.facts import read_facts
 from stages.prepare import Params, main
 from tests.faults.test_corruption import STAGES, files
 from tests.test_pipeline import TINY

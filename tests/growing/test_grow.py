@@ -13,25 +13,25 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint
-from pipeline.exchange.records import Row
-from pipeline.exchange.resume import Points
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
 from pipeline.growing import grow
 from pipeline.growing.grow import epochs, max_difference
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size
 from pipeline.growing.state import Event, GrowthState, Recipe, resumed, start, summarize
 from pipeline.growing.state import snapshot as growth_snapshot
-from pipeline.randomness import generator
+from pipeline.harness.records import Row
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import SearchState
+from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
+from pipeline.supernet.supernet import expected
 from pipeline.training.loop import Phase
 from pipeline.training.loop import run as run_phase
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import expected
+from pipeline.training.resume import Points
 from tests.conftest import (
     identical,
     random_images,

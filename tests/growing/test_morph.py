@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.batches.randomness import generator
 from pipeline.growing.blueprints import deepen, position, widen
 from pipeline.growing.morph import grow, grow_logits, grow_momentum, spread
 from pipeline.growing.params import Kind
-from pipeline.randomness import generator
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network
 from pipeline.space.relaxation import EdgeWeights, explore, skip_only

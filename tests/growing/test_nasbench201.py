@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.batches.randomness import generator
 from pipeline.growing.blueprints import deepen, position, widen
 from pipeline.growing.morph import grow_momentum
 from pipeline.growing.params import Kind
-from pipeline.randomness import generator
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.relaxation import skip_only

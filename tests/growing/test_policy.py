@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.costing.cost import cost
 from pipeline.growing.blueprints import deepen, widen
 from pipeline.growing.params import GrowthParams, Kind
 from pipeline.growing.policy import Size, choose, extend, hurts, size, stagnates
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.cost import cost
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import check_fit
 from tests.conftest import blueprints_with_genotypes, costly, tiny, tiny_blueprint

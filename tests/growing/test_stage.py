@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.data.params import AugmentationParams
-from pipeline.errors import TrainingFailedError
-from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.batches.params import AugmentationParams
 from pipeline.growing.params import GrowthParams
+from pipeline.harness.errors import TrainingFailedError
 from pipeline.searching.params import SearchParams
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.training.params import TrainingParams
 from stages.growth import Params, main

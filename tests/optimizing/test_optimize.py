@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.data.batches import Images
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint
-from pipeline.exchange.records import Row
+from pipeline.batches.images import Images
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
+from pipeline.harness.records import Row
 from pipeline.optimizing.optimize import OptimizeState, auxiliary_cell, epochs, start
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.randomness import generator
+from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.network import discretize
 from pipeline.space.relaxation import decide
 from pipeline.training.params import TrainingParams

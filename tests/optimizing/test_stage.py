@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
+from pipeline.batches.params import AugmentationParams
 from pipeline.optimizing.params import OptimizeParams
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.training.params import TrainingParams
 from stages.optimize import Params, main
 from tests.conftest import tiny, tiny_network, write_noise

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.exchange.references import Reference, References, Verdict, sentence
+from pipeline.comparison.references import Reference, References, Verdict, sentence
 from pipeline.referencing.compare import compare
 
 ANSWERS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
 from pipeline.referencing.random_architecture import of_size, parameters_of, random_genotype
 from pipeline.referencing.resnet import ResNet, build_resnet, width_of_size
 from pipeline.space.blueprint import plan

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torchvision.models import get_model
 
-from pipeline.data.params import AugmentationParams
-from pipeline.errors import DataError, ParamsError
-from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
-from pipeline.exchange.dataset import read_images
-from pipeline.exchange.params import parse_params
-from pipeline.exchange.references import References, read_references
+from pipeline.batches.images import read_images
+from pipeline.batches.params import AugmentationParams
+from pipeline.comparison.references import References, read_references
 from pipeline.growing.params import GrowthParams
+from pipeline.harness.errors import DataError, ParamsError
+from pipeline.harness.params_file import parse_params
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.params import Params as AllParams
 from pipeline.referencing import pixels
 from pipeline.referencing.kinds import KINDS
 from pipeline.referencing.params import ReferenceParams
 from pipeline.searching.params import SearchParams
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.network import discretize
 from pipeline.space.relaxation import decide
 from pipeline.training.params import TrainingParams

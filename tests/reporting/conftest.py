@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.labelled import Labelled
-from pipeline.data.splits import Splits
-from pipeline.exchange.checkpoint import Checkpoint, write_checkpoint
-from pipeline.exchange.packing import write_dataset
-from pipeline.exchange.records import Row, write_history, write_json
-from pipeline.exchange.references import Reference, References, Skipped, write_references
+from pipeline.comparison.references import Reference, References, Skipped, write_references
+from pipeline.harness.records import Row, write_history, write_json
+from pipeline.prepared.labelled import Labelled, Splits
+from pipeline.prepared.packing import write_dataset
 from pipeline.space.blueprint import Blueprint, CellPlan
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import build
 

@@ -12,9 +12,9 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from pipeline.errors import AsoSeError
-from pipeline.exchange.params import read_params
-from pipeline.exchange.references import References, write_references
+from pipeline.comparison.references import References, write_references
+from pipeline.harness.errors import AsoSeError
+from pipeline.harness.params_file import read_params
 from pipeline.reporting.pictures import PICTURES
 from stages import report
 from tests.reporting.conftest import DEEPENED, write_artifacts

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.exchange.references import Reference, References, sentence, write_references
+from pipeline.comparison.references import Reference, References, sentence, write_references
 from pipeline.running.ending import duration, last_lines
 
 BEST = Reference(

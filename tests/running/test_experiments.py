@@ -2,15 +2,8 @@ import json
 
 import pytest
 
-from pipeline.errors import RunError
-from pipeline.running.experiments import (
-    check_name,
-    dvc,
-    isolated,
-    keep_model,
-    save,
-    snapshot,
-)
+from pipeline.harness.errors import RunError
+from pipeline.running.experiments import check_name, dvc, isolated, keep_model, save, snapshot
 from tests.toy import Toy
 
 pytestmark = pytest.mark.xdist_group("toy")

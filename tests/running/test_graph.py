@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import RunError
+from pipeline.harness.errors import RunError
 from pipeline.running.graph import Stage, read_graph, touched
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 from voluptuous import Invalid
 
-from pipeline.errors import RunError
+from pipeline.harness.errors import RunError
 from pipeline.running.lock import hold
 from pipeline.running.mending import mend
 from pipeline.running.recorded import read_outputs

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import ParamsError
+from pipeline.harness.errors import ParamsError
 from pipeline.running.overrides import compose, replace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import ParamsError, RunError
+from pipeline.harness.errors import ParamsError, RunError
 from pipeline.running.proposals import Point, Proposals, Range, Study, Tried, grid
 
 SPACE: dict[str, list[Any] | Range] = {

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RunError
+from pipeline.harness.errors import RunError
 from pipeline.running.registry import CURRENT, FACTS, Verdict, register
 
 METRIC = "derive.test_accuracy"

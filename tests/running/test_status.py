@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import RunError
-from pipeline.exchange.resume import resume_points
+from pipeline.harness.errors import RunError
+from pipeline.harness.section import Section
 from pipeline.running.graph import Stage
 from pipeline.running.lock import LOCK, hold
 from pipeline.running.status import epochs_done, report, stand
-from pipeline.section import Section
+from pipeline.training.resume import resume_points
 from tests.toy import STAGES, Toy
 
 pytestmark = pytest.mark.xdist_group("toy")

@@ -4,15 +4,15 @@ from itertools import islice
 
 import torch
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.checkpoint import Checkpoint
-from pipeline.exchange.records import Row
-from pipeline.randomness import generator
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
+from pipeline.harness.records import Row
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import architecture_step, epochs
 from pipeline.searching.state import SearchState, start
+from pipeline.space.checkpoint import Checkpoint
+from pipeline.supernet.supernet import SearchImages
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import SearchImages
 from tests.conftest import random_images, search_images, tiny, tiny_network
 
 IMAGES = search_images()

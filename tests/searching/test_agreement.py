@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
 from pipeline.searching import state as searching
 from pipeline.searching.agreement import COMPARISONS, Agreement, compare, operations
 from pipeline.searching.agreement import begin as know_nothing

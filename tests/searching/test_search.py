@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.data.batches import training_batches
+from pipeline.batches.batches import training_batches
 from pipeline.searching.params import SearchParams
 from pipeline.searching.state import architecture_steps
 from pipeline.space.relaxation import EdgeWeights
+from pipeline.supernet.supernet import SearchImages
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import SearchImages
 from tests.conftest import identical, random_images, search_images, snapshot, tiny
 from tests.searching.conftest import PLAIN, begin, one_architecture_step, search
 

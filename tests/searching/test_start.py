@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.exchange.records import Row
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
+from pipeline.harness.records import Row
 from pipeline.searching.params import SearchParams
 from pipeline.searching.search import drop_at_start
 from pipeline.searching.state import architecture_steps, sharpen

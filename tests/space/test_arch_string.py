@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from pipeline.errors import GenotypeError
+from pipeline.harness.errors import GenotypeError
 from pipeline.space.arch_string import from_arch_string, to_arch_string
 from pipeline.space.genotype import Gene, Genotype, from_dict
 from pipeline.space.params import CANDIDATES

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
 from pipeline.space.blueprint import Blueprint, CellPlan, Kind
 from pipeline.space.cell import Cell, DropPath, Edge
 from pipeline.space.network import Network

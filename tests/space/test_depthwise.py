@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
 from pipeline.space.depthwise import Depthwise, join, split
 
 

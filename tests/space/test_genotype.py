@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from pipeline.errors import GenotypeError
+from pipeline.harness.errors import GenotypeError
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Gene, Genotype, from_dict
 from tests.conftest import blueprints_with_genotypes

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.errors import CheckpointError, GenotypeError
-from pipeline.exchange.checkpoint import Checkpoint, encode, read_checkpoint, write_checkpoint
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
+from pipeline.costing.cost import cost
+from pipeline.harness.errors import CheckpointError, GenotypeError
 from pipeline.space import blueprint as blueprints
 from pipeline.space import genotype as genotypes
 from pipeline.space.arch_string import from_arch_string
 from pipeline.space.blueprint import Blueprint, plan
-from pipeline.space.cost import cost
+from pipeline.space.checkpoint import Checkpoint, encode, read_checkpoint, write_checkpoint
 from pipeline.space.genotype import Genotype
 from pipeline.space.nasbench201 import OPERATIONS, ResidualReduction
 from pipeline.space.network import build, check_fit, discretize

@@ -9,8 +9,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.errors import GenotypeError
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
+from pipeline.harness.errors import GenotypeError
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import build, constant, discretize, initialize, untracked_statistics

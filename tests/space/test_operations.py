@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
 from pipeline.space.network import initialize
 from pipeline.space.operations import OPERATIONS, BatchNorm, FactorizedReduce, relu_conv_norm
 from tests import conftest

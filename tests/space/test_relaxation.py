@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.exchange.params import read_params
-from pipeline.randomness import generator
-from pipeline.section import Section
+from pipeline.batches.randomness import generator
+from pipeline.harness.params_file import read_params
+from pipeline.harness.section import Section
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.genotype import Architecture, Genotype
 from pipeline.space.params import NetworkParams

@@ -6,17 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.data.batches import Images, evaluation_batches
-from pipeline.randomness import generator
+from pipeline.batches.batches import evaluation_batches
+from pipeline.batches.images import Images
+from pipeline.batches.randomness import generator
 from pipeline.space.network import Network, discretize
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import EdgeWeights, decide, explore, skip_only
-from pipeline.training.evaluation import (
-    estimate_statistics,
-    evaluate,
-    evaluate_genotype,
-    evaluate_paths,
-)
+from pipeline.supernet.evaluation import evaluate_genotype, evaluate_paths
+from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.params import TrainingParams
 from tests.conftest import (
     identical,

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.data.params import AugmentationParams
-from pipeline.errors import TrainingFailedError
-from pipeline.exchange.records import Row
-from pipeline.exchange.resume import Points
+from pipeline.batches.params import AugmentationParams
+from pipeline.harness.errors import TrainingFailedError
+from pipeline.harness.records import Row
 from pipeline.space.params import NetworkParams
+from pipeline.supernet.supernet import Supernet, snapshot
 from pipeline.training.loop import Phase, run
 from pipeline.training.params import TrainingParams
+from pipeline.training.resume import Points
 from pipeline.training.stability import Expected
-from pipeline.training.supernet import Supernet, snapshot
 from pipeline.warming import warm
 from pipeline.warming.params import WarmupParams
 from tests.conftest import search_images, tiny

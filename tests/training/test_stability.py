@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.exchange.records import Row
+from pipeline.harness.records import Row
 from pipeline.training.stability import (
     HEALTH,
     Expected,

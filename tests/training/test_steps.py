@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import TrainingFailedError
-from pipeline.randomness import generator
+from pipeline.batches.randomness import generator
+from pipeline.harness.errors import TrainingFailedError
 from pipeline.space.relaxation import EdgeWeights, skip_only
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams

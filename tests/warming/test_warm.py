@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.data.params import AugmentationParams
-from pipeline.exchange.records import Row
+from pipeline.batches.params import AugmentationParams
+from pipeline.harness.records import Row
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
+from pipeline.supernet.supernet import Supernet
 from pipeline.training.params import TrainingParams
-from pipeline.training.supernet import Supernet
 from pipeline.warming.params import WarmupParams
 from pipeline.warming.warm import epochs, exploration, start
 from tests.conftest import identical, search_images, snapshot, tiny

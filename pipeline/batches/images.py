@@ -1,0 +1,71 @@
+"""A split in memory, and how it is read from what `prepare` wrote.
+
+N images, C channels, H x W pixels; everything is channels_last.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.console.progress import say
+from pipeline.prepared.facts import read_facts
+from pipeline.prepared.packing import Split, read_split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """One split.
+
+    pixels: (N, C, H, W) uint8, channels_last, on the device or, if it is too small, on the host.
+    labels: (N,) int64. mean, std: (C,) float32, of the training split, as fractions of 255.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are made."""
+        return self.labels.device
+
+
+def join(first: Images, second: Images) -> Images:
+    """Return both splits as one, where the first is and with its statistics."""
+    return Images(
+        pixels=torch.cat((first.pixels, second.pixels.to(first.pixels.device))),
+        labels=torch.cat((first.labels, second.labels)),
+        mean=first.mean,
+        std=first.std,
+    )
+
+
+def read_images(folder: Path, split: Split, device: torch.device | str) -> Images:
+    """Read one split for batches on a device; raise DataError as `read_split` does."""
+    facts, labelled = read_facts(folder), read_split(folder, split)
+    images = _near(torch.from_numpy(labelled.images), torch.device(device))
+    return Images(
+        pixels=images.permute(0, 3, 1, 2),
+        labels=torch.from_numpy(labelled.labels).to(device),
+        mean=torch.tensor(facts.mean, device=device),
+        std=torch.tensor(facts.std, device=device),
+    )
+
+
+def _near(images: Tensor, device: torch.device) -> Tensor:
+    """Move images to a device if they take at most half of what is free there.
+
+    Else they stay on the host, and each batch is copied.
+    """
+    if device.type == "cpu":
+        return images
+    if images.nbytes <= torch.accelerator.get_memory_info(device)[0] / 2:
+        return images.to(device)
+    say(f"{images.nbytes / 2**30:.1f} GiB of images stay in host memory, {device} is too small")
+    return images.pin_memory()

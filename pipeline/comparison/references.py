@@ -1,0 +1,100 @@
+"""The references beside a result: what crosses from the stage that trains them to whoever tells.
+
+Accuracies are fractions of 1, of the test images.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from pipeline.harness.errors import ReportError
+from pipeline.harness.records import write_json
+
+Verdict = Literal["better", "worse", "tie"]
+AGAIN = "run 'dvc repro --force reference' to write it again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A classifier that was tried on the same images.
+
+    low, high: 95 % interval of the accuracy. difference: accuracy of the found network minus this
+    one's. p_value: of no difference. verdict: on the found network. parameters, epochs: of a
+    network that was trained.
+    """
+
+    name: str
+    title: str
+    test_accuracy: float
+    low: float
+    high: float
+    difference: float
+    p_value: float
+    verdict: Verdict
+    parameters: int | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A reference that was not tried."""
+
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class References:
+    """All references of one run."""
+
+    compared: tuple[Reference, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def best(self) -> Reference | None:
+        """The one with the highest accuracy, the first of equals."""
+        return max(self.compared, key=lambda one: one.test_accuracy, default=None)
+
+
+def sentence(references: References) -> str:
+    """Return who wins: the found network, the best reference, or neither."""
+    best = references.best
+    if best is None:
+        return "It was compared with nothing."
+    named = f"{best.title} ({best.test_accuracy:.1%})"
+    points = f"{abs(best.difference) * 100:.1f} points"
+    chance = f"p = {best.p_value:.2g}"
+    if best.verdict == "better":
+        return (
+            f"The found network is better than the best reference, {named}: by {points}, {chance}."
+        )
+    if best.verdict == "worse":
+        return (
+            f"The best reference, {named}, is better than the found network: by {points}, {chance}."
+        )
+    return (
+        f"It is a tie with the best reference, {named}: the difference of {points} may be chance,"
+        f" {chance}."
+    )
+
+
+def write_references(path: Path, references: References) -> None:
+    """Write what `read_references` reads."""
+    write_json(path, asdict(references))
+
+
+def read_references(path: Path) -> References:
+    """Read the references of a run.
+
+    Raises:
+        ReportError: missing, damaged, or of another version.
+    """
+    try:
+        return TypeAdapter(References).validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
+    except ValueError as error:  # pydantic's is one too
+        reason = str(error).splitlines()[0]
+        raise ReportError(f"{path}: not a list of references: {reason}; {AGAIN}") from None

@@ -1,0 +1,121 @@
+"""What a person sees while a stage works: a bar on a terminal, one line per epoch in a log.
+
+After each epoch all rows so far, with seconds and memory, are in `.aso-se/progress/<stage>.tsv`,
+for whoever wants to follow; nothing depends on that file.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline.console.interruption import if_interrupted
+from pipeline.harness.ranks import is_first
+from pipeline.harness.records import Row, write_history
+
+PROGRESS = Path(".aso-se/progress")
+
+SHOWN = {
+    "phase": "{}",
+    "train_loss": "loss {:.3f}",
+    "train_accuracy": "train {:.1%}",
+    "validation_accuracy": "validation {:.1%}",
+    "genotype_accuracy": "genotype {:.1%}",
+    "temperature": "tau {:.2f}",
+    "entropy": "entropy {:.2f}",
+    "max_weight": "max {:.2f}",
+    "event": "{}",
+    "verdict": "{}",
+}
+"""Columns of an epoch's row that are shown, and how."""
+
+BESIDE_BAR = ("validation_accuracy", "temperature")
+"""What fits beside the bar on 80 columns; the training accuracy where there is no other."""
+
+LONGEST_EPOCH_SECONDS = 7 * 24 * 3600.0
+"""rich forgets what is older than 30 s, and could not tell the time left from longer epochs."""
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print one line; of several processes that train together only the first does."""
+    if is_first():
+        console.print(text, markup=False)
+
+
+def watch(
+    rows: Iterator[Row], *, before: Sequence[Row] = (), name: str, epochs: int, images: int
+) -> list[Row]:
+    """Run the epochs, show each as it ends, and return all rows.
+
+    before: those of the epochs that an interrupted run has done. epochs: how many there will be
+    with them. images: per epoch, for images/s.
+    """
+    done = list(before)
+    followed = list(before)
+    if done:
+        say(f"{name}: goes on after epoch {len(done)} of {epochs}")
+    on_terminal = _on_terminal()
+    columns = (
+        TextColumn("{task.description} epoch"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=12),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+    )
+    with Progress(
+        *columns,
+        console=console,
+        speed_estimate_period=LONGEST_EPOCH_SECONDS,
+        disable=not (on_terminal and is_first()),
+    ) as progress:
+        task = progress.add_task(name, total=epochs, completed=len(done), last="")
+        began = time.perf_counter()
+        for row in rows:
+            seconds = time.perf_counter() - began
+            done.append(row)
+            followed.append({**row, **_performance(seconds, images)})
+            write_history(PROGRESS / f"{name}.tsv", followed)
+            if_interrupted(
+                f"{name}: interrupted after epoch {len(done)} of {epochs};"
+                " run it again to go on from there"
+            )
+            speed = f"{images / seconds:.0f} images/s"
+            progress.update(task, advance=1, last=f"{describe(_few(row))}, {speed}")
+            if not on_terminal:
+                say(f"{name} {len(done)}/{epochs}: {describe(row)}, {speed}")
+            began = time.perf_counter()
+    return done
+
+
+def describe(row: Row) -> str:
+    """Return the columns that are shown, as one line."""
+    return ", ".join(form.format(row[key]) for key, form in SHOWN.items() if row.get(key, "") != "")
+
+
+def _on_terminal() -> bool:
+    """Whether a bar can be drawn and redrawn: a log is none, whatever FORCE_COLOR says."""
+    return console.is_interactive and console.file.isatty()
+
+
+def _few(row: Row) -> Row:
+    accuracy = () if row.get("validation_accuracy", "") != "" else ("train_accuracy",)
+    return {key: row[key] for key in (*accuracy, *BESIDE_BAR) if key in row}
+
+
+def _performance(seconds: float, images: int) -> Row:
+    torch = sys.modules.get(
+        "torch"
+    )  # a stage that does not compute with torch shall not import it for this
+    on_device = torch is not None and torch.cuda.is_available()
+    return {
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / seconds, 1),
+        "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_device_bytes": torch.cuda.max_memory_allocated() if torch and on_device else 0,
+    }

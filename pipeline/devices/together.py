@@ -1,0 +1,87 @@
+"""Several processes, one network: the same path on all, each with a part of every batch.
+
+torchrun starts them; alone, nothing here does anything. Randomness is counter-based, so all draw
+the same paths and the same batches without talking. They talk three times: BatchNorm normalises by
+the statistics of the whole batch, gradients are added up once a step (operations that the path does
+not run have none, on any process), and so are the sums of a tally.
+"""
+
+import atexit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from pipeline.harness import ranks
+from pipeline.space.operations import BatchNorm
+
+
+def meet(device: torch.device) -> None:
+    """Wait for all processes; to be called once, before anything else here."""
+    if ranks.count() > 1 and not distributed.is_initialized():
+        if device.type != "cpu":
+            torch.accelerator.set_device_index(device.index)
+        distributed.init_process_group()
+        atexit.register(distributed.destroy_process_group)
+
+
+def wait() -> None:
+    """Wait until all processes are here."""
+    if ranks.count() > 1:
+        distributed.barrier()
+
+
+def share(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return this process's part of a batch, and how many images all the parts have.
+
+    A batch with fewer than two images for each is done by every process as a whole.
+    """
+    if len(labels) < 2 * ranks.count():
+        return batch, labels, len(labels) * ranks.count()
+    images = batch.tensor_split(ranks.count())[ranks.number()]
+    targets = labels.tensor_split(ranks.count())[ranks.number()]
+    return images, targets, len(labels)
+
+
+def is_mine(number: int) -> bool:
+    """Whether this process does the job of that number, where jobs are dealt out in turn."""
+    return number % ranks.count() == ranks.number()
+
+
+def add_up(tensors: list[Tensor]) -> None:
+    """Replace each tensor by its sum over all processes, in one exchange."""
+    if ranks.count() == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    distributed.all_reduce(flat)
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+@contextmanager
+def one_batch() -> Iterator[None]:
+    """Let BatchNorm see the parts of all processes as the one batch that they are."""
+    BatchNorm.total = staticmethod(_Total.apply) if ranks.count() > 1 else None
+    try:
+        yield
+    finally:
+        BatchNorm.total = None
+
+
+class _Total(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs, for losses add up too."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total

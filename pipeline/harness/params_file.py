@@ -1,0 +1,224 @@
+"""`params.yaml`: read once, checked whole, every mistake on a line of its own."""
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.harness.errors import ParamsError
+from pipeline.harness.section import Section
+
+PARAMS_FILE = Path("params.yaml")
+P = TypeVar("P", bound=Section)
+INTEGER, NUMBER, TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+LONGEST = 80
+"""Characters of a value that a message shows."""
+
+
+def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False) -> P:
+    """Read the sections that `model` names from a file; see `parse_params`."""
+    return parse_params(model, read_text(path), str(path), whole=whole)
+
+
+def read_text(path: Path) -> str:
+    """Read a params file as it is; raise ParamsError if it is not there or no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ParamsError(
+            f"{path}: no such file; 'cp profiles/digits.yaml {path}' gives one that works"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = 1 + error.object.count(b"\n", 0, error.start)
+        raise ParamsError(f"{path}: line {line}: cannot be read: not UTF-8") from None
+    except OSError as error:
+        raise ParamsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) -> P:
+    """Read the sections that `model` names.
+
+    Args:
+        model: a section whose fields are the sections of the file.
+        text: YAML.
+        where: it comes from, as each message begins.
+        whole: also refuse a section that `model` does not name.
+
+    Raises:
+        ParamsError: one line per mistake: file, key, what was expected, what came.
+    """
+    document = plain_values(text, where)
+    if not whole:
+        document = {key: value for key, value in document.items() if key in model.model_fields}
+    try:
+        # Through JSON, pydantic's strict mode takes a list for a tuple and 1 for 1.0, but neither
+        # `true` nor "1".
+        return model.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            reason = error.errors()[0]["ctx"]["error"]
+            raise ParamsError(f"{where}: not plain values: {reason}") from None
+        lines = [f"{where}: {line}" for line in _mistakes(error.errors(), model)]
+        raise ParamsError("\n".join(lines)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values, as DVC reads them (YAML 1.2).
+
+    `3e-4` is a number; `010`, `0x10`, `1:30` and a date are text. A key may stand only once.
+    Aliases and tags are refused: ten lines of aliases can stand for a billion values.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Build a node; raise where it is no plain value."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
+            raise yaml.composer.ComposerError(
+                None, None, "only plain values stand here, no alias and no tag", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
+        """Build a value; name the line of a number or a text that Python does not take."""
+        try:
+            value = super().construct_object(node, deep=deep)
+            if isinstance(value, str):
+                value.encode()  # half a surrogate pair is no text
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(
+                None, None, str(error), node.start_mark
+            ) from None
+        return value
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, *args: Any, **kwargs: Any
+    ) -> dict[Any, Any]:
+        """Build a mapping; raise where a key comes twice."""
+        seen = set()
+        for key, _ in node.value:
+            name = str(self.construct_object(key, deep=True))
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{_short(repr(name))} stands twice", key.start_mark
+                )
+            seen.add(name)
+        mapping = cast("dict[Any, Any]", super().construct_mapping(node, *args, **kwargs))
+        return {str(key): value for key, value in mapping.items()}
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag not in {INTEGER, NUMBER, TIMESTAMP}]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(INTEGER, re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    NUMBER,
+    re.compile(
+        r"^([-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+|[-+]?(\d[\d_]*\.\d*|\.\d+)"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
+    ),
+    list("-+.0123456789"),
+)
+
+
+def plain_values(text: str, where: str) -> dict[str, Any]:
+    """Read YAML of sections; raise ParamsError with a line if it is anything else."""
+    try:
+        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.MarkedYAMLError, yaml.reader.ReaderError) as error:
+        if isinstance(error, yaml.reader.ReaderError):
+            before, reason = text.count("\n", 0, error.position), error.reason
+        else:
+            before = error.problem_mark.line if error.problem_mark else 0
+            reason = error.problem or "damaged"
+        raise ParamsError(f"{where}: line {before + 1}: not YAML: {reason}") from None
+    except RecursionError:
+        raise ParamsError(f"{where}: not YAML: nested too deeply") from None
+    if not isinstance(document, dict):
+        raise ParamsError(
+            f"{where}: expected sections such as 'network:', got {type(document).__name__}"
+        )
+    return document
+
+
+def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
+    """Return one line per key that is wrong; a misspelt key is not also a missing one."""
+    by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for detail in errors:
+        by_key.setdefault(tuple(_path(detail, model)), []).append(detail)
+    lines, meant = {}, set()
+    for path, details in by_key.items():
+        key = ".".join(map(_plain, path))
+        if details[0]["type"] == "extra_forbidden":
+            *parents, name = path
+            known = _fields(parents, model)
+            close = difflib.get_close_matches(name, known, n=1) or _elsewhere(path, model)
+            meanings = " or ".join(f"'{one}'" for one in close)
+            hint = f"did you mean {meanings}?" if close else f"known here: {', '.join(known)}"
+            lines[path] = f"{key}: unknown key; {hint}"
+            meant |= {(*parents, *close[:1])}
+        else:
+            lines[path] = _explain(key, details)
+    missing = {path for path, details in by_key.items() if details[0]["type"] == "missing"}
+    return [line for path, line in lines.items() if path not in missing & meant]
+
+
+def _elsewhere(path: tuple[str, ...], model: type[BaseModel]) -> list[str]:
+    """Return the keys of sections that a name at the top could mean."""
+    return [
+        f"{section}.{path[0]}"
+        for section, field in model.model_fields.items()
+        if len(path) == 1
+        and (known := _section(field.annotation))
+        and path[0] in known.model_fields
+    ]
+
+
+def _explain(key: str, details: list[ErrorDetails]) -> str:
+    first = details[0]
+    if first["type"] == "missing":
+        return f"{key}: missing; profiles/digits.yaml shows one"
+    if first["type"] == "model_type":
+        return f"{key}: expected a section with keys, got {_short(repr(first['input']))}"
+    if first["type"] == "value_error":  # ours: "<key within the section>: <what is wrong>"
+        return f"{key}.{first['msg']}".replace("Value error, ", "").lstrip(".")
+    wanted = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
+    return f"{key}: expected {wanted}, got {_short(repr(first['input']))}"
+
+
+def _plain(name: str) -> str:
+    """Return the name of a key; quoted where it could be taken for another or for more lines."""
+    return _short(name if re.fullmatch(r"[\w-]+", name) else repr(name))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _path(detail: ErrorDetails, model: type[BaseModel] | None) -> list[str]:
+    """Return the keys on the way to a mistake, without the tags that pydantic adds for a union."""
+    parts = []
+    for part in detail["loc"]:
+        field = model.model_fields.get(str(part)) if model else None
+        if field or isinstance(part, int) or detail["type"] == "extra_forbidden":
+            parts.append(str(part))
+        model = _section(field.annotation) if field else None
+    return parts
+
+
+def _fields(sections: list[str], model: type[BaseModel]) -> list[str]:
+    for name in sections:
+        section = _section(model.model_fields[name].annotation)
+        assert section is not None
+        model = section
+    return list(model.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_section else None

@@ -1,0 +1,156 @@
+"""How a stage starts and ends.
+
+Paths and params in, one line and an exit code out, no result from edited code.
+
+DVC records the hashes of code and params after a stage has run. If either was edited meanwhile,
+the new hash would be recorded with the old code's result; such a stage refuses to finish.
+"""
+
+import errno
+import hashlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from pipeline.console.interruption import INTERRUPTED, TOLD
+from pipeline.harness import ranks
+from pipeline.harness.errors import AsoSeError, CodeChangedError, DeviceError, is_lack_of_memory
+from pipeline.harness.params_file import PARAMS_FILE, read_params
+from pipeline.harness.section import Section
+
+ROOT = Path(__file__).resolve().parents[2]
+P = TypeVar("P", bound=Section)
+EXHAUSTED = 4
+"""Exit code: memory, disk or device cannot do it now; later, they may."""
+FIRST_WORD_SECONDS = 1.0
+"""That other processes leave the first to say what all of them have to say."""
+Finish = Callable[[], None]
+
+
+def _digests() -> dict[Path, str]:
+    sources = [
+        path for folder in ("pipeline", "stages") for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources}
+
+
+# Taken when this module is imported, before torch is: the code that runs is the code that was
+# hashed.
+_AT_START = _digests()
+
+
+def run_stage(
+    model: type[P], main: Callable[..., Finish | None], *, together: bool = False
+) -> None:
+    """Run `main(params, *paths)` with the sections of `model` and the paths of the command line.
+
+    main: may return what is to be done once its result counts, such as to remove resume points.
+    together: whether several processes may do it, as many as `ASO_SE_PROCESSES` says.
+
+    An error that a user can put right becomes one line and its exit code; a wrong command line
+    exits with 2.
+    """
+    names = list(main.__annotations__)[1:-1]
+    arguments = sys.argv[1:]
+    if len(arguments) != len(names):
+        usage = " ".join(name.upper() for name in names)
+        sys.stderr.write(f"usage: python -m stages.{Path(sys.argv[0]).stem} {usage}\n")
+        sys.exit(2)
+    try:
+        params = read_params(model)
+        processes = _processes() if together else 1
+        if processes > 1 and ranks.count() == 1:
+            _become_several(processes)
+        finish = main(params, *map(Path, arguments))
+        _require_unchanged(model, params)
+        if finish:
+            finish()
+    except AsoSeError as error:
+        _fail(str(error), error.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if is_lack_of_memory(error):
+            line = f"out of memory: {reason}; free some, or choose a smaller network"
+        elif type(error).__name__ == "AcceleratorError":
+            line = f"the device failed: {reason}; run it again, or elsewhere (ASO_SE_DEVICE)"
+        else:
+            raise
+        _fail(line, EXHAUSTED)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        line = f"{error.filename or arguments[-1]}: {error.strerror or error}"
+        _fail(line, EXHAUSTED if full else 1)
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    """Say a line and exit; of several processes, which the first one's end ends, only one does."""
+    if not ranks.is_first():
+        time.sleep(FIRST_WORD_SECONDS)
+    sys.stderr.write(f"{line}\n")
+    sys.exit(code)
+
+
+def _processes() -> int:
+    """Return how many processes shall do it; raises DeviceError if that is no number."""
+    named = os.environ.get("ASO_SE_PROCESSES") or "1"
+    if not named.isdecimal() or int(named) == 0:
+        raise DeviceError(f"ASO_SE_PROCESSES={named}: expected a number of processes, 1 or more")
+    return int(named)
+
+
+def _become_several(processes: int) -> NoReturn:
+    """Run this command in several processes and exit with the code of the first that failed."""
+    # torch takes seconds, and a stage that runs alone needs none of this.
+    from torch.distributed.elastic.multiprocessing.api import SignalException  # noqa: PLC0415
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
+
+    logging.disable(logging.CRITICAL)  # the processes say what there is to say
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: signal.raise_signal(TOLD))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=f"aso-se-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        signals_to_handle=TOLD.name,
+    )
+    code = 0
+    try:
+        stage = ["-m", f"stages.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+        elastic_launch(config, sys.executable)(*stage)
+    except ChildFailedError as error:
+        code = error.get_first_failure()[1].exitcode
+    except SignalException:
+        code = INTERRUPTED
+    sys.exit(code if code >= 0 else 128 - code)  # as shells tell of a signal
+
+
+def code_in_use() -> dict[str, str]:
+    """Return the sha256 of each of the project's files that this process runs, as at its start."""
+    loaded = {
+        Path(file).resolve()
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None))
+    }
+    return {
+        str(path.relative_to(ROOT)): digest for path, digest in _AT_START.items() if path in loaded
+    }
+
+
+def _require_unchanged(model: type[P], params: P) -> None:
+    now = _digests()
+    for name, digest in code_in_use().items():
+        if now.get(ROOT / name) != digest:
+            raise CodeChangedError(f"{name}: edited while the stage ran; run it again")
+    if read_params(model) != params:
+        raise CodeChangedError(f"{PARAMS_FILE}: edited while the stage ran; run it again")

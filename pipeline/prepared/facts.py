@@ -1,0 +1,88 @@
+"""The facts of a prepared data set: all that later stages know of it without looking at an image.
+
+`packing.py` writes them, with the splits that they belong to. No torch here:
+`prepare` needs none.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.harness.errors import DataError
+
+FORMAT = 1
+FACTS = "dataset.json"
+CHECKSUM = "sha256_of_this"
+RESAMPLING = "BICUBIC"
+"""Name of the filter of Pillow that brings images to their size; antialiased there."""
+AGAIN = "run 'dvc repro --force prepare' to write it again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFacts:
+    """What is known of a data set without looking at an image.
+
+    classes: names, in the order of the labels. height, width: pixels.
+    mean, std: of each channel of the training images, as fractions of 255.
+    counts: split -> class -> number of images. digests: split -> sha256 of its file.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    counts: Mapping[str, Mapping[str, int]]
+    digests: Mapping[str, str]
+
+
+def read_facts(folder: Path) -> DatasetFacts:
+    """Read the facts of a prepared data set.
+
+    Raises:
+        DataError: missing, damaged or of another format.
+    """
+    path = folder / FACTS
+    try:
+        document = json.loads(read_bytes(path))
+        found, digest = document["format"], document.pop(CHECKSUM, None)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DataError(f"{path}: not the facts of a data set; {AGAIN}") from None
+    if found != FORMAT:
+        raise DataError(f"{path}: format {found}, this version reads {FORMAT}; {AGAIN}")
+    if digest != checksum(document):
+        raise DataError(f"{path}: damaged or edited (its checksum differs); {AGAIN}")
+    try:
+        height, width, channels = document["image_shape"]
+        if not len(document["mean"]) == len(document["std"]) == channels:
+            raise ValueError("mean or std is not of each channel")  # noqa: TRY301
+        return DatasetFacts(
+            name=document["name"],
+            classes=tuple(document["classes"]),
+            height=height,
+            width=width,
+            channels=channels,
+            mean=tuple(document["mean"]),
+            std=tuple(document["std"]),
+            counts=document["counts"],
+            digests=dict(document["sha256"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the facts of a data set: {error!r}; {AGAIN}") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of a prepared data set; raise DataError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
+
+
+def checksum(document: Mapping[str, object]) -> str:
+    """Return the sha256 of a JSON document, however it is laid out."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,159 @@
+"""Checkpoints: a network, its logits and what the next stage needs, in one safetensors file.
+
+The file has one metadata key: JSON with all that is no tensor and a sha256 over the whole file. No
+pickle: reading a checkpoint runs nothing of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pipeline.harness.errors import CheckpointError, GenotypeError
+from pipeline.harness.files import write_atomically
+from pipeline.space import blueprint as blueprints
+from pipeline.space import genotype as genotypes
+from pipeline.space.genotype import Genotype
+from pipeline.space.network import Network, rebuild
+
+FORMAT = 1
+KEY = "aso-se"
+PREFIX = "network."
+AGAIN = "'dvc repro' writes it again"
+BLANK = "sha256-of-this-file-with-this-text-in-the-place-of-the-digest".ljust(64, "-")
+"""Stands where the digest will, while the digest is computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What crosses a stage boundary.
+
+    network: a supernet, or a discrete network if it has a genotype.
+    logits: (A, E, O), or None once the architecture is fixed.
+    facts: the rest, as JSON: epoch, temperature, accuracies.
+    path: of the file that it was read from.
+    """
+
+    network: Network
+    logits: Tensor | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    def searched(self) -> Tensor:
+        """Return the logits; raise CheckpointError if the architecture is fixed already."""
+        if self.logits is None or self.network.genotype is not None:
+            raise CheckpointError(f"{self.path}: of a discrete network, not of a supernet; {AGAIN}")
+        return self.logits
+
+    def decided(self) -> Genotype:
+        """Return the genotype; raise CheckpointError if there is none yet."""
+        if self.network.genotype is None:
+            raise CheckpointError(f"{self.path}: of a supernet, not of a discrete network; {AGAIN}")
+        return self.network.genotype
+
+    def require_fit(self, stage: str, *, channels: int, classes: int) -> None:
+        """Raise CheckpointError unless `stage` wrote it, for images such as these."""
+        if self.facts.get("stage") != stage:
+            raise CheckpointError(
+                f"{self.path}: of stage {self.facts.get('stage')!r}, not of {stage};"
+                f" name the folder of {stage}, or {AGAIN}"
+            )
+        found = self.network.blueprint
+        if (found.image_channels, found.classes) != (channels, classes):
+            raise CheckpointError(
+                f"{self.path}: of a network for {found.image_channels} channels and"
+                f" {found.classes} classes, the data set has {channels} and {classes}; {AGAIN}"
+            )
+
+    def fact(self, name: str) -> Any:
+        """Return one of the facts; raise CheckpointError where another stage wrote the file."""
+        if name not in self.facts:
+            raise CheckpointError(f"{self.path}: of another stage, it has no {name}; {AGAIN}")
+        return self.facts[name]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write atomically; the same checkpoint gives the same bytes."""
+    network = checkpoint.network
+    tensors = {PREFIX + name: tensor for name, tensor in network.state_dict().items()}
+    if checkpoint.logits is not None:
+        tensors["logits"] = checkpoint.logits.detach()
+    facts = {
+        "blueprint": network.blueprint.to_dict(),
+        "genotype": network.genotype.to_dict() if network.genotype else None,
+        "facts": checkpoint.facts,
+    }
+    write_atomically(path, encode(tensors, facts))
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read and rebuild the network from its own blueprint, on `device`; the logits stay on the CPU.
+
+    Raises:
+        CheckpointError: missing, damaged, of another format or another network.
+    """
+    tensors, facts = decode(path)
+    try:
+        blueprint = blueprints.from_dict(facts["blueprint"])
+        genotype = genotypes.from_dict(facts["genotype"]) if facts["genotype"] else None
+        logits = tensors.pop("logits", None)
+        weights = {name.removeprefix(PREFIX): tensors[name] for name in tensors}
+        network = rebuild(blueprint, genotype, weights)
+        shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+        if logits is not None and (logits.shape, logits.dtype) != (shape, torch.float32):
+            raise ValueError(f"logits are {tuple(logits.shape)}, not {shape}")  # noqa: TRY301
+        rest = dict(facts["facts"])
+    except (LookupError, TypeError, ValueError, RuntimeError, GenotypeError) as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this version; {AGAIN}: {error!r}"
+        ) from None
+    return Checkpoint(network=network.to(device), logits=logits, facts=rest, path=path)
+
+
+def encode(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
+    """Return a safetensors file with the facts and its own digest in it."""
+    document = {"format": FORMAT, "sha256": BLANK, **facts}
+    content: bytes = safetensors.torch.save(
+        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+        {KEY: json.dumps(document, ensure_ascii=True)},
+    )
+    digest = hashlib.sha256(content).hexdigest()
+    return content.replace(BLANK.encode(), digest.encode(), 1)
+
+
+def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the facts of a file that `encode` made.
+
+    Raises:
+        CheckpointError: missing, unreadable, of another format, or a single bit differs.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
+    try:
+        length = int.from_bytes(content[:8], "little")
+        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][KEY])
+        found, digest = facts["format"], facts.pop("sha256").encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CheckpointError(
+            f"{path}: not a checkpoint, or damaged; run 'dvc repro' to write it again"
+        ) from None
+    blanked = content.replace(digest, BLANK.encode(), 1)
+    if hashlib.sha256(blanked).hexdigest().encode() != digest:
+        raise CheckpointError(
+            f"{path}: damaged (its checksum differs); run 'dvc repro' to write it again"
+        )
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: format {found}, this version reads {FORMAT}; {AGAIN}")
+    try:
+        return safetensors.torch.load(content), facts
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a checkpoint: {error}") from None

@@ -1,0 +1,146 @@
+"""Resume points: the state of a stage after each epoch, so that a killed run loses at most one.
+
+They lie outside the outputs, which DVC deletes before it reruns a stage, in a folder whose name is
+made of everything the result depends on: a point of other params, inputs or code is never found.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.console.progress import say
+from pipeline.harness import ranks
+from pipeline.harness.errors import CheckpointError
+from pipeline.harness.files import write_atomically
+from pipeline.harness.records import Row
+from pipeline.harness.section import Section
+from pipeline.harness.stage import code_in_use
+from pipeline.space.checkpoint import decode, encode
+
+KEPT_POINTS = 2
+KEPT_RUNS = 8
+"""Folders of a stage that are kept: of runs that were given up, and of experiments going on."""
+TENSOR = "tensor"
+
+Snapshot = dict[str, Any]
+"""A state as nested dicts and lists of tensors and of what JSON holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The resume points of one stage with its present params, inputs and code."""
+
+    stage: str
+    folder: Path
+
+    def newest(self) -> tuple[Snapshot | None, list[Row]]:
+        """Return the newest snapshot that is whole and the rows until then, or None and []."""
+        for path in sorted(self.folder.glob("*.safetensors"), reverse=True):
+            try:
+                tensors, facts = decode(path)
+                state, rows, began_on = facts["state"], facts["rows"], facts["machine"]
+            except CheckpointError as error:
+                say(f"{error}: passed over")
+                continue
+            except KeyError:
+                say(f"{path}: not a resume point: passed over")
+                continue
+            if began_on != machine():
+                say(f"{self.stage}: this run began on {began_on}: the last bits may differ")
+            snapshot: Snapshot = _join(state, tensors)
+            return snapshot, rows
+        return None, []
+
+    def after_each(
+        self, rows: Iterator[Row], before: list[Row], snapshot: Callable[[], Snapshot]
+    ) -> Iterator[Row]:
+        """Yield the rows; a durable point of `snapshot()` exists before each is yielded.
+
+        before: the rows of the epochs before these.
+        """
+        done = list(before)
+        for row in rows:
+            done.append(row)
+            tensors: dict[str, Tensor] = {}
+            state = _split(snapshot(), "state", tensors)
+            facts = {"state": state, "rows": done, "machine": machine()}
+            path = self.folder / f"{len(done):05}.safetensors"
+            write_atomically(path, encode(tensors, facts))
+            for old in sorted(self.folder.glob("*.safetensors"))[:-KEPT_POINTS]:
+                if ranks.is_first():
+                    old.unlink()
+            yield row
+
+    def remove(self) -> None:
+        """Remove them: the stage has succeeded."""
+        if not ranks.is_first():
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def resume_points(stage: str, params: Section, *inputs: Path) -> Points:
+    """Return the points of a stage; those of long forgotten runs of it are removed.
+
+    inputs: files, or folders with all that is in them, that the result depends on.
+    """
+    root = _root()
+    folder = root / f"{stage}-{_fingerprint(params, inputs)}"
+    others = [path for path in root.glob(f"{stage}-*") if path != folder]
+    for old in sorted(others, key=lambda path: path.stat().st_mtime)[: -KEPT_RUNS + 1]:
+        shutil.rmtree(old, ignore_errors=True)
+    return Points(stage, folder)
+
+
+def machine() -> str:
+    """Return what changes the last bits of a result without being a param."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    named = os.environ.get("ASO_SE_DEVICE", "auto").partition(":")[0]
+    kind = accelerator or "cpu" if named in {"", "auto"} else named
+    processes = f", {ranks.count()} processes" if ranks.count() > 1 else ""
+    return f"torch {torch.__version__}, {kind}, {torch.get_num_threads()} threads{processes}"
+
+
+def _root() -> Path:
+    """Return where points lie: an experiment's current directory does not outlive it."""
+    if named := os.environ.get("ASO_SE_RESUME"):
+        return Path(named)
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".aso-se" / "resume"
+
+
+def _fingerprint(params: Section, inputs: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256(params.model_dump_json().encode())
+    for given in inputs:
+        for path in sorted(given.rglob("*")) if given.is_dir() else [given]:
+            if path.is_file() and not path.name.startswith("."):  # DVC leaves .gitignore files
+                digest.update(f"{path}\0".encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for name, of_code in sorted(code_in_use().items()):
+        digest.update(f"{name}\0{of_code}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Return `value` as JSON; its tensors go to `tensors`, and names stand in their places."""
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach()
+        return {TENSOR: name}
+    if isinstance(value, Mapping):
+        return {key: _split(one, f"{name}.{key}", tensors) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_split(one, f"{name}.{number}", tensors) for number, one in enumerate(value)]
+    return value
+
+
+def _join(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {TENSOR}:
+            return tensors[value[TENSOR]]
+        return {key: _join(one, tensors) for key, one in value.items()}
+    return [_join(one, tensors) for one in value] if isinstance(value, list) else value

@@ -1,0 +1,125 @@
+"""Where to compute is a fact of the machine."""
+
+import pytest
+import torch
+
+from pipeline.devices.device import autocast, choose_device
+from pipeline.harness.errors import AsoSeError, DeviceBusyError, DeviceError
+
+
+def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    assert choose_device() == torch.device("cpu")
+
+
+def test_without_a_name_some_device_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASO_SE_DEVICE", raising=False)
+    assert torch.ones(2, device=choose_device()).sum() == 2
+
+
+def test_a_device_that_does_not_exist_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASO_SE_DEVICE", "toaster")
+    with pytest.raises(AsoSeError, match=r"^ASO_SE_DEVICE=toaster: no such device here: "):
+        choose_device()
+
+
+def test_cpus_compute_in_full_precision() -> None:
+    with autocast(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_device_that_others_hold_is_no_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: CUDA-capable device(s) is/are busy\nmore")
+
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    monkeypatch.setattr("torch.empty", refuse)
+    with pytest.raises(DeviceBusyError, match=r"^ASO_SE_DEVICE=cpu: .* busy$") as caught:
+        choose_device()
+    assert caught.value.exit_code == 4
+
+
+def test_the_device_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    choose_device()
+    assert capsys.readouterr().out == f"on cpu, {torch.get_num_threads()} threads\n"
+
+
+def accelerators(monkeypatch: pytest.MonkeyPatch, free: list[int | str]) -> None:
+    """Pretend that there are some, with so many bytes free, or that say so when they are used."""
+
+    def use(_: int, *, device: torch.device) -> None:
+        found = free[device.index or 0]
+        if isinstance(found, str):
+            raise torch.AcceleratorError(found)
+
+    monkeypatch.delenv("ASO_SE_DEVICE", raising=False)
+    kind = torch.device("cuda")
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda *, check_available: kind)
+    monkeypatch.setattr("torch.accelerator.device_count", lambda: len(free))
+    monkeypatch.setattr("torch.accelerator.get_memory_info", lambda device: (free[device.index], 9))
+    monkeypatch.setattr("torch.empty", use)
+
+
+def several(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """Pretend to be the second of two processes that torchrun has started."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("ASO_SE_DEVICE", named)
+    monkeypatch.setattr("pipeline.devices.device.meet", lambda _: None)
+
+
+@pytest.mark.parametrize(("named", "own"), [("auto", "cuda:1"), ("cuda", "cuda:1"), ("cpu", "cpu")])
+def test_each_of_several_processes_takes_its_own_device(
+    named: str, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerators(monkeypatch, [10, 30, 20])
+    several(monkeypatch, named)
+    assert choose_device() == torch.device(own)
+
+
+@pytest.mark.parametrize(
+    ("named", "line"),
+    [
+        ("cuda:1", r"^ASO_SE_DEVICE=cuda:1: 2 processes need a device each; .* alone, cuda$"),
+        ("toaster", r"^ASO_SE_DEVICE=toaster:1: no such device here: "),
+    ],
+)
+def test_a_device_that_several_processes_cannot_have_is_refused(
+    named: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several(monkeypatch, named)
+    with pytest.raises(DeviceError, match=line):
+        choose_device()
+
+
+def test_of_several_accelerators_the_one_with_most_free_memory_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accelerators(monkeypatch, [10, 30, 20])
+    assert choose_device() == torch.device("cuda:1")
+
+
+def test_an_accelerator_that_cannot_be_used_is_passed_over_with_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accelerators(monkeypatch, [10, "CUDA error: out of memory"])
+    assert choose_device() == torch.device("cuda:0")
+    accelerators(monkeypatch, ["CUDA error: device(s) is/are busy or unavailable"])
+    monkeypatch.setenv("ASO_SE_DEVICE", "auto")
+    assert choose_device() == torch.device("cpu")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "cuda:1: CUDA error: out of memory: passed over"
+    assert lines[3].startswith("on cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_build_for_an_accelerator_that_is_not_there_does_not_think_it_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ASO_SE_DEVICE", raising=False)
+    assert choose_device().type == "cpu"
