@@ -54,9 +54,4 @@ class Params(Section):
                 f"augmentation.cutout: a square of {self.augmentation.cutout} pixels leaves nothing"
                 f" of images of {self.data.image_size}; expected less, or 0 for none"
             )
-        limit, stop = self.network.max_skips, self.search.stop_skips
-        if limit is not None and stop is not None and stop > limit:
-            raise ValueError(
-                f"search.stop_skips: {stop} is never reached with network.max_skips {limit}"
-            )
         return self

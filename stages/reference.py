@@ -14,32 +14,32 @@ from pipeline.comparison.references import sentence, write_references
 from pipeline.console.progress import say
 from pipeline.deriving.measure import predict
 from pipeline.devices.device import choose_device
-from pipeline.growing.params import GrowthParams
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.harness.stage import Finish, run_stage
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import read_facts
-from pipeline.referencing.params import ReferenceParams
+from pipeline.prepared.packing import SPLITS
+from pipeline.referencing.params import PassesParams, ReferenceParams, SearchPassesParams
 from pipeline.referencing.passes import epochs_of_all_passes
-from pipeline.referencing.problem import Problem
+from pipeline.referencing.problem import PointsByName, Problem
 from pipeline.referencing.table import measure, metrics
-from pipeline.searching.params import SearchParams
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.training.params import TrainingParams
-from pipeline.training.resume import Points, resume_points
-from pipeline.warming.params import WarmupParams
+from pipeline.space.params import GenotypeParams
+from pipeline.training.context import Context
+from pipeline.training.params import WeightParams
 
 
 class Params(Section):
-    """The sections that this stage depends on: all that says how many passes were made."""
+    """The sections, and parts of sections, that this stage depends on."""
 
     seed: Seed
     augmentation: AugmentationParams
-    training: TrainingParams
-    warmup: WarmupParams
-    search: SearchParams
-    growth: GrowthParams
+    network: GenotypeParams
+    training: WeightParams
+    warmup: PassesParams
+    search: SearchPassesParams
+    growth: PassesParams
     optimize: OptimizeParams
     reference: ReferenceParams
 
@@ -47,51 +47,42 @@ class Params(Section):
 def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
     """Train, test and compare each reference."""
     device = choose_device()
-    facts = read_facts(prepare)
-    derived = read_checkpoint(derive / "model.safetensors", device)
-    derived.require_fit("derive", channels=facts.channels, classes=len(facts.classes))
-    training, validation, test = (
-        read_images(prepare, split, device) for split in ("train", "validation", "test")
-    )
-    images = join(training, validation) if params.optimize.use_validation else training
-    points: list[Points] = []
-
-    def points_of(name: str) -> Points:
-        points.append(resume_points(f"reference-{name}", params, prepare, derive))
-        return points[-1]
-
-    problem = Problem(
-        training=images,
-        test=test,
-        classes=len(facts.classes),
-        found=derived.network.eval(),
-        optimize=params.optimize,
-        recipe=params.training,
+    training, validation, test = (read_images(prepare, one, device) for one in SPLITS)
+    context = Context(
+        images=join(training, validation) if params.optimize.use_validation else training,
+        classes=len(read_facts(prepare).classes),
+        training=params.training,
         augmentation=params.augmentation,
         seed=params.seed,
-        all_epochs=epochs_of_all_passes(
-            params.warmup,
-            params.search,
-            params.growth,
-            params.optimize,
-            searched=len(training),
-            trained=len(images),
-        ),
-        points=points_of,
+    )
+    derived = read_checkpoint(derive / "model.safetensors", device)
+    derived.require_fit("derive", channels=context.channels, classes=context.classes)
+    passes = epochs_of_all_passes(
+        params.warmup,
+        params.search,
+        params.growth,
+        params.optimize,
+        searched=len(training),
+        trained=len(context.images),
+    )
+    points = PointsByName(params, (prepare, derive))
+    problem = Problem(
+        context=context,
+        test=test,
+        found=derived.network.eval(),
+        rules=params.network,
+        optimize=params.optimize,
+        all_epochs=passes,
+        points=points,
         backbone=params.reference.backbone,
     )
 
-    logits = predict(problem.found, test)
-    references = measure(params.reference.kinds, problem, logits.argmax(1) == test.labels.cpu())
+    right = predict(problem.found, test).argmax(1) == test.labels.cpu()
+    references = measure(params.reference.kinds, problem, right)
     write_references(out / "references.json", references)
     write_json(out / "metrics.json", metrics(references))
     say(f"reference: {sentence(references)}")
-
-    def finish() -> None:
-        for one in points:
-            one.remove()
-
-    return finish
+    return points.remove
 
 
 if __name__ == "__main__":

@@ -6,40 +6,34 @@ Reads what every stage left under the first folder. The page needs no other file
 """
 
 from pathlib import Path
+from typing import Any
 
-from pipeline.batches.params import AugmentationParams
 from pipeline.console.progress import say
-from pipeline.data.params import DataParams
-from pipeline.exporting.params import ExportParams
-from pipeline.growing.params import GrowthParams
 from pipeline.harness.files import write_atomically
 from pipeline.harness.section import Section, Seed
 from pipeline.harness.stage import run_stage
-from pipeline.optimizing.params import OptimizeParams
-from pipeline.referencing.params import ReferenceParams
 from pipeline.reporting.findings import read_findings
 from pipeline.reporting.page import page
 from pipeline.reporting.pictures import draw
-from pipeline.searching.params import SearchParams
-from pipeline.space.params import NetworkParams
-from pipeline.training.params import TrainingParams
-from pipeline.warming.params import WarmupParams
+
+Shown = dict[str, Any]
+"""A section as it stands in the file: the report shows it, and `check` has validated it."""
 
 
 class Params(Section):
     """The sections that this stage depends on: it shows them all."""
 
     seed: Seed
-    data: DataParams
-    augmentation: AugmentationParams
-    network: NetworkParams
-    training: TrainingParams
-    warmup: WarmupParams
-    search: SearchParams
-    growth: GrowthParams
-    optimize: OptimizeParams
-    reference: ReferenceParams
-    export: ExportParams
+    data: Shown
+    augmentation: Shown
+    network: Shown
+    training: Shown
+    warmup: Shown
+    search: Shown
+    growth: Shown
+    optimize: Shown
+    reference: Shown
+    export: Shown
 
 
 def main(params: Params, artifacts: Path, out: Path) -> None:

@@ -6,24 +6,20 @@ Goes on from the warmed-up weights and logits; writes a checkpoint, the most lik
 history and metrics.
 """
 
-from functools import partial
 from pathlib import Path
 
-from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
-from pipeline.harness.records import write_history, write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.harness.stage import Finish, run_stage
-from pipeline.prepared.facts import read_facts
 from pipeline.searching.params import SearchParams
-from pipeline.searching.search import drop_at_start, epochs, say_if_stopped, say_if_undecided
-from pipeline.searching.state import resumed, snapshot, start
-from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
+from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import decide, undecided
-from pipeline.supernet.supernet import METRICS, SearchImages, expected
-from pipeline.training.loop import Phase, run
+from pipeline.supernet.records import write_supernet
+from pipeline.supernet.supernet import ACCURACY, expected, read_context
+from pipeline.training.loop import run
 from pipeline.training.params import TrainingParams
 from pipeline.training.resume import resume_points
 
@@ -39,70 +35,30 @@ class Params(Section):
 
 def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
     """Search from a warmed-up supernet."""
-    device = choose_device()
-    checkpoint = warmup / "checkpoint.safetensors"
-    warmed = read_checkpoint(checkpoint)
-    facts = read_facts(prepare)
-    warmed.require_fit("warmup", channels=facts.channels, classes=len(facts.classes))
-    images = SearchImages(
-        training=read_images(prepare, "train", device),
-        validation=read_images(prepare, "validation", device),
+    context = read_context(prepare, choose_device(), params)
+    warmed = read_checkpoint(warmup / "checkpoint.safetensors")
+    warmed.require_fit("warmup", channels=context.channels, classes=context.classes)
+    accuracy = warmed.fact(ACCURACY)
+    phase = Search(
+        context=context,
+        params=params.search,
+        checkpoint=warmup / "checkpoint.safetensors",
+        expected=expected(warmed.network.blueprint, context, before=accuracy),
     )
-
     points = resume_points("search", params, prepare, warmup)
-    phase = Phase(
-        begin=lambda: start(
-            read_checkpoint(checkpoint, device),
-            params.search,
-            params.training,
-            images=len(images.training),
-            seed=params.seed,
-        ),
-        epochs=lambda state, slowdown: epochs(
-            state,
-            images,
-            params=params.search,
-            training=params.training,
-            augmentation=params.augmentation,
-            seed=params.seed,
-            slowdown=slowdown,
-        ),
-        snapshot=snapshot,
-        resumed=partial(resumed, training=params.training, device=device),
-    )
-    accuracy = warmed.fact("validation_accuracy")
-    state, history = run(
-        phase,
-        points,
-        epochs=params.search.epochs,
-        images=len(images.training),
-        expected=expected(warmed.network.blueprint, images, before=accuracy),
-        max_recoveries=params.training.max_recoveries,
-    )
+    state, history = run(phase, points)
 
-    end = {key: history[-1][key] for key in METRICS}
-    drop = drop_at_start(accuracy, history)
-    write_checkpoint(
-        out / "checkpoint.safetensors",
-        Checkpoint(
-            network=state.network,
-            logits=state.logits,
-            facts={
-                "stage": "search",
-                "epoch": state.epoch,
-                "temperature": state.temperature,
-                "validation_accuracy": end["validation_accuracy"],
-            },
-        ),
-    )
     genotype = decide(state.logits, state.network.blueprint)
     write_atomically(out / "genotype.json", genotype.to_json().encode())
-    write_history(out / "history.tsv", history)
     open_edges = undecided(state.logits)
     say_if_undecided(open_edges, params.search)
     say_if_stopped(state.agreement)
-    found = {"drop_at_start": drop, "undecided_edges": int(open_edges.sum())}
-    write_json(out / "metrics.json", {**end, **found})
+    found = {
+        "drop_at_start": drop_at_start(accuracy, history),
+        "undecided_edges": int(open_edges.sum()),
+    }
+    facts = {"temperature": state.temperature, ACCURACY: history[-1][ACCURACY]}
+    write_supernet(out, "search", state, history, facts=facts, metrics=found)
     return points.remove
 
 

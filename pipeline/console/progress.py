@@ -14,24 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.console.interruption import if_interrupted
+from pipeline.harness.metrics import COLUMNS
 from pipeline.harness.ranks import is_first
 from pipeline.harness.records import Row, write_history
 
 PROGRESS = Path(".aso-se/progress")
-
-SHOWN = {
-    "phase": "{}",
-    "train_loss": "loss {:.3f}",
-    "train_accuracy": "train {:.1%}",
-    "validation_accuracy": "validation {:.1%}",
-    "genotype_accuracy": "genotype {:.1%}",
-    "temperature": "tau {:.2f}",
-    "entropy": "entropy {:.2f}",
-    "max_weight": "max {:.2f}",
-    "event": "{}",
-    "verdict": "{}",
-}
-"""Columns of an epoch's row that are shown, and how."""
 
 BESIDE_BAR = ("validation_accuracy", "temperature")
 """What fits beside the bar on 80 columns; the training accuracy where there is no other."""
@@ -95,7 +82,11 @@ def watch(
 
 def describe(row: Row) -> str:
     """Return the columns that are shown, as one line."""
-    return ", ".join(form.format(row[key]) for key, form in SHOWN.items() if row.get(key, "") != "")
+    return ", ".join(
+        column.shown.format(row[column.name])
+        for column in COLUMNS
+        if column.shown and row.get(column.name, "") != ""
+    )
 
 
 def _on_terminal() -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from pipeline.harness import ranks
 from pipeline.space.operations import BatchNorm
@@ -62,13 +62,17 @@ def add_up(tensors: list[Tensor]) -> None:
 
 
 @contextmanager
-def one_batch() -> Iterator[None]:
+def one_batch(*networks: nn.Module) -> Iterator[None]:
     """Let BatchNorm see the parts of all processes as the one batch that they are."""
-    BatchNorm.total = staticmethod(_Total.apply) if ranks.count() > 1 else None
+    several = networks if ranks.count() > 1 else ()
+    norms = [one for network in several for one in network.modules() if isinstance(one, BatchNorm)]
+    for norm in norms:
+        norm.total = _Total.apply
     try:
         yield
     finally:
-        BatchNorm.total = None
+        for norm in norms:
+            norm.total = None
 
 
 class _Total(torch.autograd.Function):

@@ -2,22 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.space.arch_string import to_arch_string
-from pipeline.space.genotype import Gene
+from pipeline.space.architecture import Gene
 from pipeline.space.network import Network
-from pipeline.space.params import SpaceName
-
-CELLS: dict[SpaceName, tuple[tuple[str, ...], str]] = {
-    "darts": (
-        ("the cell before the previous one", "the previous cell"),
-        "A cell's output concatenates its nodes (Liu et al. 2019).",
-    ),
-    "nasbench201": (
-        ("the cell's input",),
-        "A cell's output is its last node; no edge gives zeros (Dong & Yang 2020). As a string:",
-    ),
-}
-"""What the first sources of a gene are, and what a cell gives."""
 
 GROWN = "A grown cell adds its own, times a learnt gate, to the output of the cell before it."
 
@@ -26,7 +12,8 @@ def architecture_of(network: Network) -> str:
     """Return the cells of a discrete network in Markdown: their order, and what is in them."""
     genotype, blueprint = network.genotype, network.blueprint
     assert genotype is not None
-    inputs, output = CELLS[genotype.space]
+    space = blueprint.rules
+    inputs, output = [one.words for one in space.inputs], space.output
     rows = [
         (architecture.name, node, ", ".join(_gene(gene, inputs) for gene in genes) or "nothing")
         for architecture in genotype.architectures
@@ -40,8 +27,8 @@ def architecture_of(network: Network) -> str:
     order = f"{len(blueprint.cells)} cells, with the channels of a node: {cells}."
     if any(cell.grown for cell in blueprint.cells):
         order += f"\n{GROWN}"
-    if genotype.space == "nasbench201":
-        strings = (f"`{to_arch_string(one)}`" for one in genotype.architectures)
+    if space.notation is not None:
+        strings = (f"`{space.notation(one)}`" for one in genotype.architectures)
         output = "\n\n".join([output, *strings])
     return f"{order}\n\n{table(('cell', 'node', 'is the sum of'), rows)}\n\n{output}"
 

@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from pipeline.space.blueprint import Blueprint
+from pipeline.space.cell import reads
 from pipeline.space.network import Network, build
 from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
@@ -103,10 +104,7 @@ def spread(old: int, new: int) -> Channels:
 def _places(
     before: Blueprint, after: Blueprint, state: Mapping[str, Tensor], added: int | None
 ) -> Iterator[tuple[str, str, Channels | None, Channels | None]]:
-    """For each old tensor.
-
-    Its name now, its name before, the maps of its output and input channels.
-    """
+    """Yield each old tensor: its name now and before, the maps of its output and input channels."""
     maps = _Maps(before, after, added)
     for name, tensor in state.items():
         part, *rest = name.split(".")
@@ -120,13 +118,8 @@ def _places(
             continue
         source = ".".join(["cells", str(maps.old_index(index)), *rest[1:]])
         outputs = maps.nodes[index]
-        before_previous, previous = maps.inputs[index]
-        inputs = {
-            "input_0": before_previous,
-            "input_1": previous,
-            "first": previous,
-            "shortcut": previous,
-        }.get(section, outputs)
+        read = reads(section, after.rules)
+        inputs = outputs if read is None else maps.inputs[index][read]
         halved = rest[-2] in ("even", "odd")
         depthwise = tensor.dim() > 1 and tensor.shape[1] == 1
         yield (

@@ -1,16 +1,14 @@
 """The `growth` section."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.harness.section import Section
-from pipeline.training.params import Rate
-
-Kind = Literal["deepen", "widen"]
+from pipeline.events.event import Kind
+from pipeline.training.schedules import ScheduleParams
 
 
-class GrowthParams(Section):
+class GrowthParams(ScheduleParams):
     """Searching on, and growing when that no longer helps."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of growth")
@@ -42,8 +40,6 @@ class GrowthParams(Section):
     max_mflops: Annotated[float, Field(gt=0)] | None = Field(
         description="budget: million multiply-adds per image of that network; null: none"
     )
-    learning_rate: Rate = Field(description="of the weights, per step, at the start (cosine)")
-    learning_rate_end: Rate = Field(description="of the weights, per step, at the end")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

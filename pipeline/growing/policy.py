@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.costing.cost import cost
+from pipeline.events.event import Kind
 from pipeline.growing.blueprints import deepen, widen
-from pipeline.growing.params import GrowthParams, Kind
+from pipeline.growing.params import GrowthParams
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 

@@ -3,40 +3,13 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
-
-from pipeline.batches.params import AugmentationParams
-from pipeline.growing.params import GrowthParams, Kind
+from pipeline.events.event import Event, Kind
 from pipeline.growing.policy import Size
 from pipeline.searching import state as searching
 from pipeline.searching.params import SearchParams
-from pipeline.searching.state import SearchState, anneal_rate, arch_learning_rate
+from pipeline.searching.state import SearchState
 from pipeline.space.checkpoint import Checkpoint
-from pipeline.space.params import NetworkParams
-from pipeline.training.optimizers import Adam, Sgd
-from pipeline.training.params import TrainingParams
-
-
-@dataclass(slots=True, kw_only=True)
-class Event:
-    """One growth.
-
-    Accuracies are means over `settle` epochs, fractions of 1; max_difference is of logits, None
-    where memory lacked to build the network.
-    """
-
-    epoch: int
-    kind: Kind
-    cells_before: int
-    cells: int
-    channels_before: int
-    channels: int
-    parameters_before: int
-    parameters: int
-    max_difference: float | None
-    verdict: str = "settling"
-    accuracy_before: float = 0.0
-    accuracy_after: float = 0.0
+from pipeline.supernet.supernet import SupernetContext
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,37 +37,20 @@ class GrowthState:
     trial: Trial | None = None
     events: list[Event] = field(default_factory=list)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """The params of the stage and of what it goes on with."""
-
-    network: NetworkParams
-    training: TrainingParams
-    augmentation: AugmentationParams
-    search: SearchParams
-    growth: GrowthParams
+    def roll_back(self, trial: Trial) -> None:
+        """Return to the state before a growth, which is not tried again at that size."""
+        event = trial.event
+        tried = Size(cells=event.cells_before, channels=event.channels_before)
+        self.refused |= {(event.kind, tried)}
+        trial.state.epoch = self.search.epoch
+        self.search, self.accuracies, self.trial = trial.state, trial.accuracies, None
 
 
-def start(searched: Checkpoint, recipe: Recipe, *, images: int) -> GrowthState:
-    """Go on from search: its weights, logits and temperature; the optimisers begin anew.
-
-    images: number of training images, which decides the rate of the logits as in search.
-    """
-    logits = searched.searched().requires_grad_()
-    rate = arch_learning_rate(recipe.search, recipe.training, images)
+def start(searched: Checkpoint, context: SupernetContext, params: SearchParams) -> GrowthState:
+    """Go on from search: its weights, logits and temperature; the optimisers begin anew."""
+    logits, temperature = searched.searched(), searched.fact("temperature")
     return GrowthState(
-        search=SearchState(
-            network=searched.network,
-            optimizer=Sgd.of(searched.network.parameters(), recipe.training),
-            logits=logits,
-            logit_optimizer=Adam(logits, rate),
-            temperature=searched.fact("temperature"),
-            micro_batch=recipe.training.batch_size,
-            anneal_rate=anneal_rate(recipe.search, recipe.training, images),
-            epoch=searched.fact("epoch"),
-            first_epoch=searched.fact("epoch"),
-        )
+        search=searching.continued(searched, logits, context, params, temperature=temperature)
     )
 
 
@@ -112,19 +68,19 @@ def snapshot(state: GrowthState) -> dict[str, Any]:
     }
 
 
-def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> GrowthState:
+def resumed(saved: dict[str, Any], context: SupernetContext) -> GrowthState:
     """Return the state of a snapshot."""
     events = [Event(**event) for event in saved["events"]]
     trial = saved["trial"]
     return GrowthState(
-        search=searching.resumed(saved["search"], training, device),
+        search=searching.resumed(saved["search"], context),
         accuracies=saved["accuracies"],
         last=saved["last"],
         refused=frozenset((kind, Size(**tried)) for kind, tried in saved["refused"]),
         trial=trial
         and Trial(
             event=events[-1],
-            state=searching.resumed(trial["state"], training, device),
+            state=searching.resumed(trial["state"], context),
             accuracies=trial["accuracies"],
         ),
         events=events,

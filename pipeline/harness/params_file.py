@@ -54,7 +54,7 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
     """
     document = plain_values(text, where)
     if not whole:
-        document = {key: value for key, value in document.items() if key in model.model_fields}
+        document = _part(document, model)
     try:
         # Through JSON, pydantic's strict mode takes a list for a tuple and 1 for 1.0, but neither
         # `true` nor "1".
@@ -65,6 +65,16 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
             raise ParamsError(f"{where}: not plain values: {reason}") from None
         lines = [f"{where}: {line}" for line in _mistakes(error.errors(), model)]
         raise ParamsError("\n".join(lines)) from None
+
+
+def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Return what a model names of sections and of the keys in them; `check` refuses the rest."""
+    named = {key: value for key, value in document.items() if key in model.model_fields}
+    for key, value in named.items():
+        section = _section(model.model_fields[key].annotation)
+        if section and isinstance(value, dict):
+            named[key] = _part(value, section)
+    return named
 
 
 class _Loader(yaml.SafeLoader):

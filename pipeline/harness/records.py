@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.harness.files import write_atomically
+from pipeline.harness.metrics import COLUMNS
 
 Row = dict[str, float | int | str]
 """What is known at the end of an epoch: column -> value."""
@@ -32,6 +33,12 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
         *("\t".join(_cell(row.get(column, "")) for column in columns) for row in rows),
     ]
     write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def kept(row: Row) -> Row:
+    """Return what of the last row of a history becomes the metrics of its stage."""
+    names = [column.name for column in COLUMNS if column.kept]
+    return {name: row[name] for name in names if name in row}
 
 
 def _cell(value: float | str) -> str:

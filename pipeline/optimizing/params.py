@@ -4,21 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.harness.section import Fraction, Section
-from pipeline.training.params import Rate
+from pipeline.harness.section import Fraction
+from pipeline.training.schedules import ScheduleParams
 
 
-class OptimizeParams(Section):
+class OptimizeParams(ScheduleParams):
     """Training the discrete network to the end."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of training")
-    learning_rate: Rate = Field(description="per step, at its highest")
-    learning_rate_end: Annotated[float, Field(ge=0, le=10)] = Field(
-        description="per step, at the end of a cosine"
-    )
-    rising_epochs: Annotated[float, Field(ge=0)] = Field(
-        description="in which the learning rate rises from 0 to its highest, before it falls"
-    )
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="of SGD in this phase; BatchNorm, biases and gates do not decay"
     )

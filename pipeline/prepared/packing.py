@@ -31,6 +31,7 @@ from pipeline.prepared.facts import (
 from pipeline.prepared.labelled import Labelled, Splits
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def write_dataset(

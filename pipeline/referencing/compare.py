@@ -3,34 +3,23 @@
 N test images.
 """
 
-from typing import TypedDict
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from pipeline.comparison.references import Verdict
+from pipeline.comparison.references import Reference, Verdict
 from pipeline.deriving.measure import interval
 
 LEVEL = 0.05
 """Two-sided probability below which a difference counts as more than chance."""
 
 
-class Comparison(TypedDict):
-    """The fields of a Reference that a comparison decides."""
-
-    test_accuracy: float
-    low: float
-    high: float
-    difference: float
-    p_value: float
-    verdict: Verdict
-
-
-def compare(found: NDArray[np.bool_], reference: NDArray[np.bool_]) -> Comparison:
+def compare(
+    found: NDArray[np.bool_], reference: NDArray[np.bool_], *, name: str, title: str
+) -> Reference:
     """Compare by the images that only one of them gets right (McNemar's exact test).
 
-    found, reference: (N,) whether each answer is right.
+    found, reference: (N,) whether each answer is right. name, title: of the reference.
     """
     only_found = int((found & ~reference).sum())
     only_reference = int((reference & ~found).sum())
@@ -41,11 +30,13 @@ def compare(found: NDArray[np.bool_], reference: NDArray[np.bool_]) -> Compariso
         verdict = "better" if only_found > only_reference else "worse"
     right = int(reference.sum())
     low, high = interval(right, len(reference))
-    return {
-        "test_accuracy": right / len(reference),
-        "low": low,
-        "high": high,
-        "difference": (only_found - only_reference) / len(found),
-        "p_value": p_value,
-        "verdict": verdict,
-    }
+    return Reference(
+        name=name,
+        title=title,
+        test_accuracy=right / len(reference),
+        low=low,
+        high=high,
+        difference=(only_found - only_reference) / len(found),
+        p_value=p_value,
+        verdict=verdict,
+    )

@@ -19,6 +19,20 @@ KindName = Literal[
 ]
 
 
+class PassesParams(Section):
+    """How many passes over images a phase makes; `epochs` as in the phase's own section."""
+
+    epochs: int
+
+
+class SearchPassesParams(PassesParams):
+    """How many passes search makes, as in its own section."""
+
+    arch_update_freq: int
+    arch_gradient: str
+    arch_paths: int
+
+
 class ReferenceParams(Section):
     """What a user would take instead, trained and tested on the same images."""
 

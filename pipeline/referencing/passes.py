@@ -1,19 +1,26 @@
 """How many passes over images the whole pipeline makes, so that a reference may make as many."""
 
-from pipeline.growing.params import GrowthParams
-from pipeline.optimizing.params import OptimizeParams
-from pipeline.searching.params import SearchParams
-from pipeline.warming.params import WarmupParams
+from typing import Protocol
+
+from pipeline.referencing.params import SearchPassesParams
 
 FORWARD = 1 / 3
 """Cost of a pass that only computes outputs, as a part of one that trains on them."""
 
 
+class Counted(Protocol):
+    """The section of a phase."""
+
+    @property
+    def epochs(self) -> int:
+        """How many it runs."""
+
+
 def epochs_of_all_passes(
-    warmup: WarmupParams,
-    search: SearchParams,
-    growth: GrowthParams,
-    optimize: OptimizeParams,
+    warmup: Counted,
+    search: SearchPassesParams,
+    growth: Counted,
+    optimize: Counted,
     *,
     searched: int,
     trained: int,

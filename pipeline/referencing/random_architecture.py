@@ -9,16 +9,17 @@ from torch import Generator
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network
+from pipeline.space.params import GenotypeParams
 from pipeline.space.relaxation import decide
 
 WIDEST = 1024
 """Channels of the first cell at most."""
 
 
-def random_genotype(blueprint: Blueprint, generator: Generator) -> Genotype:
+def random_genotype(blueprint: Blueprint, rules: GenotypeParams, generator: Generator) -> Genotype:
     """Draw an architecture: random logits, decided by the rules of the search."""
     shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
-    return decide(torch.randn(shape, generator=generator), blueprint)
+    return decide(torch.randn(shape, generator=generator), blueprint, rules)
 
 
 def of_size(blueprint: Blueprint, genotype: Genotype, parameters: int) -> Blueprint:

@@ -1,6 +1,7 @@
 """The table of references: each beside the found network, and which of them is best."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -24,13 +25,8 @@ def measure(kinds: Sequence[KindName], problem: Problem, right: Tensor) -> Refer
         kind = KINDS[name]
         answer = kind.answer(problem)
         if isinstance(answer, Answer):
-            one = Reference(
-                name=name,
-                title=kind.title,
-                **compare(right.numpy(), answer.predicted == labels),
-                parameters=answer.parameters,
-                epochs=answer.epochs,
-            )
+            told = compare(right.numpy(), answer.predicted == labels, name=name, title=kind.title)
+            one = replace(told, parameters=answer.parameters, epochs=answer.epochs)
             compared.append(one)
             say(f"reference: {one.title}: test accuracy {one.test_accuracy:.2%}")
         else:

@@ -1,6 +1,6 @@
 """The cells that were found, as directed graphs that are read from left to right.
 
-Every source (the two inputs, each node) has a lane of its own, which is free to its right. An edge
+Every source (an input, a node) has a lane of its own, which is free to its right. An edge
 runs along its source's lane and changes to its node's lane just before its operation, so no edge
 crosses an operation, whatever the genotype.
 """
@@ -14,9 +14,10 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
 from pipeline.reporting.findings import Findings
-from pipeline.reporting.style import GREEN, INK, MUTED, OPERATION_COLORS, PAPER
+from pipeline.reporting.style import GREEN, INK, MUTED, PAPER
+from pipeline.space.architecture import Architecture
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.genotype import Architecture
+from pipeline.space.space import Space
 
 # All lengths are inches.
 OPERATION = (1.28, 0.29)
@@ -41,17 +42,21 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One drawing: an architecture, and the numbers of the cells that have it."""
+    """One drawing: an architecture, and the numbers of the cells that have it.
 
+    kinds: of these cells, each once.
+    """
+
+    space: Space
     architecture: Architecture
-    kind: str
+    kinds: tuple[str, ...]
     grown: bool
     cells: tuple[int, ...]
 
     @property
     def columns(self) -> int:
         """Number of nodes on the longest way through the cell."""
-        return max(depths(self.architecture))
+        return max(depths(self.architecture, len(self.space.inputs)))
 
     @property
     def width(self) -> float:
@@ -61,7 +66,7 @@ class Panel:
     @property
     def height(self) -> float:
         """Of the drawing, without margins."""
-        return TITLE + sum(_lanes(self.architecture))
+        return TITLE + sum(_lanes(self))
 
 
 def draw_cells(findings: Findings) -> Figure:
@@ -90,8 +95,9 @@ def panels(findings: Findings) -> list[Panel]:
         users.setdefault((plan.grown, plan.architecture), []).append(number)
     return [
         Panel(
+            space=blueprint.rules,
             architecture=findings.genotype.architectures[architecture],
-            kind=blueprint.cells[cells[0]].kind,
+            kinds=tuple(dict.fromkeys(blueprint.cells[cell].kind for cell in cells)),
             grown=grown,
             cells=tuple(cells),
         )
@@ -99,11 +105,15 @@ def panels(findings: Findings) -> list[Panel]:
     ]
 
 
-def depths(architecture: Architecture) -> list[int]:
-    """Return for each node how many nodes are on the longest way to it, itself included."""
+def depths(architecture: Architecture, inputs: int) -> list[int]:
+    """Return for each node how many nodes are on the longest way to it, itself included.
+
+    inputs: how many of the sources are inputs of the cell.
+    """
     found: list[int] = []
     for genes in architecture.nodes:
-        found.append(1 + max([0, *(found[gene.source - 2] for gene in genes if gene.source > 1)]))
+        before = (found[gene.source - inputs] for gene in genes if gene.source >= inputs)
+        found.append(1 + max(before, default=0))
     return found
 
 
@@ -116,54 +126,59 @@ def _rows(all_panels: Sequence[Panel]) -> list[list[Panel]]:
     return rows
 
 
-def _lanes(architecture: Architecture) -> list[float]:
-    """Return the heights of the lanes: the cell before the previous, the nodes, the previous."""
-    nodes = [0.22 + LANE * len(genes) for genes in architecture.nodes]
-    return [BOX[1] + 0.08, *nodes, BOX[1] + 0.08]
+def _lanes(panel: Panel) -> list[float]:
+    """Return the heights of the lanes: the first input, the nodes, the other inputs."""
+    nodes = [0.22 + LANE * max(1, len(genes)) for genes in panel.architecture.nodes]
+    entry = BOX[1] + 0.08
+    return [entry, *nodes, *(entry for _ in panel.space.inputs[1:])]
 
 
 def _draw(axes: Axes, panel: Panel, left: float, top: float) -> None:
     """Draw a panel with its upper left corner there."""
     _title(axes, panel, left, top)
-    heights = _lanes(panel.architecture)
+    heights, inputs = _lanes(panel), len(panel.space.inputs)
     centres = [top + TITLE + sum(heights[:i]) + height / 2 for i, height in enumerate(heights)]
-    first, *nodes, second = centres
-    lanes = [first, second, *nodes]
-    ends = [(left + BOX[0], first), (left + BOX[0], second)]  # where each source's lane begins
-    for node, depth in enumerate(depths(panel.architecture)):
-        right = left + BOX[0] + depth * COLUMN
-        ends.append((right, lanes[node + 2]))
-    output = (left + BOX[0] + panel.columns * COLUMN + BEND, (first + second) / 2)
+    nodes = centres[1 : 1 + len(panel.architecture.nodes)]
+    entries = [centres[0], *centres[1 + len(nodes) :]]
+    lanes = [*entries, *nodes]
+    ends = [(left + BOX[0], y) for y in entries]  # where each source's lane begins
+    for node, depth in enumerate(depths(panel.architecture, inputs)):
+        ends.append((left + BOX[0] + depth * COLUMN, nodes[node]))
+    output = (left + BOX[0] + panel.columns * COLUMN + BEND, (centres[0] + centres[-1]) / 2)
 
-    for begin in ends[2:]:
+    for begin in ends[inputs:] if panel.space.concatenates else ends[-1:]:
         _edge(axes, begin, output, MUTED, 1.0)
     for node, genes in enumerate(panel.architecture.nodes):
-        right, y = ends[node + 2]
+        right, y = ends[node + inputs]
         downwards = sorted(genes, key=lambda gene: lanes[gene.source])
         for number, gene in enumerate(downwards):
             place = (
                 right - 2 * RADIUS - ARROW - OPERATION[0],
                 y + (number - (len(genes) - 1) / 2) * LANE,
             )
-            color = OPERATION_COLORS[gene.operation]
+            color = panel.space.operation(gene.operation).color
             _edge(axes, ends[gene.source], place, color, 1.9)
             _operation(axes, gene.operation, place, (right - 2 * RADIUS, y), color)
         _node(axes, str(node), (right - RADIUS, y))
-    for name, y in (("cell k−2", first), ("cell k−1", second)):
-        _box(axes, name, (left, y))
-    _box(axes, "concat" if panel.grown else "cell k", output, INK)
+    for one, y in zip(panel.space.inputs, entries, strict=True):
+        _box(axes, one.label, (left, y))
+    _box(axes, panel.space.joins if panel.grown else "cell k", output, INK)
     if panel.grown:
-        _gate(axes, output, ends[1])
+        _gate(axes, output, ends[inputs - 1])
 
 
 def _title(axes: Axes, panel: Panel, left: float, top: float) -> None:
     numbers = ", ".join(map(str, panel.cells))
     of = f"{'cells' if len(panel.cells) > 1 else 'cell'} {numbers} of the network"
-    grown = f"Grown {panel.kind} cell" if panel.grown else f"{panel.kind.capitalize()} cell"
-    axes.text(left, top + 0.12, grown, weight="bold", size=12, va="center")
-    extra = {"normal": "keeps the resolution", "reduction": "halves the resolution"}[panel.kind]
+    kind = panel.kinds[0] if len(panel.kinds) == 1 else ""
+    words = [*(["grown"] if panel.grown else []), *([kind] if kind else []), "cell"]
+    axes.text(left, top + 0.12, " ".join(words).capitalize(), weight="bold", size=12, va="center")
     if panel.grown:
         extra = "refines cell k−1 where it stands"
+    elif not panel.space.adapts and "reduction" in panel.kinds:
+        extra = "where the resolution halves, a residual block stands before it"
+    else:
+        extra = {"normal": "keeps the resolution", "reduction": "halves the resolution"}[kind]
     axes.text(left, top + 0.36, f"{of}; {extra}", size=9, color=MUTED, va="center")
 
 

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from matplotlib.transforms import blended_transform_factory
 
-from pipeline.reporting.findings import PHASES, SHARE, SUPERNET_PHASES, Findings, Growth
+from pipeline.events.event import Event
+from pipeline.reporting.findings import PHASES, SHARE, SUPERNET_PHASES, Findings
 from pipeline.reporting.style import (
     BLUE,
     GREEN,
     INK,
     MUTED,
-    OPERATION_COLORS,
     ORANGE,
     PHASE_COLORS,
     PURPLE,
@@ -75,13 +75,13 @@ def draw_curves(findings: Findings) -> Figure:
 def draw_operations(findings: Findings) -> Figure:
     """Draw how the weight of each operation, a mean over all edges, developed."""
     figure, [axes] = _stack(3.2, right=1.95)
-    operations = findings.blueprint.operations
+    operations, space = findings.blueprint.operations, findings.blueprint.rules
     shares = [findings.column(SHARE + name, SUPERNET_PHASES)[1] for name in operations]
     epochs, _ = findings.column("entropy", SUPERNET_PHASES)
     drawn = axes.stackplot(
         epochs,
         shares,
-        colors=[OPERATION_COLORS[name] for name in operations],
+        colors=[space.operation(name).color for name in operations],
         labels=[f"{name}  {share[-1]:.0%}" for name, share in zip(operations, shares, strict=True)],
         alpha=0.85,
         linewidth=0,
@@ -207,7 +207,7 @@ def _bounds(findings: Findings, phase: str) -> tuple[float, float]:
     return float(rows[0]["epoch"]) - 0.5, float(rows[-1]["epoch"]) + 0.5
 
 
-def _growths(axes: Axes, growths: Sequence[Growth], *, named: bool) -> None:
+def _growths(axes: Axes, growths: Sequence[Event], *, named: bool) -> None:
     """Mark each growth between the epoch after which it came and the next."""
     place = blended_transform_factory(axes.transData, axes.transAxes)
     for growth in growths:

@@ -8,60 +8,29 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batches.images import read_images
 from pipeline.comparison.references import References, read_references
+from pipeline.events.event import Event
 from pipeline.harness.errors import ReportError
+from pipeline.harness.metrics import COLUMNS, required
 from pipeline.harness.records import Row
 from pipeline.prepared.facts import DatasetFacts, read_facts
+from pipeline.prepared.packing import read_split
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.genotype import Genotype
 
 SUPERNET_PHASES = ("warmup", "search", "growth")
 PHASES = (*SUPERNET_PHASES, "optimize")
-WORDS = {"phase", "event", "verdict"}
-"""Columns of a history that hold no number."""
-COLUMNS = ("epoch", "train_loss", "train_accuracy", "recoveries", "verdict", "health")
-SUPERNET_COLUMNS = (
-    *COLUMNS,
-    *("validation_loss", "validation_accuracy", "genotype_accuracy", "temperature", "entropy"),
-    *("max_weight", "cells", "channels", "parameters"),
-)
+WORDS = {column.name for column in COLUMNS if column.is_word}
 SHARE = "share_"
 AGAIN = "'dvc repro' writes it again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Growth:
-    """One growth, as `artifacts/growth/growth.json` tells it.
-
-    epoch: after which it came. Accuracies are means over the epochs of settling, fractions of 1.
-    """
-
-    epoch: int
-    kind: str
-    verdict: str
-    cells_before: int
-    cells: int
-    channels_before: int
-    channels: int
-    parameters_before: int
-    parameters: int
-    max_difference: float | None
-    accuracy_before: float
-    accuracy_after: float
-
-    @property
-    def what(self) -> str:
-        """Return what came, in two words: '4 cells' or '24 channels'."""
-        return f"{self.cells} cells" if self.kind == "deepen" else f"{self.channels} channels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +57,7 @@ class Findings:
     blueprint: Blueprint
     genotype: Genotype
     histories: Mapping[str, Sequence[Row]]
-    growths: Sequence[Growth]
+    growths: Sequence[Event]
     metrics: Mapping[str, Any]
     search: Mapping[str, Any]
     parity: Mapping[str, Any]
@@ -116,15 +85,16 @@ def read_findings(artifacts: Path) -> Findings:
         ReportError, CheckpointError, DataError: missing, damaged, or of different runs.
     """
     dataset = read_facts(artifacts / "prepare")
-    images = read_images(artifacts / "prepare", "test", "cpu")
+    images = read_split(artifacts / "prepare", "test")
     model = artifacts / "derive" / "model.safetensors"
     derived = read_checkpoint(model)
     derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
     blueprint = derived.network.blueprint
-    supernet = (*SUPERNET_COLUMNS, *(SHARE + name for name in blueprint.operations))
+    shares = [SHARE + name for name in blueprint.operations]
+    supernet, others = [*required(supernet=True), *shares], required(supernet=False)
     return Findings(
         dataset=dataset,
-        pixels=images.pixels.permute(0, 2, 3, 1).numpy(),
+        pixels=images.images,
         predictions=_read_predictions(
             artifacts / "derive" / "confusion.tsv", dataset.classes, images.labels.tolist()
         ),
@@ -132,7 +102,7 @@ def read_findings(artifacts: Path) -> Findings:
         genotype=derived.decided(),
         histories={
             phase: _read_history(
-                artifacts / phase / "history.tsv", supernet if phase in SUPERNET_PHASES else COLUMNS
+                artifacts / phase / "history.tsv", supernet if phase in SUPERNET_PHASES else others
             )
             for phase in PHASES
         },
@@ -182,13 +152,9 @@ def _read_predictions(
     return predictions
 
 
-def _read_growths(path: Path) -> list[Growth]:
-    names = [field.name for field in fields(Growth)]
+def _read_growths(path: Path) -> list[Event]:
     try:
-        return [
-            Growth(**{name: event[name] for name in names})
-            for event in _read_json(path, "events")["events"]
-        ]
+        return [Event(**event) for event in _read_json(path, "events")["events"]]
     except (KeyError, TypeError) as error:
         raise ReportError(f"{path}: not a list of growths: {error!r}; {AGAIN}") from None
 

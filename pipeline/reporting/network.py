@@ -86,7 +86,8 @@ def boxes(findings: Findings) -> list[Box]:
         if plan.kind == "reduction":
             height, width = -(-height // 2), -(-width // 2)
         kind = "grown" if plan.grown else plan.kind
-        channels = f"{blueprint.nodes} × {plan.channels} ch."
+        nodes = f"{blueprint.output_nodes} × " if blueprint.output_nodes > 1 else ""
+        channels = f"{nodes}{plan.channels} ch."
         found.append(
             Box(lines=(f"cell {number}", kind, f"{height} × {width}", channels), kind=kind)
         )

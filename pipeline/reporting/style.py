@@ -16,8 +16,6 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from pipeline.space.operations import OPERATIONS
-
 INK, MUTED, FAINT, PAPER = "#1f2933", "#66727f", "#d3dae1", "#fdfdfe"
 SCHEME = {
     INK: ("ink", "#e4e9ef"),
@@ -29,15 +27,6 @@ SCHEME = {
 
 BLUE, ORANGE, GREEN, PURPLE, RED = "#3d8bfd", "#e8913a", "#2fa866", "#a06be8", "#e5534b"
 PHASE_COLORS = {"warmup": ORANGE, "search": BLUE, "growth": GREEN, "optimize": PURPLE}
-
-PALETTE = (
-    *("#8a96a3", "#e8913a", "#d9bd3c", "#2fa866", "#3d8bfd", "#6070ee", "#c472ec", "#9450d8"),
-    *("#24b3c4", "#e5534b", "#ee86ad", "#b0733d"),
-)
-OPERATION_COLORS = {
-    name: PALETTE[index % len(PALETTE)] for index, name in enumerate(("none", *OPERATIONS))
-}
-"""An operation has one colour, in every picture and every run."""
 
 FONTS = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """What an SVG asks for. It is laid out for DejaVu Sans, which is as wide as any of them."""

@@ -16,6 +16,7 @@ from pipeline.devices.together import add_up, one_batch, share
 from pipeline.space.cell import Edge
 from pipeline.space.network import Network, untracked_statistics
 from pipeline.space.relaxation import EdgeWeights
+from pipeline.training.context import Batch
 
 COMPARISONS = 20
 """By whose mean an operation is judged; then they are counted anew."""
@@ -66,8 +67,7 @@ def stop(network: Network, stopped: Tensor) -> None:
 def compare(
     agreement: Agreement,
     network: Network,
-    batch: Tensor,
-    labels: Tensor,
+    batch: Batch,
     *,
     path: EdgeWeights,
     least: float,
@@ -78,8 +78,7 @@ def compare(
     Args:
         agreement: is changed; operations that agree too little stop.
         network: whose weights have the gradients of that step.
-        batch: (N, C, H, W) held-out images.
-        labels: (N,).
+        batch: held-out images.
         path: of that step.
         least: mean cosine below which an operation stops.
         micro_batch: images at a time.
@@ -87,7 +86,7 @@ def compare(
     Returns:
         `micro_batch`, halved as often as there was too little memory.
     """
-    batch, labels, total = share(batch, labels)
+    held_out, labels, total = share(*batch)
     trained = {
         number: moved
         for number, operation in enumerate(operations(network))
@@ -99,8 +98,8 @@ def compare(
 
     def gradients(count: int) -> list[Tensor]:
         sums = [torch.zeros_like(one) for one in weights]
-        for images, targets in parts(batch, labels, count):
-            with autocast(batch.device), untracked_statistics(network), one_batch():
+        for images, targets in parts(held_out, labels, count):
+            with autocast(images.device), untracked_statistics(network), one_batch(network):
                 loss = F.cross_entropy(network(images, path), targets) * (len(targets) / total)
             found = torch.autograd.grad(loss, weights)
             sums = [one + other for one, other in zip(sums, found, strict=True)]
@@ -108,11 +107,11 @@ def compare(
 
     found, micro_batch = within_memory(gradients, micro_batch)
     add_up(found)
-    held_out = iter(found)
+    others = iter(found)
     cosines = [
         F.cosine_similarity(
             torch.cat([one.grad.flatten() for one in moved if one.grad is not None]),
-            torch.cat([next(held_out).flatten() for _ in moved]),
+            torch.cat([next(others).flatten() for _ in moved]),
             dim=0,
         )
         for moved in trained.values()

@@ -4,11 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.harness.section import Section
 from pipeline.training.params import Rate
+from pipeline.training.schedules import ScheduleParams
 
 
-class SearchParams(Section):
+class SearchParams(ScheduleParams):
     """Weights and architecture alternate, the temperature falls."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of search")
@@ -47,8 +47,6 @@ class SearchParams(Section):
         description="probability, falling evenly to 0, that an edge of a weight step takes any"
         " operation but none: no operation is judged by weights that have adapted to others"
     )
-    learning_rate: Rate = Field(description="of the weights, per step, at the start (cosine)")
-    learning_rate_end: Rate = Field(description="of the weights, per step, at the end")
     arch_learning_rate: Rate | Literal["auto"] = Field(
         description="of the logits, per architecture step; auto: arch_reach / number of such steps"
     )

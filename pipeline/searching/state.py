@@ -13,7 +13,7 @@ from pipeline.searching.params import SearchParams
 from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.relaxation import undecided
 from pipeline.supernet import supernet
-from pipeline.supernet.supernet import Supernet
+from pipeline.supernet.supernet import Supernet, SupernetContext
 from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
 
@@ -42,31 +42,43 @@ def architecture_steps(images: int, batch_size: int, epochs: int, arch_update_fr
     return epochs * len(batch_sizes(images, batch_size)) // (arch_update_freq - 1)
 
 
-def start(
-    warmed: Checkpoint, params: SearchParams, training: TrainingParams, *, images: int, seed: int
-) -> SearchState:
+def start(warmed: Checkpoint, context: SupernetContext, params: SearchParams) -> SearchState:
     """Begin from the warmed-up weights and logits.
 
     What was learnt is kept, a little noise breaks ties.
-
-    images: number of training images.
     """
     network, logits = warmed.network, warmed.searched()
-    noise = torch.randn(logits.shape, generator=generator(seed, "search", "transition"))
+    noise = torch.randn(logits.shape, generator=generator(context.seed, "search", "transition"))
     logits = logits + params.transition_noise * noise
     if params.sharpen:
         logits = sharpen(logits, none=network.blueprint.none, delta=params.sharpen)
+    state = continued(warmed, logits, context, params, temperature=params.temperature)
+    if params.stop_operations is not None:
+        state.agreement = begin(network)
+    return state
+
+
+def continued(
+    checkpoint: Checkpoint,
+    logits: Tensor,
+    context: SupernetContext,
+    params: SearchParams,
+    *,
+    temperature: float,
+) -> SearchState:
+    """Go on from a checkpoint's weights with these logits; the optimisers begin anew."""
+    network, images = checkpoint.network, len(context.images)
+    rate = arch_learning_rate(params, context.training, images)
     return SearchState(
         network=network,
-        optimizer=Sgd.of(network.parameters(), training),
+        optimizer=Sgd.of(network.parameters(), context.training),
         logits=logits,
-        logit_optimizer=Adam(logits.requires_grad_(), arch_learning_rate(params, training, images)),
-        temperature=params.temperature,
-        micro_batch=training.batch_size,
-        anneal_rate=anneal_rate(params, training, images),
-        epoch=warmed.fact("epoch"),
-        first_epoch=warmed.fact("epoch"),
-        agreement=None if params.stop_operations is None else begin(network),
+        logit_optimizer=Adam(logits.requires_grad_(), rate),
+        temperature=temperature,
+        micro_batch=context.training.batch_size,
+        anneal_rate=anneal_rate(params, context.training, images),
+        epoch=checkpoint.fact("epoch"),
+        first_epoch=checkpoint.fact("epoch"),
     )
 
 
@@ -84,9 +96,9 @@ def snapshot(state: SearchState) -> dict[str, Any]:
     }
 
 
-def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> SearchState:
+def resumed(saved: dict[str, Any], context: SupernetContext) -> SearchState:
     """Return the state of a snapshot."""
-    fields = supernet.restored(saved, training, device)
+    fields = supernet.restored(saved, context.training, context.images.device)
     logits = fields["logits"].requires_grad_()
     logit_optimizer = Adam(logits, saved["arch_learning_rate"])
     for name, moment in saved["moments"].items():

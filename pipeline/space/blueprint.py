@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.space.params import NetworkParams, SpaceName
-from pipeline.space.spaces import SPACES, Space
+from pipeline.space.params import SupernetParams
+from pipeline.space.registry import SPACES
+from pipeline.space.space import NONE, SKIP, Space
 
 Kind = Literal["normal", "reduction"]
 MOST_NODES = 8
@@ -15,7 +16,7 @@ MOST_NODES = 8
 class CellPlan:
     """One cell.
 
-    kind: a reduction cell halves the resolution, in nasbench201 by a residual block before it.
+    kind: a reduction cell halves the resolution.
     architecture: the block of architecture parameters that decides this cell.
     channels: of each node.
     grown: entered later, as s1 + gate * cell(s0, s1) with the gate at 0 when it came.
@@ -29,26 +30,19 @@ class CellPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """What a network is built from: search space, cells, channels, classes, input, candidates.
+    """What a network is built from: search space, cells, channels, classes, input, candidates."""
 
-    max_skips: skip connections that a found cell may keep; None for any number.
-    """
-
-    space: SpaceName = "darts"
+    space: str = "darts"
     image_channels: int
     classes: int
     nodes: int
     operations: tuple[str, ...]
-    edges_per_node: int
     stem_channels: int
-    max_skips: int | None = None
     cells: tuple[CellPlan, ...]
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= MOST_NODES:
             raise ValueError(f"nodes: expected 1 to {MOST_NODES}, got {self.nodes}")
-        if self.max_skips is not None and not {*self.operations} - {"none", "skip_connect"}:
-            raise ValueError("max_skips: a limit needs another operation than none, skip_connect")
         if self.space not in SPACES:
             raise ValueError(f"space: expected one of {', '.join(SPACES)}, got {self.space!r}")
 
@@ -60,7 +54,7 @@ class Blueprint:
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
         """(source, node) of every edge, node by node; the first sources are the cell's inputs."""
-        inputs = self.rules.inputs
+        inputs = len(self.rules.inputs)
         return tuple(
             (source, node) for node in range(self.nodes) for source in range(node + inputs)
         )
@@ -78,12 +72,12 @@ class Blueprint:
     @property
     def none(self) -> int:
         """Index of the operation that cuts its edge."""
-        return self.operations.index("none")
+        return self.operations.index(NONE)
 
     @property
     def skip(self) -> int:
         """Index of the skip connection."""
-        return self.operations.index("skip_connect")
+        return self.operations.index(SKIP)
 
     def architecture_name(self, architecture: int) -> str:
         """Return 'normal', 'reduction', or 'cell 3 (normal)' where cells do not share.
@@ -109,10 +103,10 @@ def from_dict(document: dict[str, Any]) -> Blueprint:
     return Blueprint(operations=tuple(fields.pop("operations")), cells=cells, **fields)
 
 
-def plan(params: NetworkParams, *, image_channels: int, classes: int) -> Blueprint:
-    """Return the blueprint that search starts from: reductions at 1/3 and 2/3.
+def plan(params: SupernetParams, *, image_channels: int, classes: int) -> Blueprint:
+    """Return the blueprint that search starts from: reductions at 1/3 and 2/3 of its cells.
 
-    So both spaces have it: Liu et al. 2019; Dong & Yang 2020, whose N is a third of the cells.
+    (Liu et al. 2019; Dong & Yang 2020, whose N is a third of the cells.)
     """
     reductions = {params.cells // 3, 2 * params.cells // 3}
     cells = []
@@ -129,8 +123,6 @@ def plan(params: NetworkParams, *, image_channels: int, classes: int) -> Bluepri
         classes=classes,
         nodes=params.nodes,
         operations=params.operations,
-        edges_per_node=params.edges_per_node,
         stem_channels=params.stem_multiplier * params.channels,
-        max_skips=params.max_skips,
         cells=tuple(cells),
     )

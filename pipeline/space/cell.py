@@ -1,17 +1,22 @@
-"""Cell: a small directed graph of nodes whose edges carry candidates (Liu et al. 2019).
+"""Cell: a small directed graph of nodes whose edges carry candidates.
 
 N images, C channels, H x W pixels, E edges of a cell, O candidate operations.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor, nn
 
+from pipeline.space.architecture import Architecture
 from pipeline.space.blueprint import CellPlan
-from pipeline.space.genotype import Architecture
-from pipeline.space.operations import OPERATIONS, FactorizedReduce, conv_norm
+from pipeline.space.operations import (
+    FactorizedReduce,
+    ResidualReduction,
+    build_operation,
+    conv_norm,
+)
+from pipeline.space.space import SKIP, Space
 
 EdgeActivity = tuple[tuple[int, ...], ...]
 """For each of the E edges: the indices of the operations that run."""
@@ -43,15 +48,22 @@ class Edge(nn.Module):
     def __init__(
         self,
         names: tuple[str, ...],
+        space: Space,
         channels: int,
         stride: int,
-        candidates: Mapping[str, Callable[[int, int], nn.Module]] = OPERATIONS,
     ) -> None:
         super().__init__()
+        layers = {name: space.operation(name).layers for name in names}
         self.operations = nn.ModuleDict(
-            {name: candidates[name](channels, stride) for name in names if name != "none"}
+            {
+                name: build_operation(one, channels, stride)
+                for name, one in layers.items()
+                if one is not None
+            }
         )
-        self.by_index = tuple(self.operations[name] if name != "none" else None for name in names)
+        self.by_index = tuple(
+            None if layers[name] is None else self.operations[name] for name in names
+        )
 
     def forward(
         self,
@@ -68,7 +80,7 @@ class Edge(nn.Module):
         counts fully. auxiliary: weight of the edge's own skip connection beside them (Chu et al.
         2021).
         """
-        total = auxiliary * self.operations["skip_connect"](x) if auxiliary else None
+        total = auxiliary * self.operations[SKIP](x) if auxiliary else None
         for index in active:
             operation = self.by_index[index]
             if operation is None:
@@ -91,16 +103,16 @@ class Edges(nn.ModuleList):
     def __init__(
         self,
         architecture: Architecture | None,
+        space: Space,
         *,
         nodes: int,
-        inputs: int,
         operations: tuple[str, ...],
         channels: int,
         stride: int = 1,
-        candidates: Mapping[str, Callable[[int, int], nn.Module]] = OPERATIONS,
     ) -> None:
         """Lay the edges out; `stride` is that of the edges that come from an input."""
         super().__init__()
+        inputs = len(space.inputs)
         self.nodes, self.inputs, self.stride = nodes, inputs, stride
         kept = []
         for node in range(nodes):
@@ -112,7 +124,7 @@ class Edges(nn.ModuleList):
             for source in range(node + inputs):
                 kept.append(chosen.get(source, ()))
                 step = stride if source < inputs else 1
-                self.append(Edge(kept[-1], channels, step, candidates))
+                self.append(Edge(kept[-1], space, channels, step))
         self.discrete_activity: EdgeActivity = tuple((0,) * len(names) for names in kept)
 
     def forward(
@@ -151,11 +163,15 @@ class Edges(nn.ModuleList):
 
 
 class Cell(nn.Module):
-    """Reads the two outputs before it; its own output concatenates its nodes."""
+    """A cell of any search space.
+
+    With an architecture given, only its edges exist, each with one operation.
+    """
 
     def __init__(
         self,
         plan: CellPlan,
+        space: Space,
         *,
         nodes: int,
         operations: tuple[str, ...],
@@ -163,23 +179,34 @@ class Cell(nn.Module):
         halve_first: bool,
         architecture: Architecture | None,
     ) -> None:
-        """Build from the channels of both inputs.
+        """Build from the channels of the two outputs before it, the previous one last.
 
-        `halve_first`: input 0 has twice input 1's resolution.
+        halve_first: the one before the previous has twice its resolution.
+
+        Raises:
+            ValueError: a normal cell shall change channels that its space does not adapt.
         """
         super().__init__()
-        channels = plan.channels
-        self.input_0: nn.Module = (
-            FactorizedReduce(inputs[0], channels) if halve_first else conv_norm(inputs[0], channels)
-        )
-        self.input_1 = conv_norm(inputs[1], channels)
+        channels, reduces = plan.channels, plan.kind == "reduction"
+        self.space = space
+        self.reduction: nn.Module | None = None
+        if space.adapts:
+            read = inputs[-len(space.inputs) :]
+            for number, own in enumerate(read):
+                halved = halve_first and number < len(read) - 1
+                adapt = FactorizedReduce(own, channels) if halved else conv_norm(own, channels)
+                self.add_module(f"input_{number}", adapt)
+        elif reduces:
+            self.reduction = ResidualReduction(inputs[1], channels)
+        elif channels != inputs[1]:
+            raise ValueError(f"a normal cell of {channels} channels after {inputs[1]}")
         self.edges = Edges(
             architecture,
+            space,
             nodes=nodes,
-            inputs=2,
             operations=operations,
             channels=channels,
-            stride=2 if plan.kind == "reduction" else 1,
+            stride=2 if space.adapts and reduces else 1,
         )
         self.gate = nn.Parameter(torch.zeros(())) if plan.grown else None
 
@@ -193,12 +220,29 @@ class Cell(nn.Module):
         *,
         auxiliary: float = 0.0,
     ) -> Tensor:
-        """(N, C0, H0, W0), (N, C1, H, W) -> (N, nodes * C, H / stride, W / stride).
+        """(N, C0, H0, W0), (N, C1, H, W) -> (N, C', H', W'), all nodes or the last one.
 
-        s0, s1: after a ReLU, which two cells share.
+        s0, s1: the two outputs before, after a ReLU where the space rectifies. A space whose cells
+            read one output reads s1.
         activity: which operations run on each edge; None runs what a discrete cell has.
         gates: (E, O) factors through which gradients reach the logits, or None.
         auxiliary: weight of an extra skip connection on each edge.
         """
-        inputs = [self.input_0(s0), self.input_1(s1)]
-        return torch.cat(self.edges(inputs, activity, gates, drop_path, auxiliary=auxiliary), dim=1)
+        inputs = [s0, s1][-len(self.space.inputs) :]
+        if self.space.adapts:
+            inputs = [self.get_submodule(f"input_{i}")(x) for i, x in enumerate(inputs)]
+        elif self.reduction is not None:
+            inputs = [self.reduction(x) for x in inputs]
+        nodes = self.edges(inputs, activity, gates, drop_path, auxiliary=auxiliary)
+        return torch.cat(nodes, dim=1) if self.space.concatenates else nodes[-1]
+
+
+def reads(part: str, space: Space) -> int | None:
+    """Return which of the two outputs before a cell a part of it reads: 0, 1 (the previous one).
+
+    None: the part reads what is within the cell. part: name of a submodule of `Cell`, or of its
+    reduction.
+    """
+    first = 2 - len(space.inputs)
+    adapting = {f"input_{number}": first + number for number in range(len(space.inputs))}
+    return {**adapting, "first": 1, "shortcut": 1}.get(part)

@@ -1,4 +1,4 @@
-"""Genotype: which operation each kept edge has. Plain data, readable and diffable as JSON."""
+"""Genotype: the architectures of a network. Plain data, readable and diffable as JSON."""
 
 import json
 import re
@@ -6,47 +6,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.harness.errors import GenotypeError
-from pipeline.space.params import SpaceName
-from pipeline.space.spaces import SPACES
+from pipeline.space.architecture import Architecture, Gene
+from pipeline.space.registry import SPACES
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gene:
-    """One kept edge of a node.
-
-    source: in darts 0 is the cell before the previous one, 1 the previous cell, 2 the cell's first
-    node, and so on; in nasbench201 0 is the cell's input, 1 its first node, and so on.
-    """
-
-    source: int
-    operation: str
-
-    def __post_init__(self) -> None:
-        if type(self.source) is not int or type(self.operation) is not str:
-            raise GenotypeError(
-                f"genotype: a gene needs a whole number and a name, got {self.source!r}"
-                f" and {self.operation!r}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """What all cells that share one block of architecture parameters look like.
-
-    nodes: the kept edges of each. One without any is zeros.
-    """
-
-    name: str
-    nodes: tuple[tuple[Gene, ...], ...]
+UNNAMED = "darts"
+"""The search space of a document that names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Genotype:
     """One architecture per block of architecture parameters."""
 
-    space: SpaceName = "darts"
+    space: str = UNNAMED
     architectures: tuple[Architecture, ...]
 
     def __post_init__(self) -> None:
@@ -63,7 +35,7 @@ class Genotype:
             raise GenotypeError(f"{where} has no incoming edge")
         if len(set(sources)) < len(sources):
             raise GenotypeError(f"{where} names a source twice")
-        last = node + space.inputs - 1
+        last = node + len(space.inputs) - 1
         for source in sources:
             if not 0 <= source <= last:
                 raise GenotypeError(f"{where} takes source {source}; it may take 0 to {last}")
@@ -71,10 +43,10 @@ class Genotype:
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads: lists, strings and integers only.
 
-        A document that names no space is of darts.
+        A document that names no space is of UNNAMED.
         """
         fields = asdict(self)
-        if self.space == "darts":
+        if self.space == UNNAMED:
             del fields["space"]
         return {"schema": SCHEMA, **fields}
 
@@ -97,7 +69,7 @@ def from_dict(document: Any) -> Genotype:
         raise GenotypeError(f"genotype: expected schema {SCHEMA}")
     try:
         return Genotype(
-            space=document.get("space", "darts"),
+            space=document.get("space", UNNAMED),
             architectures=tuple(
                 Architecture(
                     name=str(architecture["name"]),

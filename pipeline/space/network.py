@@ -7,19 +7,18 @@ weights that are passed in.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from pipeline.harness.errors import GenotypeError
-from pipeline.space.blueprint import Blueprint, CellPlan
+from pipeline.space.blueprint import Blueprint
 from pipeline.space.cell import Cell, DropPath
-from pipeline.space.genotype import Architecture, Genotype
-from pipeline.space.nasbench201 import Nasbench201Cell
+from pipeline.space.genotype import Genotype
 from pipeline.space.operations import BatchNorm, convolution
 from pipeline.space.relaxation import EdgeWeights
+from pipeline.space.space import NONE
 
 
 class Network(nn.Module):
@@ -36,14 +35,23 @@ class Network(nn.Module):
         inputs, halve_first = (stem, stem), False
         for plan in blueprint.cells:
             architecture = None if genotype is None else genotype.architectures[plan.architecture]
-            self.cells.append(_cell(plan, blueprint, inputs, architecture, halve_first=halve_first))
+            self.cells.append(
+                Cell(
+                    plan,
+                    blueprint.rules,
+                    nodes=blueprint.nodes,
+                    operations=blueprint.operations,
+                    inputs=inputs,
+                    halve_first=halve_first,
+                    architecture=architecture,
+                )
+            )
             if not plan.grown:
                 inputs, halve_first = (
                     (inputs[1], blueprint.output_nodes * plan.channels),
                     plan.kind == "reduction",
                 )
-        # The cells of nasbench201 end in sums, which nothing has normalised.
-        self.norm = BatchNorm(inputs[1]) if blueprint.space == "nasbench201" else None
+        self.norm = BatchNorm(inputs[1]) if blueprint.rules.normalises else None
         self.head = nn.Linear(inputs[1], blueprint.classes)
 
     def trunk(
@@ -61,8 +69,7 @@ class Network(nn.Module):
             raise ValueError("a supernet needs edge weights")
         output = self.stem(images)
         s0 = None
-        for plan, module in zip(self.blueprint.cells, self.cells, strict=True):
-            cell = cast("Cell | Nasbench201Cell", module)
+        for plan, cell in zip(self.blueprint.cells, self.cells, strict=True):
             activity, gates, auxiliary = None, None, 0.0
             if edge_weights is not None:
                 activity = edge_weights.active[plan.architecture]
@@ -100,29 +107,6 @@ class Network(nn.Module):
         for output in self.trunk(images, edge_weights, drop_path):
             features = output
         return self.classify(features)
-
-
-def _cell(
-    plan: CellPlan,
-    blueprint: Blueprint,
-    inputs: tuple[int, int],
-    architecture: Architecture | None,
-    *,
-    halve_first: bool,
-) -> nn.Module:
-    nodes, operations = blueprint.nodes, blueprint.operations
-    if blueprint.space == "nasbench201":
-        return Nasbench201Cell(
-            plan, nodes=nodes, operations=operations, inputs=inputs[1], architecture=architecture
-        )
-    return Cell(
-        plan,
-        nodes=nodes,
-        operations=operations,
-        inputs=inputs,
-        halve_first=halve_first,
-        architecture=architecture,
-    )
 
 
 def build(
@@ -191,7 +175,7 @@ def initialize(network: nn.Module, generator: Generator) -> None:
             nn.init.zeros_(module.bias)
             module.running_mean.zero_()
             module.running_var.fill_(1)
-        elif isinstance(module, Cell | Nasbench201Cell) and module.gate is not None:
+        elif isinstance(module, Cell) and module.gate is not None:
             nn.init.zeros_(module.gate)
 
 
@@ -212,7 +196,7 @@ def check_fit(genotype: Genotype, blueprint: Blueprint) -> None:
             )
         for genes in architecture.nodes:
             for gene in genes:
-                if gene.operation not in blueprint.operations or gene.operation == "none":
+                if gene.operation not in blueprint.operations or gene.operation == NONE:
                     raise GenotypeError(
                         f"genotype: {architecture.name} has {gene.operation}, no candidate here"
                     )

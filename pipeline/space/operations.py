@@ -1,17 +1,28 @@
-"""The candidates on an edge (Liu et al. 2019, section 3.1).
+"""The candidates on an edge, and what else networks are made of, as modules.
 
-Each takes (N, C, H, W) and returns (N, C, ceil(H / stride), ceil(W / stride)), for any H and W.
-`none` has no module: an edge that takes it does not run.
+N images, C channels, H x W pixels.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from functools import singledispatch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.space.depthwise import Depthwise
+from pipeline.space.layers import (
+    STRIDING,
+    AveragePool,
+    Convolution,
+    DepthwiseConvolution,
+    Identity,
+    Layer,
+    MaxPool,
+    Norm,
+    Relu,
+    Strip,
+)
 
 
 class BatchNorm(nn.Module):
@@ -22,10 +33,13 @@ class BatchNorm(nn.Module):
 
     momentum = 0.1
     epsilon = 1e-5
-    total: ClassVar[Callable[[Tensor], Tensor] | None] = None
-    """Sum over several processes that each have a part of the batch, differentiable; else None."""
 
     def __init__(self, channels: int) -> None:
+        """Begin untrained.
+
+        track: whether training updates the running statistics. total: differentiable sum over
+        several processes, where each has a part of the batch; else None.
+        """
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -34,11 +48,12 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.track = True
+        self.total: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch while training, by the running statistics in evaluation mode."""
-        if self.training and BatchNorm.total is not None:
-            return self._normalise_part(x, BatchNorm.total)
+        if self.training and self.total is not None:
+            return self._normalise_part(x, self.total)
         known = self.track or not self.training
         return F.batch_norm(
             x,
@@ -78,7 +93,7 @@ def convolution(
     outputs: int,
     kernel: int | tuple[int, int],
     *,
-    stride: int = 1,
+    stride: int | tuple[int, int] = 1,
 ) -> nn.Conv2d:
     """Return a convolution without bias, padded so that only the stride changes the size."""
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
@@ -96,27 +111,6 @@ def relu_conv_norm(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) 
     return nn.Sequential(
         nn.ReLU(), convolution(inputs, outputs, kernel, stride=stride), BatchNorm(outputs)
     )
-
-
-def separable(
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    *,
-    stride: int = 1,
-    dilation: int = 1,
-    inplace: bool = False,
-) -> list[nn.Module]:
-    """ReLU, depthwise convolution, pointwise convolution, BatchNorm.
-
-    inplace: the input is nobody else's.
-    """
-    return [
-        nn.ReLU(inplace),
-        Depthwise(inputs, kernel, stride=stride, dilation=dilation),
-        convolution(inputs, outputs, 1),
-        BatchNorm(outputs),
-    ]
 
 
 class FactorizedReduce(nn.Module):
@@ -144,67 +138,82 @@ class FactorizedReduce(nn.Module):
         return halves
 
 
-def _skip(channels: int, stride: int) -> nn.Module:
+class ResidualReduction(nn.Module):
+    """What halves the resolution between two cells: the basic block of a residual network.
+
+    Odd sizes are rounded up, on the shortcut as by the convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = relu_conv_norm(inputs, outputs, 3, stride=2)
+        self.second = relu_conv_norm(outputs, outputs, 3)
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, 2, ceil_mode=True), convolution(inputs, outputs, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2))."""
+        reduced: Tensor = self.shortcut(x) + self.second(self.first(x))
+        return reduced
+
+
+def build_operation(layers: tuple[Layer, ...], channels: int, stride: int) -> nn.Module:
+    """Return (N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride)), for any H and W."""
+    modules = []
+    for layer in layers:
+        modules.append(module(layer, channels, stride))
+        if isinstance(layer, STRIDING):
+            stride = 1
+    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+
+
+@singledispatch
+def module(layer: Layer, channels: int, stride: int) -> nn.Module:  # noqa: ARG001 - of all layers
+    """Return the module of one layer."""
+    raise TypeError(f"no module for {layer}")
+
+
+@module.register
+def _(layer: Relu, _channels: int, _stride: int) -> nn.Module:
+    return nn.ReLU(layer.inplace)
+
+
+@module.register
+def _(layer: Convolution, channels: int, stride: int) -> nn.Module:
+    return convolution(channels, channels, layer.kernel, stride=stride)
+
+
+@module.register
+def _(layer: Strip, channels: int, stride: int) -> nn.Module:
+    kernel, halving = (layer.kernel, 1), (stride, 1)
+    if layer.along == "width":
+        kernel, halving = kernel[::-1], halving[::-1]
+    return convolution(channels, channels, kernel, stride=halving)
+
+
+@module.register
+def _(layer: DepthwiseConvolution, channels: int, stride: int) -> nn.Module:
+    return Depthwise(channels, layer.kernel, stride=stride, dilation=layer.dilation)
+
+
+@module.register
+def _(_layer: Norm, channels: int, _stride: int) -> nn.Module:
+    return BatchNorm(channels)
+
+
+@module.register
+def _(_layer: MaxPool, _channels: int, stride: int) -> nn.Module:
+    return nn.MaxPool2d(3, stride, 1)
+
+
+@module.register
+def _(_layer: AveragePool, _channels: int, stride: int) -> nn.Module:
+    return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
+
+
+@module.register
+def _(_layer: Identity, channels: int, stride: int) -> nn.Module:
     if stride == 1:
         return nn.Identity()
     return nn.Sequential(nn.ReLU(), FactorizedReduce(channels, channels))
-
-
-def _max_pool(channels: int, stride: int) -> nn.Module:
-    return nn.Sequential(nn.MaxPool2d(3, stride, 1), BatchNorm(channels))
-
-
-def _average_pool(channels: int, stride: int) -> nn.Module:
-    return nn.Sequential(nn.AvgPool2d(3, stride, 1, count_include_pad=False), BatchNorm(channels))
-
-
-def _separable_twice(kernel: int) -> Callable[[int, int], nn.Module]:
-    def make(channels: int, stride: int) -> nn.Module:
-        return nn.Sequential(
-            *separable(channels, channels, kernel, stride=stride),
-            *separable(channels, channels, kernel, inplace=True),
-        )
-
-    return make
-
-
-def _dilated(kernel: int) -> Callable[[int, int], nn.Module]:
-    def make(channels: int, stride: int) -> nn.Module:
-        return nn.Sequential(*separable(channels, channels, kernel, stride=stride, dilation=2))
-
-    return make
-
-
-def _plain(kernel: int) -> Callable[[int, int], nn.Module]:
-    def make(channels: int, stride: int) -> nn.Module:
-        return relu_conv_norm(channels, channels, kernel, stride)
-
-    return make
-
-
-def _two_strips(channels: int, stride: int) -> nn.Module:
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(channels, channels, (1, 7), (1, stride), (0, 3), bias=False),
-        nn.Conv2d(channels, channels, (7, 1), (stride, 1), (3, 0), bias=False),
-        BatchNorm(channels),
-    )
-
-
-OPERATIONS: dict[str, Callable[[int, int], nn.Module]] = {
-    "max_pool_3x3": _max_pool,
-    "avg_pool_3x3": _average_pool,
-    "skip_connect": _skip,
-    "sep_conv_3x3": _separable_twice(3),
-    "sep_conv_5x5": _separable_twice(5),
-    "dil_conv_3x3": _dilated(3),
-    "dil_conv_5x5": _dilated(5),
-    "sep_conv_7x7": _separable_twice(7),
-    "conv_7x1_1x7": _two_strips,
-    "conv_1x1": _plain(1),
-    "conv_3x3": _plain(3),
-}
-"""Candidate by name: (channels, stride) -> module.
-
-To add one, add it here and to `OperationName`.
-"""

@@ -1,49 +1,33 @@
 """The `network` section: what the search may build."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 
 from pipeline.harness.section import Section
+from pipeline.space.registry import SPACES
+from pipeline.space.space import NONE, SKIP, Space
 
-OperationName = Literal[
-    "none",
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-    "sep_conv_7x7",
-    "conv_7x1_1x7",
-    "conv_1x1",
-    "conv_3x3",
+SpaceName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(SPACES)})]
+OperationName = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "enum": list(dict.fromkeys(name for one in SPACES.values() for name in one.names)),
+        }
+    ),
 ]
-Nasbench201OperationName = Literal[
-    "none",
-    "skip_connect",
-    "nor_conv_1x1",
-    "nor_conv_3x3",
-    "avg_pool_3x3",
-]
-SpaceName = Literal["darts", "nasbench201"]
-CANDIDATES: dict[SpaceName, tuple[str, ...]] = {
-    "darts": get_args(OperationName),
-    "nasbench201": get_args(Nasbench201OperationName),
-}
-PUBLISHED = {"nodes": 3, "stem_multiplier": 1, "edges_per_node": 3}
-"""What nasbench201 leaves no choice in: its 4 nodes less the input, each with all of its edges."""
 Logit = Annotated[float, Field(ge=-100, le=100)]
 
 
-class NetworkParams(Section):
+class SupernetParams(Section):
     """The supernet that search starts from."""
 
     space: SpaceName = Field(
         description="search space: cells as in Liu et al. 2019 or in Dong & Yang 2020"
     )
-    operations: tuple[Literal[OperationName, Nasbench201OperationName], ...] = Field(
+    operations: tuple[OperationName, ...] = Field(
         description="candidates of the space on every edge; none and skip_connect must be there"
     )
     cells: Annotated[int, Field(ge=3, le=64)] = Field(
@@ -59,13 +43,6 @@ class NetworkParams(Section):
     stem_multiplier: Annotated[int, Field(ge=1, le=8)] = Field(
         description="channels of the stem, as a multiple of `channels`; 1 in nasbench201"
     )
-    edges_per_node: Annotated[int, Field(ge=1, le=8)] = Field(
-        description="incoming edges that a node keeps in the found network; 3, all, in nasbench201"
-    )
-    max_skips: Annotated[int, Field(ge=0)] | None = Field(
-        description="skip connections that a found cell may keep: of more the weakest give way to"
-        " the next best operation; null: any number"
-    )
     share_logits: bool = Field(
         description="one architecture for all normal and one for all reduction cells;"
         " in nasbench201 one for all"
@@ -78,29 +55,48 @@ class NetworkParams(Section):
         description="standard deviation of the noise on the initial logits"
     )
 
+
+class GenotypeParams(Section):
+    """What of a searched supernet the found network keeps."""
+
+    edges_per_node: Annotated[int, Field(ge=1, le=8)] = Field(
+        description="incoming edges that a node keeps in the found network; 3, all, in nasbench201"
+    )
+    max_skips: Annotated[int, Field(ge=0)] | None = Field(
+        description="skip connections that a found cell may keep: of more the weakest give way to"
+        " the next best operation; null: any number"
+    )
+
+
+class NetworkParams(GenotypeParams, SupernetParams):
+    """The supernet that search starts from, and what the found network keeps of it."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if len(set(self.operations)) < len(self.operations):
-            raise ValueError("operations: each may stand only once")
-        for needed in ("none", "skip_connect"):
-            if needed not in self.operations:
-                raise ValueError(f"operations: {needed} must be among them")
-        if self.max_skips is not None and len(self.operations) == 2:
-            raise ValueError("max_skips: a limit needs operations besides none and skip_connect")
-        for name in self.operations:
-            if name not in CANDIDATES[self.space]:
-                known = ", ".join(CANDIDATES[self.space])
-                raise ValueError(f"operations: {self.space} has no {name}; it has {known}")
-        if self.space == "nasbench201":
-            self._check_published()
-        return self
-
-    def _check_published(self) -> None:
-        for key, expected in PUBLISHED.items():
+        if self.space not in SPACES:
+            known = " or ".join(map(repr, SPACES))
+            raise ValueError(f"space: expected {known}, got {self.space!r}")
+        space = SPACES[self.space]
+        self._check_operations(space)
+        for key, expected in space.fixed.items():
             if (found := getattr(self, key)) != expected:
                 raise ValueError(f"{key}: expected {expected} in {self.space}, got {found}")
-        if self.cells % 3:
+        if self.cells % space.cells_multiple_of:
             raise ValueError(
-                f"cells: expected a multiple of 3 in {self.space}, for as many at each of three"
-                f" resolutions, got {self.cells}"
+                f"cells: expected a multiple of {space.cells_multiple_of} in {self.space}, for as"
+                f" many at each resolution, got {self.cells}"
             )
+        return self
+
+    def _check_operations(self, space: Space) -> None:
+        if len(set(self.operations)) < len(self.operations):
+            raise ValueError("operations: each may stand only once")
+        for needed in (NONE, SKIP):
+            if needed not in self.operations:
+                raise ValueError(f"operations: {needed} must be among them")
+        for name in self.operations:
+            if name not in space.names:
+                known = ", ".join(space.names)
+                raise ValueError(f"operations: {self.space} has no {name}; it has {known}")
+        if self.max_skips is not None and len(self.operations) == 2:
+            raise ValueError("max_skips: a limit needs operations besides none and skip_connect")

@@ -14,8 +14,11 @@ from math import log
 import torch
 from torch import Generator, Tensor
 
+from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.genotype import Architecture, Gene, Genotype
+from pipeline.space.genotype import Genotype
+from pipeline.space.params import GenotypeParams
+from pipeline.space.space import NONE, SKIP
 
 DECIDED = 0.4
 """An operation's weight from which on it counts as chosen."""
@@ -82,9 +85,9 @@ def from_choices(choices: Tensor) -> EdgeWeights:
 
 
 def sample(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor:
-    """Draw one operation per edge, differentiably (straight-through Gumbel-softmax; Jang et al.
+    """Draw one operation per edge, differentiably.
 
-    2017).
+    Straight-through Gumbel-softmax (Jang et al. 2017).
 
     Args:
         logits: (A, E, O) architecture logits.
@@ -199,7 +202,7 @@ def undecided(logits: Tensor) -> Tensor:
     return logits.detach().softmax(-1).amax(-1) < DECIDED
 
 
-def decide(logits: Tensor, blueprint: Blueprint) -> Genotype:
+def decide(logits: Tensor, blueprint: Blueprint, params: GenotypeParams | None = None) -> Genotype:
     """Return the most likely genotype.
 
     Per node the strongest edges, per edge its strongest operation; `none` only wins where the space
@@ -207,17 +210,26 @@ def decide(logits: Tensor, blueprint: Blueprint) -> Genotype:
     weakest give way, one by one, to what is best without them (Chen et al. 2019).
 
     Ties go to the lower index, so that equal logits give equal genotypes.
+
+    params: None keeps as many edges as published for the space, and any number of skip connections.
+
+    Raises:
+        ValueError: there is a limit, and no operation that could stand for a skip connection.
     """
+    space = blueprint.rules
+    params = params or GenotypeParams(edges_per_node=space.edges_per_node, max_skips=None)
+    if params.max_skips is not None and not {*blueprint.operations} - {NONE, SKIP}:
+        raise ValueError(f"max_skips: a limit needs another operation than {NONE}, {SKIP}")
     weights = logits.detach().softmax(-1).clone()
-    if not blueprint.rules.cuts:
+    if not space.cuts:
         weights[..., blueprint.none] = -1
-    limit = len(blueprint.edges) if blueprint.max_skips is None else blueprint.max_skips
+    limit = len(blueprint.edges) if params.max_skips is None else params.max_skips
     architectures = []
     for architecture, row in enumerate(weights):
-        kept = _kept(row, blueprint)
+        kept = _kept(row, blueprint, params.edges_per_node)
         while len(skips := _skips(kept, blueprint)) > limit:
             row[min(skips, key=lambda edge: float(row[edge, blueprint.skip])), blueprint.skip] = -1
-            kept = _kept(row, blueprint)
+            kept = _kept(row, blueprint, params.edges_per_node)
         nodes: list[list[Gene]] = [[] for _ in range(blueprint.nodes)]
         for edge, choice in kept.items():
             source, node = blueprint.edges[edge]
@@ -228,15 +240,13 @@ def decide(logits: Tensor, blueprint: Blueprint) -> Genotype:
     return Genotype(space=blueprint.space, architectures=tuple(architectures))
 
 
-def _kept(weights: Tensor, blueprint: Blueprint) -> dict[int, int]:
+def _kept(weights: Tensor, blueprint: Blueprint, edges_per_node: int) -> dict[int, int]:
     """(E, O) weights of one architecture -> operation by edge, in order, of the edges it keeps."""
     strengths, choices = weights.max(-1)
     kept = []
     for node in range(blueprint.nodes):
         edges = [index for index, (_, target) in enumerate(blueprint.edges) if target == node]
-        kept += sorted(edges, key=lambda index: -float(strengths[index]))[
-            : blueprint.edges_per_node
-        ]
+        kept += sorted(edges, key=lambda index: -float(strengths[index]))[:edges_per_node]
     return {edge: int(choices[edge]) for edge in sorted(kept)}
 
 

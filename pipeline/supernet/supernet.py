@@ -1,60 +1,74 @@
-"""Supernet.
-
-A network with all candidates, its architecture parameters, and the state of what trains both.
+"""A network with all candidates, its architecture parameters, and the state of what trains both.
 
 Everything that an epoch changes is here; randomness is counter-based, so nothing else has to be
 saved.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
-from pipeline.batches.images import Images
-from pipeline.batches.randomness import generator
+from pipeline.batches.images import Images, read_images
+from pipeline.batches.params import AugmentationParams
 from pipeline.devices.device import autocast
-from pipeline.devices.memory import at_a_time, parts, within_memory
-from pipeline.devices.together import one_batch, share
-from pipeline.harness.records import Row
+from pipeline.devices.memory import at_a_time
+from pipeline.devices.together import one_batch
+from pipeline.prepared.facts import read_facts
 from pipeline.space import blueprint as blueprints
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network, rebuild
-from pipeline.space.relaxation import EdgeWeights, concentration, decide
-from pipeline.supernet.evaluation import evaluate_genotype, evaluate_paths
+from pipeline.space.relaxation import EdgeWeights
+from pipeline.training.context import Context
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.stability import Expected
-from pipeline.training.steps import Tally, descend
+from pipeline.training.steps import Forward
 
-METRICS = (
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-    "genotype_accuracy",
-    "temperature",
-    "entropy",
-    "entropy_fraction",
-    "max_weight",
-    "share_skip_connect",
-    "cells",
-    "channels",
-    "parameters",
-    "recoveries",
-)
-"""Columns of the last epoch that become a stage's metrics."""
+ACCURACY = "validation_accuracy"
+"""Column that phases which search are judged by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchImages:
-    """The two splits that a supernet sees: weights learn from one, decisions from the other."""
+class SupernetContext(Context):
+    """What warmup, search and growth are given: weights learn from `images`.
 
-    training: Images
+    validation: images by which paths are judged and the architecture is decided.
+    """
+
     validation: Images
+    training: TrainingParams
+
+
+def read_context(prepare: Path, device: torch.device, params: "ContextParams") -> SupernetContext:
+    """Read the images of a prepared data set for a phase that trains a supernet."""
+    return SupernetContext(
+        images=read_images(prepare, "train", device),
+        validation=read_images(prepare, "validation", device),
+        classes=len(read_facts(prepare).classes),
+        training=params.training,
+        augmentation=params.augmentation,
+        seed=params.seed,
+    )
+
+
+class ContextParams(Protocol):
+    """The params that a context is made of, as the stages of these phases read them."""
+
+    @property
+    def seed(self) -> int:
+        """Source of every random draw."""
+
+    @property
+    def training(self) -> TrainingParams:
+        """How weights are fitted."""
+
+    @property
+    def augmentation(self) -> AugmentationParams:
+        """How training varies its images."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,51 +118,19 @@ def restored(
     }
 
 
-def weight_step(
-    supernet: Supernet,
-    batch: Tensor,
-    labels: Tensor,
-    *,
-    edge_weights: EdgeWeights,
-    learning_rate: float,
-    gradient_clip: float,
-    tally: Tally,
-) -> None:
-    """Fit the weights of the operations that `edge_weights` runs; the logits stay as they are.
+def along(network: Network, path: EdgeWeights) -> Forward:
+    """Return how a weight step runs a network along a path; the logits stay as they are."""
 
-    Where memory is used up the batch is divided: one step all the same, with the sum of the
-    gradients of its parts, each of which BatchNorm normalises by itself. Of several processes each
-    takes a share of the batch, and BatchNorm sees all of it.
-    """
-    batch, labels, total = share(batch, labels)
+    def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast(images.device), one_batch(network):
+            logits = network(images, path)
+            return logits, F.cross_entropy(logits, labels)
 
-    def step(micro_batch: int) -> tuple[Tensor, list[Tensor]]:
-        outputs = []
-
-        def losses() -> Iterator[Tensor]:
-            for images, targets in parts(batch, labels, micro_batch):
-                with autocast(batch.device), one_batch():
-                    logits = supernet.network(images, edge_weights)
-                    loss = F.cross_entropy(logits, targets) * (len(targets) / total)
-                outputs.append(logits.detach())
-                yield loss
-
-        norm = descend(
-            supernet.optimizer, losses(), learning_rate=learning_rate, gradient_clip=gradient_clip
-        )
-        return norm, outputs
-
-    (norm, outputs), supernet.micro_batch = within_memory(step, supernet.micro_batch)
-    tally.add(torch.cat(outputs), labels)
-    tally.add_step(norm, learning_rate)
+    return forward
 
 
 def expected(
-    blueprint: Blueprint,
-    images: SearchImages,
-    *,
-    before: float,
-    accuracy: str = "validation_accuracy",
+    blueprint: Blueprint, context: SupernetContext, *, before: float, accuracy: str = ACCURACY
 ) -> Expected:
     """Return what a phase that searches is measured against.
 
@@ -157,54 +139,7 @@ def expected(
     return Expected(
         classes=blueprint.classes,
         accuracy=accuracy,
-        images=len(images.validation),
+        images=len(context.validation),
         before=before,
         edges=blueprint.architectures * len(blueprint.edges),
     )
-
-
-def describe(
-    supernet: Supernet,
-    images: SearchImages,
-    draw: Callable[[Generator], EdgeWeights],
-    params: TrainingParams,
-    tally: Tally,
-    *,
-    seed: int,
-) -> Row:
-    """Return what is watched at the end of every epoch.
-
-    Its paths are drawn from the same numbers in every epoch of every phase, so that the accuracies
-    of two epochs differ by what was learnt, hardly by what was drawn.
-
-    draw: source of randomness -> edge weights as this epoch's training drew them. tally: of the
-    epoch's weight steps.
-
-    Raises:
-        TrainingFailedError: something is not finite.
-    """
-    trained = tally.row()
-    network = supernet.network
-    blueprint = network.blueprint
-
-    def path(number: int) -> EdgeWeights:
-        return draw(generator(seed, "evaluation", "path", number))
-
-    validation_loss, validation_accuracy = evaluate_paths(network, images.validation, path, params)
-    genotype = decide(supernet.logits, blueprint)
-    _, genotype_accuracy = evaluate_genotype(
-        network, genotype, images.training, images.validation, params
-    )
-    return {
-        "epoch": supernet.epoch,
-        **trained,
-        "validation_loss": validation_loss,
-        "validation_accuracy": validation_accuracy,
-        "genotype_accuracy": genotype_accuracy,
-        "temperature": supernet.temperature,
-        **concentration(supernet.logits, blueprint.operations),
-        "cells": len(blueprint.cells),
-        "channels": blueprint.cells[0].channels,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "micro_batch": supernet.micro_batch,
-    }

@@ -16,7 +16,7 @@ from pipeline.devices.memory import within_memory
 from pipeline.devices.together import is_mine
 from pipeline.space.network import Network
 from pipeline.space.operations import BatchNorm
-from pipeline.training.params import TrainingParams
+from pipeline.training.params import StatisticsParams
 from pipeline.training.steps import Tally
 
 
@@ -40,7 +40,7 @@ def evaluate(network: nn.Module, images: Images, batch_size: int) -> tuple[float
 
 
 @torch.no_grad()
-def estimate_statistics(network: Network, images: Images, params: TrainingParams) -> None:
+def estimate_statistics(network: Network, images: Images, params: StatisticsParams) -> None:
     """Replace the running BatchNorm statistics by the mean over a few training batches."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     training = network.training

@@ -5,6 +5,7 @@ The classes of `torch.optim` import torch's compiler when the first one is made:
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,28 +15,39 @@ from torch.optim.sgd import sgd
 from pipeline.training.params import TrainingParams
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sgd:
     """SGD with momentum and weight decay, of the weights.
 
-    buffers: of the momentum, one for each parameter. nesterov: step along the momentum as it will
-    be (Sutskever et al. 2013). decays_all: BatchNorm, biases and gates too, not only the weights of
-    convolutions and heads.
+    buffers: of the momentum, one for each parameter. gradient_clip: largest norm of the gradient.
+    nesterov: step along the momentum as it will be (Sutskever et al. 2013). decays_all: BatchNorm,
+    biases and gates too, not only the weights of convolutions and heads.
     """
 
     parameters: list[nn.Parameter]
+    buffers: list[Tensor]
     momentum: float
     weight_decay: float
-    buffers: list[Tensor]
+    gradient_clip: float
     nesterov: bool = False
     decays_all: bool = True
 
     @classmethod
     def of(cls, parameters: Iterable[nn.Parameter], params: TrainingParams) -> "Sgd":
         """Begin without momentum."""
+        return cls.begin(
+            parameters,
+            momentum=params.momentum,
+            weight_decay=params.weight_decay,
+            gradient_clip=params.gradient_clip,
+        )
+
+    @classmethod
+    def begin(cls, parameters: Iterable[nn.Parameter], **settings: Any) -> "Sgd":
+        """Begin without momentum. settings: the fields that are no tensors."""
         listed = list(parameters)
         buffers = [torch.zeros_like(parameter) for parameter in listed]
-        return cls(listed, params.momentum, params.weight_decay, buffers)
+        return cls(parameters=listed, buffers=buffers, **settings)
 
     def load(self, buffers: Iterable[Tensor]) -> None:
         """Fill the buffers, which keep their memory format: the fused kernel relies on it."""

@@ -3,28 +3,62 @@
 N images, K classes. Nothing here copies from the device: sums stay there until the epoch ends.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from math import cos, isfinite, pi
+from math import isfinite
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.devices.together import add_up
+from pipeline.devices.memory import parts, within_memory
+from pipeline.devices.together import add_up, share
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
+from pipeline.training.context import Step
 from pipeline.training.optimizers import Sgd
 
+Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(N, C, H, W) images, (N,) labels -> (N, K) logits and the mean loss."""
 
-def descend(
-    optimizer: Sgd,
-    losses: Iterable[Tensor],
-    *,
-    learning_rate: float,
-    gradient_clip: float,
-) -> Tensor:
-    """Apply the gradient of the sum of `losses`, clipped to a norm of `gradient_clip`, once.
+
+class Learner(Protocol):
+    """The state of a training. micro_batch: images at a time, fewer once memory was used up."""
+
+    optimizer: Sgd
+    micro_batch: int
+
+
+def weight_step(learner: Learner, step: Step, begin: Callable[[], Forward], tally: "Tally") -> None:
+    """Fit the weights that a forward pass runs to a batch.
+
+    Where memory is used up the batch is divided: one step all the same, with the sum of the
+    gradients of its parts, each of which BatchNorm normalises by itself. Of several processes each
+    takes a share of the batch, and BatchNorm sees all of it.
+
+    begin: returns the forward pass; called again where the step is begun again.
+    """
+    batch, labels, total = share(*step.batch)
+
+    def attempt(micro_batch: int) -> tuple[Tensor, list[Tensor]]:
+        outputs, forward = [], begin()
+
+        def losses() -> Iterator[Tensor]:
+            for images, targets in parts(batch, labels, micro_batch):
+                logits, loss = forward(images, targets)
+                outputs.append(logits.detach())
+                yield loss * (len(targets) / total)
+
+        return descend(learner.optimizer, losses(), step.learning_rate), outputs
+
+    (norm, outputs), learner.micro_batch = within_memory(attempt, learner.micro_batch)
+    tally.add(torch.cat(outputs), labels)
+    tally.add_step(norm, step.learning_rate)
+
+
+def descend(optimizer: Sgd, losses: Iterable[Tensor], learning_rate: float) -> Tensor:
+    """Apply the gradient of the sum of `losses`, clipped to the optimiser's norm, once.
 
     losses: of the parts of a batch; the next is computed when the graph of the last is gone.
     Operations that did not run have no gradient: neither momentum nor weight decay touches them.
@@ -34,24 +68,9 @@ def descend(
     for loss in losses:
         loss.backward()  # type: ignore[no-untyped-call]
     add_up([one.grad for one in optimizer.parameters if one.grad is not None])
-    norm = nn.utils.clip_grad_norm_(optimizer.parameters, gradient_clip)
+    norm = nn.utils.clip_grad_norm_(optimizer.parameters, optimizer.gradient_clip)
     optimizer.step(learning_rate)
     return norm
-
-
-def cosine(start: float, end: float, progress: float) -> float:
-    """Return the rate after `progress` in [0, 1] of a phase (Loshchilov & Hutter 2017)."""
-    return end + (start - end) * (1 + cos(pi * progress)) / 2
-
-
-def warmed_cosine(start: float, end: float, progress: float, warmup: float) -> float:
-    """Return the rate where it first rises from 0 to `start` (Goyal et al. 2017), then falls.
-
-    progress: in [0, 1]. warmup: the part of the phase in which the rate rises, a fraction of 1.
-    """
-    if progress < warmup:
-        return start * progress / warmup
-    return cosine(start, end, (progress - warmup) / (1 - warmup) if warmup < 1 else 1.0)
 
 
 @dataclass(slots=True)

@@ -4,11 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.harness.section import Section
-from pipeline.training.params import Rate
+from pipeline.training.schedules import ScheduleParams
 
 
-class WarmupParams(Section):
+class WarmupParams(ScheduleParams):
     """Weights only: first along skip connections, then along more and more operations."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of warmup")
@@ -22,8 +21,6 @@ class WarmupParams(Section):
         description="epochs after the skip-only ones in which that probability rises evenly; in all"
         " of them where warmup has fewer"
     )
-    learning_rate: Rate = Field(description="per step, at the start (cosine)")
-    learning_rate_end: Rate = Field(description="per step, at the end")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -6,59 +6,104 @@ followed by some in which each edge takes a uniformly drawn operation with a pro
 to `explore`.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 
-from pipeline.batches.batches import training_batches
-from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
 from pipeline.harness.records import Row
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.network import build
-from pipeline.space.params import NetworkParams
+from pipeline.space.params import SupernetParams
 from pipeline.space.relaxation import EdgeWeights, explore, initial_logits, skip_only
-from pipeline.supernet.supernet import SearchImages, Supernet, describe, restored, weight_step
+from pipeline.supernet.records import describe
+from pipeline.supernet.supernet import Supernet, SupernetContext, along, restored, snapshot
+from pipeline.training.context import Epoch, losses_of
 from pipeline.training.optimizers import Sgd
-from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine
+from pipeline.training.resume import Snapshot
+from pipeline.training.stability import Expected
+from pipeline.training.steps import Tally, weight_step
 from pipeline.warming.params import WarmupParams
 
 
-def start(
-    network_params: NetworkParams,
-    training: TrainingParams,
-    *,
-    image_channels: int,
-    classes: int,
-    seed: int,
-    device: torch.device,
-) -> Supernet:
-    """Return a fresh supernet with its initial logits."""
-    blueprint = plan(network_params, image_channels=image_channels, classes=classes)
-    network = build(blueprint, generator=generator(seed, "warmup", "weights"), device=device)
-    logits = initial_logits(
-        blueprint,
-        none=network_params.initial_none,
-        skip=network_params.initial_skip,
-        noise=network_params.initial_noise,
-        generator=generator(seed, "warmup", "logits"),
-    )
-    return Supernet(
-        network=network,
-        optimizer=Sgd.of(network.parameters(), training),
-        logits=logits,
-        temperature=1.0,
-        micro_batch=training.batch_size,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmup:
+    """The phase (see `Phase`): from fresh weights to a warmed-up supernet."""
 
+    context: SupernetContext
+    network: SupernetParams
+    params: WarmupParams
 
-def resumed(saved: dict[str, Any], training: TrainingParams, device: torch.device) -> Supernet:
-    """Return the state of a snapshot."""
-    return Supernet(**restored(saved, training, device))
+    @property
+    def epochs(self) -> int:
+        """How many it runs."""
+        return self.params.epochs
+
+    @property
+    def expected(self) -> Expected:
+        """No accuracy: the task changes from epoch to epoch."""
+        return Expected(classes=self.context.classes)
+
+    def begin(self) -> Supernet:
+        """Return a fresh supernet with its initial logits."""
+        context, params = self.context, self.network
+        blueprint = plan(params, image_channels=context.channels, classes=context.classes)
+        weights = generator(context.seed, "warmup", "weights")
+        network = build(blueprint, generator=weights, device=context.images.device)
+        logits = initial_logits(
+            blueprint,
+            none=params.initial_none,
+            skip=params.initial_skip,
+            noise=params.initial_noise,
+            generator=generator(context.seed, "warmup", "logits"),
+        )
+        return Supernet(
+            network=network,
+            optimizer=Sgd.of(network.parameters(), context.training),
+            logits=logits,
+            temperature=1.0,
+            micro_batch=context.training.batch_size,
+        )
+
+    def train(self, state: Supernet, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
+        """Train the weights; yield a row after each epoch, when `state` is the whole state."""
+        context = replace(self.context, slowdown=slowdown)
+        while state.epoch < self.params.epochs:
+            yield self._epoch(state, context, done)
+
+    def snapshot(self, state: Supernet) -> Snapshot:
+        """Return the state as tensors, which stay its own, and as what JSON holds."""
+        return snapshot(state)
+
+    def resumed(self, saved: Snapshot) -> Supernet:
+        """Return the state of a snapshot."""
+        return Supernet(**restored(saved, self.context.training, self.context.images.device))
+
+    def _epoch(self, state: Supernet, context: SupernetContext, done: Sequence[Row]) -> Row:
+        number, params = state.epoch + 1, self.params
+        epoch = Epoch(
+            phase="warmup",
+            number=number,
+            done=state.epoch,
+            epochs=params.epochs,
+            schedule=params,
+            losses=losses_of(done),
+        )
+        draw = partial(
+            _draw,
+            state.network.blueprint,
+            probability=exploration(params, number),
+            auxiliary=context.training.auxiliary_skip,
+        )
+        tally = Tally()
+        for step in context.steps(epoch):
+            path = draw(generator(context.seed, "warmup", "path", number, step.number))
+            weight_step(state, step, partial(along, state.network, path), tally)
+        state.epoch = number
+        kind = "skip" if number <= params.skip_epochs else "explore"
+        return {"phase": kind, **describe(context, state, draw, tally)}
 
 
 def exploration(params: WarmupParams, epoch: int) -> float:
@@ -69,57 +114,6 @@ def exploration(params: WarmupParams, epoch: int) -> float:
     ramp = max(1, min(params.ramp_epochs, params.epochs - params.skip_epochs))
     risen = (epoch - params.skip_epochs) / ramp
     return params.explore * min(1.0, max(0.0, risen))
-
-
-def epochs(
-    supernet: Supernet,
-    images: SearchImages,
-    *,
-    params: WarmupParams,
-    training: TrainingParams,
-    augmentation: AugmentationParams,
-    seed: int,
-    slowdown: float = 1.0,
-) -> Iterator[Row]:
-    """Train the weights; yield a row after each epoch, when `supernet` is the whole state.
-
-    Logits are untouched. slowdown: factor on the learning rate.
-    """
-    blueprint = supernet.network.blueprint
-    while supernet.epoch < params.epochs:
-        epoch = supernet.epoch + 1
-        draw = partial(
-            _draw,
-            blueprint,
-            probability=exploration(params, epoch),
-            auxiliary=training.auxiliary_skip,
-        )
-        batches = training_batches(
-            images.training,
-            batch_size=training.batch_size,
-            augmentation=augmentation,
-            seed=seed,
-            purpose=("warmup", epoch),
-        )
-        tally, seen = Tally(), 0
-        for step, (batch, labels) in enumerate(batches):
-            done = (supernet.epoch + seen / len(images.training)) / params.epochs
-            seen += len(labels)
-            rate = slowdown * cosine(params.learning_rate, params.learning_rate_end, done)
-            weight_step(
-                supernet,
-                batch,
-                labels,
-                edge_weights=draw(generator(seed, "warmup", "path", epoch, step)),
-                learning_rate=rate,
-                gradient_clip=training.gradient_clip,
-                tally=tally,
-            )
-        supernet.epoch = epoch
-        yield {
-            "phase": "skip" if epoch <= params.skip_epochs else "explore",
-            **describe(supernet, images, draw, training, tally, seed=seed),
-        }
 
 
 def _draw(

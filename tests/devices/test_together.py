@@ -31,7 +31,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from pipeline import ranks
+from pipeline.harness import ranks
 from pipeline.training import resume
 from pipeline.space.checkpoint import encode
 from pipeline.training.resume import Points, _split

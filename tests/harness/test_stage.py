@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
 from pathlib import Path
 
-from pipeline import errors, ranks
+from pipeline.harness import errors, ranks
 from pipeline.harness.stage import run_stage
 from pipeline.harness.section import Section, Seed
 

@@ -15,23 +15,27 @@ def arrays(pairs: list[tuple[bool, bool]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(found), np.array(reference)
 
 
+def beside(found: np.ndarray, reference: np.ndarray) -> Reference:
+    return compare(found, reference, name="svc", title="SVC on pixels")
+
+
 @given(ANSWERS)
 def test_a_comparison_turned_round_says_the_opposite(pairs: list[tuple[bool, bool]]) -> None:
     found, reference = arrays(pairs)
-    one, other = compare(found, reference), compare(reference, found)
+    one, other = beside(found, reference), beside(reference, found)
     opposite = {"better": "worse", "worse": "better", "tie": "tie"}
-    assert other["verdict"] == opposite[one["verdict"]]
-    assert other["difference"] == -one["difference"]
-    assert other["p_value"] == one["p_value"]
+    assert other.verdict == opposite[one.verdict]
+    assert other.difference == -one.difference
+    assert other.p_value == one.p_value
 
 
 @given(ANSWERS)
 def test_the_difference_is_that_of_the_accuracies(pairs: list[tuple[bool, bool]]) -> None:
     found, reference = arrays(pairs)
-    compared = compare(found, reference)
-    assert np.isclose(compared["difference"], found.mean() - reference.mean())
-    assert compared["low"] <= compared["test_accuracy"] <= compared["high"]
-    assert compared["test_accuracy"] == reference.mean()
+    compared = beside(found, reference)
+    assert np.isclose(compared.difference, found.mean() - reference.mean())
+    assert compared.low <= compared.test_accuracy <= compared.high
+    assert compared.test_accuracy == reference.mean()
 
 
 def test_five_images_are_chance_and_six_are_not() -> None:
@@ -39,10 +43,10 @@ def test_five_images_are_chance_and_six_are_not() -> None:
     for only_found, verdict in ((5, "tie"), (6, "better")):
         found = np.ones(100, bool)
         reference = np.arange(100) >= only_found
-        compared = compare(found, reference)
-        assert compared["p_value"] == 2 / 2**only_found
-        assert compared["verdict"] == verdict
-    assert compare(found, found)["p_value"] == 1.0
+        compared = beside(found, reference)
+        assert compared.p_value == 2 / 2**only_found
+        assert compared.verdict == verdict
+    assert beside(found, found).p_value == 1.0
 
 
 def told(verdict: Verdict, difference: float) -> str:

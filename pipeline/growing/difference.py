@@ -1,0 +1,44 @@
+"""Does a grown network still compute what the smaller one did?"""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor
+
+from pipeline.batches.randomness import generator
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.network import Network
+from pipeline.space.relaxation import (
+    EdgeWeights,
+    decide,
+    explore,
+    genotype_weights,
+    skip_only,
+)
+
+
+@torch.no_grad()
+def max_difference(before: Network, after: Network, images: Tensor, logits: Tensor) -> float:
+    """Return the largest difference of logits in evaluation mode, over several paths.
+
+    images: (N, C, H, W). logits: (A, E, O) of the smaller network, whose most likely genotype is
+    one of the paths.
+    """
+    old, new = deepcopy(before).double().eval(), deepcopy(after).double().eval()
+    small, large = before.blueprint, after.blueprint
+    genotype = decide(logits, small)
+    paths = [(skip_only(small), skip_only(large)), _both(genotype_weights(genotype, small), large)]
+    for number in range(3):
+        source = generator(0, "growth", "difference", number)
+        paths.append(_both(explore(small, probability=1.0, generator=source), large))
+    images = images.double()
+    differences = [(old(images, one) - new(images, other)).abs().max() for one, other in paths]
+    largest = torch.finfo(torch.float32).max  # for what is no number: JSON has neither NaN nor inf
+    return float(torch.stack(differences).max().nan_to_num(nan=largest, posinf=largest))
+
+
+def _both(weights: EdgeWeights, blueprint: Blueprint) -> tuple[EdgeWeights, EdgeWeights]:
+    """Pair edge weights with those of a grown blueprint, whose new architecture, if any, skips."""
+    missing = blueprint.architectures - len(weights.active)
+    extra = skip_only(blueprint).active[:1] * missing
+    return weights, EdgeWeights(active=weights.active + extra)

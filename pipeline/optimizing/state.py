@@ -1,0 +1,95 @@
+"""The state of training a network to the end."""
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Generic, TypeVar, cast
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pipeline.devices.memory import at_a_time
+from pipeline.optimizing.auxiliary import AuxiliaryHead, auxiliary_head
+from pipeline.optimizing.params import OptimizeParams
+from pipeline.space.network import Network
+from pipeline.training.context import Context
+from pipeline.training.optimizers import Sgd
+from pipeline.training.resume import Snapshot
+
+N = TypeVar("N", bound=nn.Module)
+
+
+@dataclass(slots=True, kw_only=True)
+class OptimizeState(Generic[N]):
+    """The complete state.
+
+    averaged: the EMA of the network, or None. micro_batch: images at a time, fewer than a batch
+    once memory was used up.
+    """
+
+    network: N
+    auxiliary: AuxiliaryHead | None
+    averaged: AveragedModel | None
+    optimizer: Sgd
+    micro_batch: int
+    epoch: int
+    first_epoch: int
+
+    @property
+    def result(self) -> N:
+        """The network that counts: the averaged one where there is one."""
+        return self.network if self.averaged is None else cast("N", self.averaged.module)
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The network in training, and its second head where it has one."""
+        return [self.network] if self.auxiliary is None else [self.network, self.auxiliary]
+
+    def snapshot(self) -> Snapshot:
+        """Return the state as tensors, which stay its own, and as what JSON holds."""
+        return {
+            "network": self.network.state_dict(),
+            "auxiliary": self.auxiliary and self.auxiliary.state_dict(),
+            "averaged": self.averaged and self.averaged.state_dict(),
+            "momentum": self.optimizer.buffers,
+            "micro_batch": self.micro_batch,
+            "epoch": self.epoch,
+        }
+
+    def load(self, saved: Snapshot) -> None:
+        """Bring a fresh state to where a snapshot of the same params was taken."""
+        for name in ("network", "auxiliary", "averaged"):
+            if saved[name]:
+                getattr(self, name).load_state_dict(saved[name])
+        self.optimizer.load(saved["momentum"])
+        self.micro_batch = at_a_time(saved["micro_batch"], self.micro_batch)
+        self.epoch = saved["epoch"]
+
+
+def begin(network: N, params: OptimizeParams, context: Context, *, epoch: int) -> OptimizeState[N]:
+    """Return the state in which the training of a network begins.
+
+    A network without cells has no second head. epoch: done before.
+    """
+    auxiliary = None
+    if params.auxiliary_weight and isinstance(network, Network):
+        auxiliary = auxiliary_head(network, context.seed)
+    averaged = None
+    if params.ema_decay:
+        average = get_ema_multi_avg_fn(params.ema_decay)  # type: ignore[no-untyped-call]
+        averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+    return OptimizeState(
+        network=network,
+        auxiliary=auxiliary,
+        averaged=averaged,
+        optimizer=Sgd.begin(
+            chain(network.parameters(), auxiliary.parameters() if auxiliary else ()),
+            momentum=context.training.momentum,
+            weight_decay=params.weight_decay,
+            gradient_clip=context.training.gradient_clip,
+            nesterov=True,
+            decays_all=False,
+        ),
+        micro_batch=context.training.batch_size,
+        epoch=epoch,
+        first_epoch=epoch,
+    )

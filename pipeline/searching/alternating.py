@@ -1,0 +1,177 @@
+"""Weight steps on training images, architecture steps on held-out images, in turn.
+
+The weights see one sampled path per step. An architecture step fits the logits alone (`gradients`
+says by what), and leaves the weights and their BatchNorm statistics as they are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from pipeline.batches.randomness import generator
+from pipeline.devices.device import autocast
+from pipeline.devices.memory import parts, within_memory
+from pipeline.devices.together import add_up, one_batch, share
+from pipeline.harness.errors import TrainingFailedError
+from pipeline.harness.records import Row
+from pipeline.searching.agreement import compare
+from pipeline.searching.gradients import estimator
+from pipeline.searching.params import SearchParams
+from pipeline.searching.state import SearchState
+from pipeline.space.network import constant, untracked_statistics
+from pipeline.space.relaxation import EdgeWeights, decide, explore, relax, sample, soft_weights
+from pipeline.space.space import SKIP
+from pipeline.supernet.records import describe
+from pipeline.supernet.supernet import Supernet, SupernetContext, along
+from pipeline.training.context import Batch, Epoch
+from pipeline.training.steps import Tally, weight_step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternation:
+    """How search and growth train: what stays the same while they do."""
+
+    context: SupernetContext
+    params: SearchParams
+
+    def run(self, state: SearchState, epoch: Epoch, *, left: float) -> Row:
+        """Run one epoch over the training images, with an architecture step whenever one is due.
+
+        left: part of search that is to come, 0 after it; exploring and the auxiliary skip
+        connections fade with it, beta-decay rises.
+        """
+        context, params = self.context, self.params
+        held_out = self._held_out(epoch)
+        stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
+        draw = partial(self._draw, state, left)
+        tally = Tally()
+        for step in context.steps(epoch):
+            purpose = (epoch.phase, "path", epoch.number, step.number)
+            path = draw(generator(context.seed, *purpose))
+            weight_step(state, step, partial(along, state.network, path), tally)
+            state.steps += 1
+            if state.steps % (params.arch_update_freq - 1):
+                continue
+            unseen = next(held_out)
+            self._compare(state, unseen, path)
+            if not stopped:
+                purpose = (epoch.phase, "architecture", epoch.number, step.number)
+                self.architecture_step(state, unseen, generator(context.seed, *purpose), left=left)
+        state.epoch = epoch.number
+        return describe(context, state, draw, tally)
+
+    def architecture_step(
+        self, state: SearchState, batch: Batch, source: Generator, *, left: float = 0.0
+    ) -> None:
+        """Fit the logits on one batch of held-out images, then lower the temperature.
+
+        The weights stay as they are. source: of the draws. left: see `run`.
+
+        Raises:
+            TrainingFailedError: the gradient is not finite.
+        """
+        images, labels, total = share(*batch)
+        network, auxiliary = state.network, self.context.training.auxiliary_skip * left
+        estimate = estimator(
+            self.params,
+            state.logits,
+            temperature=self._temperature(state),
+            source=source,
+            device=images.device,
+        )
+
+        def gradient(images: Tensor, targets: Tensor) -> Tensor | None:
+            def loss_of(edge_weights: EdgeWeights) -> Tensor:
+                logits = network(images, replace(edge_weights, auxiliary=auxiliary))
+                return F.cross_entropy(logits, targets) * (len(targets) / total)
+
+            with (
+                autocast(images.device),
+                untracked_statistics(network),
+                constant(network),
+                one_batch(network),
+            ):
+                return estimate(loss_of)
+
+        def gradients(micro_batch: int) -> list[Tensor]:
+            found = [gradient(*part) for part in parts(images, labels, micro_batch)]
+            return [one for one in found if one is not None]
+
+        found, state.micro_batch = within_memory(gradients, state.micro_batch)
+        if found:  # else every operation drawn is `none`, or nothing that ran reaches the output
+            beta = self.params.beta_decay * (1 - left)
+            self._descend(state, torch.stack(found).sum(0), beta=beta)
+        state.temperature = max(self.params.temperature_end, state.temperature * state.anneal_rate)
+
+    def _descend(self, state: SearchState, gradient: Tensor, *, beta: float) -> None:
+        """Apply the gradient of the logits.
+
+        beta: weight of beta-decay, the mean over all edges of logsumexp(logits) (Ye et al. 2022).
+        """
+        state.logits.grad = gradient
+        add_up([state.logits.grad])
+        if beta:
+            edges = state.logits[..., 0].numel()
+            state.logits.grad += beta / edges * state.logits.detach().softmax(-1)
+        clip = self.context.training.gradient_clip
+        norm = torch.nn.utils.clip_grad_norm_(state.logits, clip)
+        if not norm.isfinite():
+            raise TrainingFailedError(f"the gradient of the logits is {float(norm)}")
+        state.logit_optimizer.step(state.logits.grad, self.context.slowdown)
+
+    def _compare(self, state: SearchState, batch: Batch, path: EdgeWeights) -> None:
+        """Stop operations that learn what only the training images have, if that is asked for."""
+        if state.agreement and self.params.stop_operations is not None:
+            state.micro_batch = compare(
+                state.agreement,
+                state.network,
+                batch,
+                path=path,
+                least=self.params.stop_operations,
+                micro_batch=state.micro_batch,
+            )
+
+    def _held_out(self, epoch: Epoch) -> Iterator[Batch]:
+        """Yield batches to decide on, shuffled anew each time all images have been used."""
+        validation = self.params.arch_images == "validation"
+        images = self.context.validation if validation else self.context.images
+        for turn in count():
+            purpose = (epoch.phase, "validation", epoch.number, turn)
+            yield from self.context.batches(images, purpose)
+
+    def _draw(self, state: SearchState, left: float, source: Generator) -> EdgeWeights:
+        """Sample what a weight step or an evaluation runs; an edge may explore instead."""
+        logits, temperature = state.logits.detach(), self._temperature(state)
+        auxiliary = self.context.training.auxiliary_skip * left
+        if self.params.sampling == "soft":
+            rows = relax(logits, temperature=temperature, generator=source)
+            drawn = soft_weights(rows, device=self.context.images.device)
+            return replace(drawn, auxiliary=auxiliary)
+
+        def choices() -> Tensor:
+            return sample(logits, temperature=temperature, generator=source).argmax(-1)
+
+        drawn = explore(
+            state.network.blueprint,
+            probability=self.params.explore * left,
+            generator=source,
+            otherwise=choices,
+        )
+        return replace(drawn, auxiliary=auxiliary)
+
+    def _temperature(self, state: SearchState) -> float:
+        return max(self.params.temperature_floor, state.temperature)
+
+
+def most_skips(state: Supernet) -> int:
+    """Return how many skip connections that cell has whose genotype has most."""
+    genotype = decide(state.logits, state.network.blueprint)
+    return max(
+        sum(gene.operation == SKIP for genes in architecture.nodes for gene in genes)
+        for architecture in genotype.architectures
+    )

@@ -1,0 +1,35 @@
+"""An architecture: which operation each kept edge of a cell has, as plain data."""
+
+from dataclasses import dataclass
+
+from pipeline.harness.errors import GenotypeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gene:
+    """One kept edge of a node.
+
+    source: first the inputs of the cell, as its search space lists them, then its nodes. In darts 0
+    is the cell before the previous one, 1 the previous cell, 2 the cell's first node, and so on.
+    """
+
+    source: int
+    operation: str
+
+    def __post_init__(self) -> None:
+        if type(self.source) is not int or type(self.operation) is not str:
+            raise GenotypeError(
+                f"genotype: a gene needs a whole number and a name, got {self.source!r}"
+                f" and {self.operation!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What all cells that share one block of architecture parameters look like.
+
+    nodes: the kept edges of each. One without any is zeros.
+    """
+
+    name: str
+    nodes: tuple[tuple[Gene, ...], ...]

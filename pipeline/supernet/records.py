@@ -1,0 +1,85 @@
+"""What is recorded of the training of a supernet: a row of each epoch, and what the end leaves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Generator
+
+from pipeline.batches.randomness import generator
+from pipeline.harness.records import Row, kept, write_history, write_json
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.relaxation import EdgeWeights, concentration, decide
+from pipeline.supernet.evaluation import evaluate_genotype, evaluate_paths
+from pipeline.supernet.supernet import ACCURACY, Supernet, SupernetContext
+from pipeline.training.steps import Tally
+
+
+def describe(
+    context: SupernetContext,
+    supernet: Supernet,
+    draw: Callable[[Generator], EdgeWeights],
+    tally: Tally,
+) -> Row:
+    """Return what is watched at the end of every epoch.
+
+    Its paths are drawn from the same numbers in every epoch of every phase, so that the accuracies
+    of two epochs differ by what was learnt, hardly by what was drawn. The genotype is decided by
+    the rules of the search space alone.
+
+    draw: source of randomness -> edge weights as this epoch's training drew them. tally: of the
+    epoch's weight steps.
+
+    Raises:
+        TrainingFailedError: something is not finite.
+    """
+    trained = tally.row()
+    network, blueprint = supernet.network, supernet.network.blueprint
+
+    def path(number: int) -> EdgeWeights:
+        return draw(generator(context.seed, "evaluation", "path", number))
+
+    loss, accuracy = evaluate_paths(network, context.validation, path, context.training)
+    _, genotype_accuracy = evaluate_genotype(
+        network,
+        decide(supernet.logits, blueprint),
+        context.images,
+        context.validation,
+        context.training,
+    )
+    return {
+        "epoch": supernet.epoch,
+        **trained,
+        "validation_loss": loss,
+        ACCURACY: accuracy,
+        "genotype_accuracy": genotype_accuracy,
+        "temperature": supernet.temperature,
+        **concentration(supernet.logits, blueprint.operations),
+        "cells": len(blueprint.cells),
+        "channels": blueprint.cells[0].channels,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "micro_batch": supernet.micro_batch,
+    }
+
+
+def write_supernet(
+    out: Path,
+    stage: str,
+    supernet: Supernet,
+    history: Sequence[Row],
+    *,
+    facts: dict[str, Any],
+    metrics: Mapping[str, object],
+) -> None:
+    """Write what a phase that trains a supernet leaves: checkpoint, history, metrics.
+
+    facts: what the next stage needs besides the epoch. metrics: besides those of the last epoch.
+    """
+    checkpoint = Checkpoint(
+        network=supernet.network,
+        logits=supernet.logits,
+        facts={"stage": stage, "epoch": supernet.epoch, **facts},
+    )
+    write_checkpoint(out / "checkpoint.safetensors", checkpoint)
+    write_history(out / "history.tsv", history)
+    write_json(out / "metrics.json", {**kept(history[-1]), **metrics})
