@@ -209,13 +209,14 @@ def test_the_citation_is_of_this_version_and_of_the_papers_that_the_readme_names
 
     readme = (ROOT / "README.md").read_text()
     cited = readme[readme.index("## How to cite") :]
+    items = [" ".join(item.split()) for item in cited.split("\n- ")[1:]]
     papers = {paper["url"]: paper for paper in citation["references"]}
     assert papers.keys() == set(re.findall(r"\((https://[^)]*)\)", cited))
     for url, paper in papers.items():
-        [row] = [line for line in cited.splitlines() if url in line]
+        [item] = [item for item in items if url in item]
         names = ", ".join(author["family-names"] for author in paper["authors"])
-        assert f"{names}: [{paper['title']}]" in row
-        assert row.endswith(f" {paper['year']} |")
+        assert f"{names}: [{paper['title']}]" in item
+        assert item.endswith(f" {paper['year']}")
 
 
 def test_every_link_to_a_file_of_the_project_leads_somewhere() -> None:
