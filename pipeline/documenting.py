@@ -6,6 +6,8 @@ A test fails if either is not what this writes.
 """
 
 import json
+import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +20,16 @@ PAGE = Path("docs/params.md")
 SCHEMA = Path("params.schema.json")
 PROFILE = Path("profiles/digits.yaml")
 """Whose values the page shows as the default."""
+WIDTH = 118
+"""Length in characters of the page's longest line, before escaping."""
 
 HEAD = """\
 # What params.yaml may say
 
-All of it, from the models in `pipeline/*/params.py` (written by `python -m pipeline.documenting`;
-edit those). *Default* is the value in `profiles/digits.yaml`. `aso-se check` says what is wrong
-with a file, also where two keys contradict each other; editors that know YAML complete and check it
-by `params.schema.json`.
+`python -m pipeline.documenting` writes this page from the models in `pipeline/*/params.py`; edit
+those. In brackets is what a key may be, and its default: the value in `profiles/digits.yaml`.
+`aso-se check` says what is wrong with a file, also where two keys contradict each other; editors
+that know YAML complete and check it by `params.schema.json`.
 """
 
 
@@ -49,22 +53,30 @@ def page() -> str:
     document = Params.model_json_schema()
     values = plain_values(read_text(PROFILE), str(PROFILE))
     single = {name: key for name, key in document["properties"].items() if "$ref" not in key}
-    parts = [HEAD, _table(single, values)]
+    parts = [HEAD, _list(single, values)]
     for name, key in document["properties"].items():
         if name not in single:
             section = document["$defs"][key["$ref"].rpartition("/")[2]]
             parts += [f"## {name}\n\n{section['description']}\n"]
-            parts += [_table(section["properties"], values[name], prefix=f"{name}.")]
+            parts += [_list(section["properties"], values[name], prefix=f"{name}.")]
     return "\n".join(parts)
 
 
-def _table(keys: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> str:
-    rows = [
-        [f"`{prefix}{name}`", _kind(key), _value(values[name]), _cell(key["description"])]
+def _list(keys: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> str:
+    items = (
+        f"- `{prefix}{name}` ({_kind(key)}; default {_value(values[name])}): "
+        + _escaped(key["description"])
         for name, key in keys.items()
-    ]
-    table = [["key", "what it may be", "default", "what it means"], ["---"] * 4, *rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in table)
+    )
+    return "".join(f"{_wrapped(item)}\n" for item in items)
+
+
+def _wrapped(item: str) -> str:
+    """Break an item into lines, none of which Markdown takes for the start of a list."""
+    text = textwrap.fill(
+        item, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return re.sub(r"(?<=\n  )(\d*)([-+*.)] )", r"\1\\\2", text)
 
 
 def _kind(key: Mapping[str, Any]) -> str:
@@ -107,8 +119,8 @@ def _value(value: object) -> str:
     return f"`{shown}`"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("<", r"\<")
+def _escaped(text: str) -> str:
+    return text.replace("<", r"\<")
 
 
 def _without_titles(value: Any) -> Any:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,10 @@ DOCUMENTS = [
 SHELL = {"source", "export", "mkdir", "git"}
 """Of the shell and Git: there is no more to them than a reader sees."""
 SECTIONS = Params.model_fields.keys() - {"seed"}
+LINE = 120
+"""Number of characters that a line of a document stays below."""
+WRAPPED = [path for path in DOCUMENTS if path.parent != ROOT / "data"]
+"""All but the page in `data/`: DVC hashes that folder, so a new line break there reruns prepare."""
 
 DVC = """
 import json, sys
@@ -209,13 +214,14 @@ def test_the_citation_is_of_this_version_and_of_the_papers_that_the_readme_names
 
     readme = (ROOT / "README.md").read_text()
     cited = readme[readme.index("## How to cite") :]
+    items = [" ".join(item.split()) for item in cited.split("\n- ")[1:]]
     papers = {paper["url"]: paper for paper in citation["references"]}
     assert papers.keys() == set(re.findall(r"\((https://[^)]*)\)", cited))
     for url, paper in papers.items():
-        [row] = [line for line in cited.splitlines() if url in line]
+        [item] = [item for item in items if url in item]
         names = ", ".join(author["family-names"] for author in paper["authors"])
-        assert f"{names}: [{paper['title']}]" in row
-        assert row.endswith(f" {paper['year']} |")
+        assert f"{names}: [{paper['title']}]" in item
+        assert item.endswith(f" {paper['year']}")
 
 
 def test_every_link_to_a_file_of_the_project_leads_somewhere() -> None:
@@ -223,6 +229,32 @@ def test_every_link_to_a_file_of_the_project_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
             if not target.startswith("http"):
                 assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the fragments by which GitHub links to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_link_to_a_heading_finds_it() -> None:
+    for path in DOCUMENTS:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text()):
+            assert anchor in anchors(path.parent / target if target else path), (path.name, anchor)
+
+
+@pytest.mark.parametrize("path", WRAPPED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_line_of_a_document_is_short(path: Path) -> None:
+    long = [line for line in path.read_text().splitlines() if len(line) >= LINE]
+    assert not long, f"{path.name}: break these before {LINE} characters"
+
+
+def test_the_log_is_dated_newest_first() -> None:
+    log = (ROOT / "docs" / "log.md").read_text()
+    headings = re.findall(r"^## (.*)$", log, flags=re.MULTILINE)
+    dates = [date.fromisoformat(heading.split()[0]) for heading in headings]
+    assert dates
+    assert dates == sorted(dates, reverse=True)
 
 
 def test_every_column_and_metric_is_explained() -> None:

@@ -1,6 +1,7 @@
 """The page and the schema of the params say what the models say, and what they refuse."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,15 @@ def test_every_file_of_params_is_valid_by_the_schema_that_it_names(path: Path) -
 
 
 def test_every_key_is_on_the_page_with_its_range_default_and_meaning() -> None:
-    lines = page().splitlines()
+    items = [" ".join(item.split()) for item in re.split(r"^- ", page(), flags=re.MULTILINE)]
     for section, key in KEYS:
-        [line] = [line for line in lines if line.startswith(f"| `{section}.{key}` |")]
-        assert all(cell.strip() for cell in line.split(" | ")), line
-    expected = "| `network.cells` | whole number, at least 3, at most 64 | `3` | cells at the start"
-    assert any(line.startswith(expected) for line in lines)
-    assert "\n| `seed` | whole number, at least 0, below 9223372036854775808 | `42` | " in page()
+        [item] = [item for item in items if item.startswith(f"`{section}.{key}` (")]
+        assert re.match(r"`[\w.]+` \(.+; default `.*?`\): \w", item), item
+    for expected in (
+        "`seed` (whole number, at least 0, below 9223372036854775808; default `42`): every random",
+        "`network.cells` (whole number, at least 3, at most 64; default `3`): cells at the start",
+    ):
+        assert any(item.startswith(expected) for item in items)
 
 
 @pytest.mark.parametrize(
