@@ -39,8 +39,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from pipeline.alternating.gradients import score
 from pipeline.devices.device import autocast
-from pipeline.searching.gradients import score
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.depthwise import Depthwise
 from pipeline.space.genotype import Architecture, Gene, Genotype

@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.data.params import DataParams
 from pipeline.exporting.params import ExportParams
@@ -11,7 +12,6 @@ from pipeline.growing.params import GrowthParams
 from pipeline.harness.section import Section, Seed
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.referencing.params import ReferenceParams
-from pipeline.searching.params import SearchParams
 from pipeline.space.params import NetworkParams
 from pipeline.training.params import TrainingParams
 from pipeline.warming.params import WarmupParams

@@ -9,6 +9,7 @@ and metrics.
 from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.devices.device import choose_device
 from pipeline.growing.grow import KEPT_ACCURACY, Growth
@@ -18,7 +19,6 @@ from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.harness.stage import Finish, run_stage
-from pipeline.searching.params import SearchParams
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import decide

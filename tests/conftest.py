@@ -10,6 +10,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.images import Images
 from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
@@ -18,7 +19,6 @@ from pipeline.harness.section import Section
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
-from pipeline.searching.params import SearchParams
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import Network, build

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.alternating import state as search_state
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.costing.cost import cost
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
@@ -19,8 +21,6 @@ from pipeline.harness.records import Row
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.searching import search
-from pipeline.searching import state as search_state
-from pipeline.searching.params import SearchParams
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.supernet import supernet

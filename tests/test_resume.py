@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.alternating import agreement
+from pipeline.alternating import state as search_state
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
 from pipeline.growing import grow
@@ -19,9 +22,7 @@ from pipeline.harness.records import Row
 from pipeline.harness.section import Section, Seed
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.searching import agreement, search
-from pipeline.searching import state as search_state
-from pipeline.searching.params import SearchParams
+from pipeline.searching import search
 from pipeline.space.checkpoint import Checkpoint, encode
 from pipeline.space.params import NetworkParams
 from pipeline.supernet import supernet

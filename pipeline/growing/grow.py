@@ -14,6 +14,9 @@ from pathlib import Path
 import torch
 from torch import Generator
 
+from pipeline.alternating.alternation import Alternation
+from pipeline.alternating.params import SearchParams
+from pipeline.alternating.state import SearchState
 from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.randomness import generator
 from pipeline.devices.memory import release, within_memory
@@ -28,9 +31,6 @@ from pipeline.growing.state import GrowthState, Trial
 from pipeline.harness import ranks
 from pipeline.harness.errors import is_lack_of_memory
 from pipeline.harness.records import Row
-from pipeline.searching.alternating import Alternation
-from pipeline.searching.params import SearchParams
-from pipeline.searching.state import SearchState
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.network import Network

@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipeline.alternating import state as searching
+from pipeline.alternating.params import SearchParams
+from pipeline.alternating.state import SearchState
 from pipeline.events.event import Event, Kind
 from pipeline.growing.policy import Size
-from pipeline.searching import state as searching
-from pipeline.searching.params import SearchParams
-from pipeline.searching.state import SearchState
 from pipeline.space.checkpoint import Checkpoint
 from pipeline.supernet.supernet import SupernetContext
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from torch import Tensor
 
+from pipeline.alternating import state as states
+from pipeline.alternating.agreement import Agreement
+from pipeline.alternating.alternation import Alternation
+from pipeline.alternating.params import SearchParams
+from pipeline.alternating.state import SearchState
 from pipeline.console.progress import say
 from pipeline.harness.records import Row
-from pipeline.searching import state as states
-from pipeline.searching.agreement import Agreement
-from pipeline.searching.alternating import Alternation
-from pipeline.searching.params import SearchParams
-from pipeline.searching.state import SearchState
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import DECIDED
 from pipeline.supernet.supernet import SupernetContext

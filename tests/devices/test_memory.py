@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pipeline.alternating import state as searching
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.devices.memory import at_a_time, parts, within_memory
 from pipeline.harness.errors import is_lack_of_memory
 from pipeline.optimizing import optimize
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.searching import search
-from pipeline.searching import state as searching
-from pipeline.searching.params import SearchParams
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import skip_only
 from pipeline.supernet.supernet import weight_step

@@ -36,7 +36,7 @@ from pipeline.training import resume
 from pipeline.space.checkpoint import encode
 from pipeline.training.resume import Points, _split
 from pipeline.devices.device import choose_device
-from pipeline.searching import agreement
+from pipeline.alternating import agreement
 from pipeline.training.loop import Phase, run
 from pipeline.training.stability import Expected
 from tests.test_resume import PHASES

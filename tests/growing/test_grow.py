@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
 from pipeline.growing import grow
@@ -22,7 +23,6 @@ from pipeline.growing.policy import Size
 from pipeline.growing.state import Event, GrowthState, Recipe, resumed, start, summarize
 from pipeline.growing.state import snapshot as growth_snapshot
 from pipeline.harness.records import Row
-from pipeline.searching.params import SearchParams
 from pipeline.searching.search import SearchState
 from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.network import Network

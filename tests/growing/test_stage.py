@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.growing.params import GrowthParams
 from pipeline.harness.errors import TrainingFailedError
-from pipeline.searching.params import SearchParams
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.training.params import TrainingParams

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.alternating.params import SearchParams
 from pipeline.growing.params import GrowthParams
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.referencing.passes import epochs_of_all_passes
-from pipeline.searching.params import SearchParams
 from pipeline.warming.params import WarmupParams
 from tests.conftest import tiny
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torchvision.models import get_model
 
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import References, read_references
@@ -19,7 +20,6 @@ from pipeline.params import Params as AllParams
 from pipeline.referencing import pixels
 from pipeline.referencing.kinds import KINDS
 from pipeline.referencing.params import ReferenceParams
-from pipeline.searching.params import SearchParams
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.network import discretize
 from pipeline.space.relaxation import decide

@@ -4,12 +4,12 @@ from itertools import islice
 
 import torch
 
+from pipeline.alternating.params import SearchParams
+from pipeline.alternating.state import SearchState, start
 from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
 from pipeline.harness.records import Row
-from pipeline.searching.params import SearchParams
 from pipeline.searching.search import architecture_step, epochs
-from pipeline.searching.state import SearchState, start
 from pipeline.space.checkpoint import Checkpoint
 from pipeline.supernet.supernet import SearchImages
 from pipeline.training.params import TrainingParams

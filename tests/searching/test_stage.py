@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
-from pipeline.searching.params import SearchParams
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.training.params import TrainingParams
 from stages.search import Params, main

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.alternating.params import SearchParams
+from pipeline.alternating.state import architecture_steps, sharpen
 from pipeline.batches.randomness import generator
 from pipeline.harness.records import Row
-from pipeline.searching.params import SearchParams
 from pipeline.searching.search import drop_at_start
-from pipeline.searching.state import architecture_steps, sharpen
 from tests.conftest import identical, snapshot, tiny
 from tests.searching.conftest import begin, one_architecture_step, search, warmed
 

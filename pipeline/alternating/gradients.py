@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from pipeline.searching.params import SearchParams
+from pipeline.alternating.params import SearchParams
 from pipeline.space.relaxation import (
     EdgeWeights,
     from_choices,

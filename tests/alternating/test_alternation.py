@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from pipeline.alternating.params import SearchParams
+from pipeline.alternating.state import architecture_steps
 from pipeline.batches.batches import training_batches
-from pipeline.searching.params import SearchParams
-from pipeline.searching.state import architecture_steps
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.supernet.supernet import SearchImages
 from pipeline.training.params import TrainingParams

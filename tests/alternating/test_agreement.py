@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.alternating import state as searching
+from pipeline.alternating.agreement import COMPARISONS, Agreement, compare, operations
+from pipeline.alternating.agreement import begin as know_nothing
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.randomness import generator
-from pipeline.searching import state as searching
-from pipeline.searching.agreement import COMPARISONS, Agreement, compare, operations
-from pipeline.searching.agreement import begin as know_nothing
-from pipeline.searching.params import SearchParams
 from pipeline.space.network import Network, untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, explore
 from pipeline.training.params import TrainingParams

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.alternating.gradients import estimator, score
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.randomness import generator
 from pipeline.growing.grow import epochs
 from pipeline.searching import search as searching
-from pipeline.searching.gradients import estimator, score
-from pipeline.searching.params import SearchParams
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.supernet.supernet import SearchImages
 from tests.conftest import identical, random_images, search_images, snapshot, tiny, tiny_network

@@ -13,16 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from pipeline.alternating.agreement import compare
+from pipeline.alternating.gradients import estimator
+from pipeline.alternating.params import SearchParams
+from pipeline.alternating.state import SearchState
 from pipeline.batches.randomness import generator
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
-from pipeline.searching.agreement import compare
-from pipeline.searching.gradients import estimator
-from pipeline.searching.params import SearchParams
-from pipeline.searching.state import SearchState
 from pipeline.space.network import constant, untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, decide, explore, relax, sample, soft_weights
 from pipeline.space.space import SKIP

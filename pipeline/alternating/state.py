@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.alternating.agreement import Agreement, begin, stop
+from pipeline.alternating.params import SearchParams
 from pipeline.batches.batches import batch_sizes
 from pipeline.batches.randomness import generator
-from pipeline.searching.agreement import Agreement, begin, stop
-from pipeline.searching.params import SearchParams
 from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.relaxation import undecided
 from pipeline.supernet import supernet
