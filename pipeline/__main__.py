@@ -1,8 +1,15 @@
-"""`aso-se`: a small command line; each command is a thin call."""
+"""`aso-se`: a small command line; each command is a thin call.
 
-import argparse
+A command's docstring and its annotations are what `aso-se COMMAND --help` shows.
+"""
+
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
 
 from pipeline.console.interruption import INTERRUPTED
 from pipeline.console.progress import say
@@ -14,119 +21,115 @@ from pipeline.running.params_file import use_params
 PROFILES = Path("profiles")
 
 
+class Commands(TyperGroup):
+    """The commands as a whole; turns how one ends into an exit code and lines on stderr."""
+
+    def invoke(self, ctx: Any) -> NoReturn:
+        """Run the chosen command and exit with what it returns.
+
+        An error that the user can put right is one line per mistake, without a traceback. Typer
+        reports a wrong command line by itself, with exit code 2.
+        """
+        try:
+            sys.exit(super().invoke(ctx))
+        except AsoSeError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+            sys.exit(1)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
 def main() -> None:
-    """Run one command; exit 1 with one line per mistake that the user can put right."""
-    arguments = _parser().parse_args()
-    try:
-        sys.exit(arguments.call(arguments))
-    except AsoSeError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.stderr.write(f"{error.filename}: {error.strerror}\n")
-        sys.exit(1)
+    """Run the command that the command line names, then exit."""
+    app(prog_name="aso-se")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="aso-se", description="Search, grow, train and export a classifier."
-    )
-    commands = parser.add_subparsers(required=True)
-    running = commands.add_parser("run", help="run what changed; safe to kill, safe to run twice")
-    running.add_argument("targets", nargs="*", help="stages to bring up to date; without, all")
-    running.add_argument("--force", action="store_true", help="run them, changed or not")
-    running.set_defaults(call=run)
-    standing = commands.add_parser("status", help="where each stage stands, and what to do next")
-    standing.set_defaults(call=status)
-    verifying = commands.add_parser("verify", help="hash the artifacts and compare with dvc.lock")
-    verifying.set_defaults(call=verify)
-    checking = commands.add_parser("check", help="validate a params file as a whole")
-    checking.add_argument("file", nargs="?", type=Path, default=PARAMS_FILE)
-    checking.set_defaults(call=lambda arguments: check(arguments.file))
-    choosing = commands.add_parser("profile", help="make one of profiles/ the params.yaml")
-    choosing.add_argument("name")
-    choosing.set_defaults(call=lambda arguments: choose_profile(arguments.name))
-    predicting = commands.add_parser("predict", help="name what is on images with a model")
-    predicting.add_argument("model", type=Path, help="an exported model.onnx")
-    predicting.add_argument("images", nargs="+", help="files, folders or patterns such as '*.png'")
-    predicting.add_argument("--top", type=int, default=3, metavar="N", help="classes per image (3)")
-    predicting.add_argument("--json", action="store_true", help="one JSON document, for programs")
-    predicting.set_defaults(call=predict)
-    serving = commands.add_parser("serve", help="offer the flows to a Prefect server and run them")
-    serving.add_argument("--cron", help="when to run nightly by itself, such as '0 2 * * *'")
-    serving.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
-    serving.set_defaults(call=serve)
-    sweeping = commands.add_parser("sweep", help="run and rank experiments over some params")
-    sweeping.add_argument(
-        "space",
-        nargs="+",
-        metavar="KEY=VALUES",
-        help="search.arch_update_freq=3,5,7, or with --trials search.arch_reach=2.0..16.0"
-        " (2..16 tries whole numbers only)",
-    )
-    sweeping.add_argument("--name", help="of the sweep; the same name goes on with an Optuna study")
-    sweeping.add_argument("--trials", type=_count, help="of an Optuna study; without, a grid")
-    sweeping.add_argument(
-        "--objective",
-        default="growth.validation_accuracy",
-        metavar="STAGE.METRIC",
-        help="of docs/metrics.md (growth.validation_accuracy)",
-    )
-    sweeping.add_argument("--minimize", action="store_true", help="less of it is better")
-    sweeping.add_argument(
-        "--max-parallel",
-        type=_count,
-        default=1,
-        help="experiments at once, each with its share of the cores and so other last bits",
-    )
-    sweeping.set_defaults(call=sweep)
-    return parser
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        say(f"aso-se {metadata.version('aso-se')}")
+        raise typer.Exit
 
 
-def _count(word: str) -> int:
-    """Return a whole number of 1 or more; argparse tells of any other word."""
-    if not word.isdecimal() or int(word) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, got {word!r}")
-    return int(word)
+@app.callback()
+def about(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Search, grow, train and export an image classifier."""
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Bring the tree up to date; return the exit code."""
+@app.command()
+def run(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STAGE", help="Stages to bring up to date. Without any, all."),
+    ] = None,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run the stages even if nothing changed.")
+    ] = False,
+) -> int:
+    """Run what changed. You can stop it at any time and run it again."""
     from pipeline.running.front import run_safely  # noqa: PLC0415 - psutil comes with DVC
 
-    return run_safely(Path.cwd(), arguments.targets, force=arguments.force)
+    return run_safely(Path.cwd(), targets or [], force=force)
 
 
-def status(_: argparse.Namespace) -> int:
-    """Say where each stage stands and what changed since; return 0."""
+@app.command()
+def status() -> int:
+    """Show where each stage stands and what to type next."""
     from pipeline.running.status import report  # noqa: PLC0415 - a check needs none of this
 
     return report(Path.cwd())
 
 
-def verify(_: argparse.Namespace) -> int:
-    """Say how the artifacts differ from `dvc.lock`; return 1 if they do."""
+@app.command()
+def verify() -> int:
+    """Hash every artifact and compare it with dvc.lock. The exit code is 1 if any differs."""
     from pipeline.running.verifying import report  # noqa: PLC0415 - the cache is DVC's
 
     return report(Path.cwd())
 
 
-def check(path: Path) -> None:
-    """Validate a params file; raises ParamsError with a line per mistake."""
+@app.command()
+def check(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Params file to check.")
+    ] = PARAMS_FILE,
+) -> None:
+    """Check a params file as a whole. Prints one line per mistake and runs nothing."""
     read_params(Params, path, whole=True)
     say(f"{path}: valid")
 
 
-def choose_profile(name: str) -> None:
-    """Make a profile the `params.yaml`; one that was edited by hand is kept beside it.
-
-    Raises:
-        ParamsError: there is no profile of that name.
-    """
+@app.command("profile")
+def choose_profile(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="File in profiles/ without .yaml, such as cifar10."),
+    ],
+) -> None:
+    """Make a profile the params.yaml. One that you edited by hand is kept beside it."""
     source = PROFILES / f"{name}.yaml"
     if not PROFILES.is_dir():
         raise ParamsError(f"{PROFILES}: no such folder; run this in a clone of the project")
@@ -139,31 +142,95 @@ def choose_profile(name: str) -> None:
     say(f"{PARAMS_FILE}: now {source}; 'aso-se run' runs it")
 
 
-def predict(arguments: argparse.Namespace) -> int:
-    """Print what is on images; return 1 if the model or one of them could not be used."""
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An exported model.onnx.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE", help="Files, folders or patterns such as '*.png'."),
+    ],
+    *,
+    top: Annotated[
+        int, typer.Option("--top", min=1, metavar="N", help="Classes to show per image.")
+    ] = 3,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, for programs.")
+    ] = False,
+) -> int:
+    """Name what is on images. The exit code is 1 if the model or an image is unusable."""
     from pipeline.predicting import show  # noqa: PLC0415 - the rest wants no ONNX Runtime
 
-    return show(arguments.model, arguments.images, top=arguments.top, as_json=arguments.json)
+    return show(model, images, top=top, as_json=as_json)
 
 
-def serve(arguments: argparse.Namespace) -> None:
-    """Serve the flows until interrupted."""
+@app.command()
+def serve(
+    cron: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CRON", help="When to run `nightly`, such as '0 2 * * *'. Without it, never."
+        ),
+    ] = None,
+    timezone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Time zone of --cron, such as Europe/Berlin.")
+    ] = "UTC",
+) -> None:
+    """Offer the flows to a Prefect server and run them. Runs until you stop it."""
     from pipeline.flows.serving import serve_flows  # noqa: PLC0415 - prefect takes seconds
 
-    serve_flows(arguments.cron, arguments.timezone)
+    serve_flows(cron, timezone)
 
 
-def sweep(arguments: argparse.Namespace) -> None:
-    """Run a sweep here and now, and print the best of it; raises ParamsError and RunError."""
+@app.command()
+def sweep(
+    space: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUES",
+            help="Values of a param, such as search.arch_update_freq=3,5,7; with --trials also a"
+            " range, such as search.arch_reach=2.0..16.0 (2..16 tries whole numbers only).",
+        ),
+    ],
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the sweep. With --trials, the same name continues a study.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Number of trials of an Optuna study. Without it, a grid."
+        ),
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(metavar="STAGE.METRIC", help="Metric to rank by; docs/metrics.md lists them."),
+    ] = "growth.validation_accuracy",
+    minimize: Annotated[
+        bool, typer.Option("--minimize", help="Rank the lowest value first.")
+    ] = False,
+    max_parallel: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Experiments at once. They share the cores, so their last digits can differ.",
+        ),
+    ] = 1,
+) -> None:
+    """Run an experiment for each combination of values and rank them."""
     from pipeline.flows.command_line import sweep_from_words  # noqa: PLC0415 - prefect takes seconds
 
     sweep_from_words(
-        arguments.space,
-        name=arguments.name,
-        trials=arguments.trials,
-        objective=arguments.objective,
-        direction="minimize" if arguments.minimize else "maximize",
-        max_parallel=arguments.max_parallel,
+        space,
+        name=name,
+        trials=trials,
+        objective=objective,
+        direction="minimize" if minimize else "maximize",
+        max_parallel=max_parallel,
     )
 
 

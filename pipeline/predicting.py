@@ -82,10 +82,12 @@ class Prediction:
 def main() -> int:
     """Predict what the command line names; return the exit code."""
     parser = argparse.ArgumentParser(description="Name what is on images.")
-    parser.add_argument("model", type=Path, help="an exported model.onnx")
-    parser.add_argument("images", nargs="+", help="files, folders or patterns such as '*.png'")
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="classes per image (3)")
-    parser.add_argument("--json", action="store_true", help="one JSON document, for programs")
+    parser.add_argument("model", type=Path, help="An exported model.onnx.")
+    parser.add_argument("images", nargs="+", help="Files, folders or patterns such as '*.png'.")
+    top = "Classes to show per image. By default %(default)s."
+    parser.add_argument("--top", type=int, default=3, metavar="N", help=top)
+    json_help = "Print one JSON document, for programs."
+    parser.add_argument("--json", action="store_true", help=json_help)
     arguments = parser.parse_args()
     return show(arguments.model, arguments.images, top=arguments.top, as_json=arguments.json)
 

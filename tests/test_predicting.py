@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from typer.main import get_group
 
 from pipeline import predicting
-from pipeline.__main__ import _parser
+from pipeline.__main__ import app
+from pipeline.__main__ import main as aso_se
 from pipeline.data import decoding
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.harness.errors import DataError
@@ -274,21 +277,42 @@ def run_alone(
     )
 
 
-def test_the_command_takes_the_same_arguments_in_the_project_and_alone(
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["photos/red.png"],
+        ["photos", "photos/*.png", "gone.png"],
+        ["photos", "--top", "1"],
+        ["--json", "photos"],
+    ],
+)
+def test_the_command_does_the_same_in_the_project_and_alone(
+    words: list[str],
+    model: Path,
+    photos: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["predicting.py", str(model), *words])
+    code = predicting.main()
+    alone = capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["aso-se", "predict", str(model), *words])
+    with pytest.raises(SystemExit) as ended:
+        aso_se()
+    assert (ended.value.code, capsys.readouterr()) == (code, alone)
+
+
+def test_the_help_explains_the_same_arguments_in_the_project_and_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["predicting.py", "--help"])
     with pytest.raises(SystemExit):
         predicting.main()
-    alone = capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        _parser().parse_args(["predict", "--help"])
-    in_project = capsys.readouterr().out
-    assert arguments_of(alone) == arguments_of(in_project)
-
-
-def arguments_of(help_text: str) -> str:
-    return help_text[help_text.index("positional arguments") :]
+    alone = " ".join(capsys.readouterr().out.split())
+    parameters = get_group(app).commands["predict"].params
+    options = {name for one in parameters for name in one.opts if name.startswith("--")}
+    assert set(re.findall(r"--\w+", alone)) == {*options, "--help"}
+    assert [one.help for one in parameters if one.help not in alone] == []
 
 
 def test_a_number_of_classes_below_one_is_a_wrong_command_line(model: Path) -> None:

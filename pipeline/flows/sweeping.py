@@ -23,7 +23,7 @@ from pipeline.running.experiments import STATE, check_name, isolated, snapshot
 from pipeline.running.graph import read_graph, touched
 from pipeline.running.lock import hold
 from pipeline.running.overrides import compose
-from pipeline.running.proposals import Direction, Proposals, Range, Study, grid
+from pipeline.running.proposals import Direction, Range, Study, grid, tpe
 from pipeline.running.results import check_metric
 
 STUDIES = STATE / "sweeps.db"
@@ -104,10 +104,10 @@ def sweep(
     if push:
         require_remote(tree)
     with hold(tree / STATE / "sweeps" / f"{name}.lock", holder(), waiting=say_waiting):
-        proposals = _proposals(plan, space, trials, direction)
+        study = _study(plan, space, trials, direction)
         ran = _run_what_all_share(plan, space) if len(slots) > 1 else Counter[str]()
-        ran += try_all(plan, proposals, slots)
-    ranking = _rank(plan, proposals, direction)
+        ran += try_all(plan, study, slots)
+    ranking = _rank(plan, study, direction)
     _publish(plan, ranking)
     if not ranking or ranking[0]["value"] is None:
         raise AsoSeError(f"sweep {name}: no experiment reached its end; see its trials")
@@ -147,20 +147,16 @@ def _run_what_all_share(plan: Plan, space: Mapping[str, Any]) -> Counter[str]:
     return Counter(outcome.stage for outcome in outcomes if outcome.state == STATES["ran"])
 
 
-def _proposals(
+def _study(
     plan: Plan, space: Mapping[str, list[Any] | Range], trials: int | None, direction: Direction
-) -> Proposals:
+) -> Study:
     if trials is None:
         return grid(space)
     params = yaml.safe_load(plan.params({}))
     stages = [stage.name for stage in read_graph(plan.tree)]
     before = stages[: stages.index(plan.objective.partition(".")[0]) + 1]
     epochs = sum(params[stage].get("epochs", 0) for stage in before if stage in params)
-    swept = {
-        key: choice.model_dump() if isinstance(choice, Range) else choice
-        for key, choice in space.items()
-    }
-    return Study(
+    return tpe(
         plan.tree / STUDIES,
         plan.name,
         space=space,
@@ -169,7 +165,7 @@ def _proposals(
         seed=params["seed"],
         first_epoch=epochs // 2,
         facts={
-            "space": swept,
+            "space": str(sorted(space.items())),
             "objective": plan.objective,
             "params.yaml": sha256(plan.params({}).encode()).hexdigest(),
         },
@@ -183,10 +179,10 @@ def _share_of_cores(parallel: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // parallel))}
 
 
-def _rank(plan: Plan, proposals: Proposals, direction: Direction) -> list[Ranked]:
+def _rank(plan: Plan, study: Study, direction: Direction) -> list[Ranked]:
     """Return all that was tried, the best first, what has no value last."""
     sign = -1 if direction == "maximize" else 1
-    tried = [one for one in proposals.tried() if one.state != STOPPED]
+    tried = [one for one in study.tried() if one.state != STOPPED]
     tried = sorted(tried, key=lambda one: (one.value is None, sign * (one.value or 0.0)))
     return [
         Ranked(

@@ -19,7 +19,7 @@ from pipeline.flows.reproducing import GivenUpError
 from pipeline.flows.stages import GIVEN_UP, STATES, STOPPED
 from pipeline.harness.errors import AsoSeError
 from pipeline.running.overrides import compose
-from pipeline.running.proposals import Point, Proposals, Tried
+from pipeline.running.proposals import Point, Study, Tried
 from pipeline.running.repro import StoppedError
 from pipeline.running.results import pick
 
@@ -61,14 +61,14 @@ class Ended:
 
 @task(name="trial", cache_policy=NO_CACHE, persist_result=False)
 def try_point(
-    plan: Plan, proposals: Proposals, point: Point, device: str, ended: "Queue[Ended]"
+    plan: Plan, study: Study, point: Point, device: str, ended: "Queue[Ended]"
 ) -> State[None]:
     """Run the experiment of a point; tell the sweep how it ended."""
     column = plan.objective.partition(".")[2]
 
     def is_hopeless(_: str, row: Mapping[str, str]) -> bool:
         value = row.get(column, "")
-        return bool(value) and proposals.is_hopeless(point, int(row["epoch"]), float(value))
+        return bool(value) and study.is_hopeless(point, int(row["epoch"]), float(value))
 
     ran: list[str] = []
     tried = Tried(point=point, state=STOPPED)
@@ -99,7 +99,7 @@ def try_point(
         ended.put(Ended(tried=tried, ran=ran, device=device))
 
 
-def try_all(plan: Plan, proposals: Proposals, devices: list[str]) -> Counter[str]:
+def try_all(plan: Plan, study: Study, devices: list[str]) -> Counter[str]:
     """Run trials, as many at once as there are devices; return how often each stage ran."""
     idle, ran = list(devices), Counter[str]()
     ended: Queue[Ended] = Queue()
@@ -107,9 +107,9 @@ def try_all(plan: Plan, proposals: Proposals, devices: list[str]) -> Counter[str
     running = 0
     try:
         while True:
-            while idle and (point := proposals.ask()):
+            while idle and (point := study.ask()):
                 one = try_point.with_options(task_run_name=plan.experiment(point))
-                futures.append(one.submit(plan, proposals, point, idle.pop(), ended))
+                futures.append(one.submit(plan, study, point, idle.pop(), ended))
                 running += 1
             if not running:
                 return ran
@@ -117,7 +117,7 @@ def try_all(plan: Plan, proposals: Proposals, devices: list[str]) -> Counter[str
             running -= 1
             idle.append(last.device)
             ran.update(last.ran)
-            proposals.tell(last.tried)
+            study.tell(last.tried)
     finally:
         plan.stop.set()
         for future in futures:

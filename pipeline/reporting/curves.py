@@ -11,16 +11,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from pipeline.events.event import Event
 from pipeline.reporting.findings import PHASES, SHARE, SUPERNET_PHASES, Findings
-from pipeline.reporting.style import (
-    BLUE,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PHASE_COLORS,
-    PURPLE,
-    RED,
-)
+from pipeline.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PHASE_COLORS, PURPLE, RED
 
 TEMPERED = ("search", "growth")
 """Phases that sample at a temperature."""

@@ -1,10 +1,10 @@
 """What a sweep tries next: every point of a grid, or what Optuna proposes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -56,130 +56,30 @@ class Tried:
     value: float | None = None
 
 
-class Proposals(Protocol):
-    """Points to try; not shared by threads."""
-
-    def ask(self) -> Point | None:
-        """Return the next point, None if there are no more."""
-
-    def tell(self, tried: Tried) -> None:
-        """Learn how a point did."""
-
-    def is_hopeless(self, point: Point, epoch: int, value: float) -> bool:
-        """Whether a point whose objective stands at `value` after an epoch should be given up."""
-
-    def tried(self) -> Sequence[Tried]:
-        """Return all that was tried, in earlier runs of the same sweep too."""
-
-
-@dataclass(slots=True)
-class Grid:
-    """Every combination of the values."""
-
-    points: list[Point]
-    done: list[Tried] = field(default_factory=list)
-    next: int = 0
-
-    def ask(self) -> Point | None:
-        """Return the next point, the last key varying fastest."""
-        if self.next == len(self.points):
-            return None
-        self.next += 1
-        return self.points[self.next - 1]
-
-    def tell(self, tried: Tried) -> None:
-        """Keep how a point did."""
-        self.done.append(tried)
-
-    def is_hopeless(self, point: Point, epoch: int, value: float) -> bool:  # noqa: ARG002
-        """Return False: a grid is run as a whole."""
-        return False
-
-    def tried(self) -> Sequence[Tried]:
-        """Return what this run tried."""
-        return self.done
-
-
-def grid(space: Space) -> Grid:
-    """Return a grid; raise ParamsError if it has a range, of which there is no end of values."""
-    values: list[list[Any]] = []
-    for key, choice in space.items():
-        if isinstance(choice, Range):
-            raise ParamsError(f"{key}: a range needs a number of trials (--trials N)")
-        values.append(choice)
-    combinations = [dict(zip(space, combination, strict=True)) for combination in product(*values)]
-    return Grid([Point(number=n, overrides=point) for n, point in enumerate(combinations)])
-
-
 class Study:
-    """An Optuna study, kept in a file: a sweep of the same name goes on with it."""
+    """An Optuna study of a space: what to try next, and how it did; not shared by threads."""
 
-    def __init__(
-        self,
-        file: Path,
-        name: str,
-        *,
-        space: Space,
-        direction: Direction,
-        trials: int,
-        seed: int,
-        first_epoch: int,
-        facts: Mapping[str, Any],
-    ) -> None:
-        """Begin or go on with a study.
-
-        Args:
-            file: SQLite; made if it is not there.
-            name: of the study.
-            space: where to look.
-            direction: whether more of the objective is better.
-            trials: how many there shall be in the end, those of earlier runs included.
-            seed: of the sampler.
-            first_epoch: before which no trial is given up.
-            facts: what the values depend on; a study with others is not gone on with.
-
-        Raises:
-            RunError: a study of that name has other facts.
-        """
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._study = optuna.create_study(
-            storage=f"sqlite:///{file}",
-            study_name=name,
-            direction=direction,
-            sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
-            pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=first_epoch
-            ),
-            load_if_exists=True,
-        )
-        known = self._study.user_attrs
-        if known and known != facts:
-            differ = [key for key in facts if known.get(key) != facts[key]]
-            raise RunError(
-                f"{file}: the study '{name}' is of another {', '.join(differ)}; name this one anew"
-            )
-        for key, value in facts.items():
-            self._study.set_user_attr(key, value)
+    def __init__(self, study: optuna.Study, space: Space, *, trials: int) -> None:
+        """Propose points until `trials` are completed or pruned, those of earlier runs included."""
+        self._study = study
         self._space = space
         self._trials = trials
         self._running: dict[int, Trial] = {}
-        for lost in self._study.get_trials(states=(TrialState.RUNNING,)):  # its run was killed
-            self._study.tell(lost.number, state=TrialState.FAIL)
-            self._study.enqueue_trial(lost.params)
 
     def ask(self) -> Point | None:
-        """Return what Optuna proposes."""
+        """Return the next point, None if there are no more."""
         counted = (TrialState.COMPLETE, TrialState.PRUNED)
-        if len(self._study.get_trials(states=counted)) + len(self._running) >= self._trials:
+        done = len(self._study.get_trials(deepcopy=False, states=counted))
+        if done + len(self._running) >= self._trials:
             return None
         trial = self._study.ask()
-        overrides = {key: _suggest(trial, key, choice) for key, choice in self._space.items()}
+        for key, choice in self._space.items():
+            _suggest(trial, key, choice)
         self._running[trial.number] = trial
-        return Point(number=trial.number, overrides=overrides)
+        return Point(number=trial.number, overrides=self._overrides(trial.params))
 
     def tell(self, tried: Tried) -> None:
-        """Tell Optuna how a point did."""
+        """Learn how a point did."""
         del self._running[tried.point.number]
         if tried.state == "Pruned":
             self._study.tell(tried.point.number, state=TrialState.PRUNED)
@@ -190,28 +90,118 @@ class Study:
             self._study.tell(tried.point.number, tried.value)
 
     def is_hopeless(self, point: Point, epoch: int, value: float) -> bool:
-        """Return whether others were better at this epoch (Optuna's median pruner)."""
+        """Return whether to give up a point whose objective stands at `value` after an epoch."""
         trial = self._running[point.number]
         trial.report(value, epoch)
         return trial.should_prune()
 
     def tried(self) -> Sequence[Tried]:
-        """Return every finished trial of the study."""
-        return [_tried(trial) for trial in self._study.trials if trial.state.is_finished()]
+        """Return all that was tried, in earlier runs of the same sweep too."""
+        return [self._tried(trial) for trial in self._study.trials if trial.state.is_finished()]
+
+    def _tried(self, trial: FrozenTrial) -> Tried:
+        states = {TrialState.COMPLETE: "Completed", TrialState.PRUNED: "Pruned"}
+        return Tried(
+            point=Point(number=trial.number, overrides=self._overrides(trial.params)),
+            state=states.get(trial.state, "Failed"),
+            value=trial.value if trial.state == TrialState.COMPLETE else None,
+        )
+
+    def _overrides(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: _value(self._space[key], one) for key, one in suggested.items()}
 
 
-def _suggest(trial: Trial, key: str, choice: list[Any] | Range) -> Any:
-    if isinstance(choice, list):
-        return trial.suggest_categorical(key, choice)
-    if isinstance(choice.low, int) and isinstance(choice.high, int):
-        return trial.suggest_int(key, choice.low, choice.high, log=choice.log)
-    return trial.suggest_float(key, choice.low, choice.high, log=choice.log)
+def grid(space: Space) -> Study:
+    """Return a study of every combination, the last key varying fastest; it is not kept.
+
+    Optuna's own grid shuffles the combinations and takes no lists as values.
+
+    Raises:
+        ParamsError: the space has a range, of which there is no end of values.
+    """
+    labels = []
+    for key, choice in space.items():
+        if isinstance(choice, Range):
+            raise ParamsError(f"{key}: a range needs a number of trials (--trials N)")
+        labels.append(_labels(choice))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(pruner=optuna.pruners.NopPruner())
+    combinations = list(product(*labels))
+    for combination in combinations:
+        study.enqueue_trial(dict(zip(space, combination, strict=True)))
+    return Study(study, space, trials=len(combinations))
 
 
-def _tried(trial: FrozenTrial) -> Tried:
-    states = {TrialState.COMPLETE: "Completed", TrialState.PRUNED: "Pruned"}
-    return Tried(
-        point=Point(number=trial.number, overrides=trial.params),
-        state=states.get(trial.state, "Failed"),
-        value=trial.value if trial.state == TrialState.COMPLETE else None,
+def tpe(
+    file: Path,
+    name: str,
+    *,
+    space: Space,
+    direction: Direction,
+    trials: int,
+    seed: int,
+    first_epoch: int,
+    facts: Mapping[str, Any],
+) -> Study:
+    """Begin a study led by what was tried, or go on with it: it is kept in a file.
+
+    Args:
+        file: SQLite; made if it is not there.
+        name: of the study.
+        space: where to look.
+        direction: whether more of the objective is better.
+        trials: how many there shall be in the end, those of earlier runs included.
+        seed: of the sampler.
+        first_epoch: before which no trial is given up.
+        facts: what the values depend on; a study with others is not gone on with.
+
+    Raises:
+        RunError: a study of that name has other facts.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{file}",
+        study_name=name,
+        direction=direction,
+        sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(
+            n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=first_epoch
+        ),
+        load_if_exists=True,
     )
+    _require(study, facts, file)
+    for lost in study.get_trials(states=(TrialState.RUNNING,)):  # its run was killed
+        study.tell(lost.number, state=TrialState.FAIL)
+        study.enqueue_trial(lost.params)
+    return Study(study, space, trials=trials)
+
+
+def _require(study: optuna.Study, facts: Mapping[str, Any], file: Path) -> None:
+    """Keep the facts of a new study; raise RunError if an earlier one has others."""
+    known = study.user_attrs
+    differ = ", ".join(key for key in facts if known.get(key) != facts[key])
+    if known and differ:
+        raise RunError(
+            f"{file}: the study '{study.study_name}' is of another {differ}; name this one anew"
+        )
+    for key, value in facts.items():
+        study.set_user_attr(key, value)
+
+
+def _suggest(trial: Trial, key: str, choice: list[Any] | Range) -> None:
+    if isinstance(choice, list):
+        trial.suggest_categorical(key, _labels(choice))
+    elif isinstance(choice.low, int) and isinstance(choice.high, int):
+        trial.suggest_int(key, choice.low, choice.high, log=choice.log)
+    else:
+        trial.suggest_float(key, choice.low, choice.high, log=choice.log)
+
+
+def _labels(choice: list[Any]) -> list[str]:
+    """Return a name for each value: Optuna keeps no lists, and true is 1 to it."""
+    return [repr(value) for value in choice]
+
+
+def _value(choice: list[Any] | Range, suggested: Any) -> Any:
+    return choice[_labels(choice).index(suggested)] if isinstance(choice, list) else suggested

@@ -174,27 +174,18 @@ FORM = "expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH, LOW below HIGH"
                 " 'search.validation_accuracy'?"
             ),
         ),
-        (
-            ["search.epochs=3", "--trials", "0"],
-            2,
-            "aso-se sweep: error: argument --trials: expected a whole number, 1 or more, got '0'",
-        ),
-        (
-            ["search.epochs=3", "--max-parallel", "-2"],
-            2,
-            (
-                "aso-se sweep: error: argument --max-parallel: expected a whole number, 1 or more,"
-                " got '-2'"
-            ),
-        ),
+        (["search.epochs=3", "--trials", "0"], 2, "Error: Invalid value for '--trials': "),
+        (["search.epochs=3", "--trials", "2.5"], 2, "Error: Invalid value for '--trials': "),
+        (["search.epochs=3", "--max-parallel", "-2"], 2, "Error: Invalid value for '--max-par"),
     ],
 )
 def test_a_mistake_in_a_sweep_is_told_before_prefect_starts(
     toy: Toy, refused: Refused, words: list[str], code: int, line: str
 ) -> None:
     ended, lines = refused("sweep", *words)
-    assert (ended, lines[-1]) == (code, line)
-    assert code == 2 or len(lines) == 1
+    assert ended == code
+    assert lines[-1].startswith(line)
+    assert code == 2 or lines == [line]
     assert toy.ran() == []
 
 

@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.harness.errors import ParamsError, RunError
-from pipeline.running.proposals import Point, Proposals, Range, Study, Tried, grid
+from pipeline.running.proposals import Point, Range, Study, Tried, grid, tpe
 
 SPACE: dict[str, list[Any] | Range] = {
     "search.arch_update_freq": [3, 5, 7],
@@ -16,7 +17,7 @@ SPACE: dict[str, list[Any] | Range] = {
 
 
 def study(file: Path, *, trials: int = 6, objective: str = "growth.validation_accuracy") -> Study:
-    return Study(
+    return tpe(
         file,
         "a-study",
         space=SPACE,
@@ -28,31 +29,47 @@ def study(file: Path, *, trials: int = 6, objective: str = "growth.validation_ac
     )
 
 
-def run(proposals: Proposals) -> list[Point]:
+def run(study: Study) -> list[Point]:
     """Try all points; the lower the reach, the better."""
     points = []
-    while point := proposals.ask():
+    while point := study.ask():
         value = -float(point.overrides.get("search.arch_reach", 0))
-        proposals.tell(Tried(point=point, state="Completed", value=value))
+        study.tell(Tried(point=point, state="Completed", value=value))
         points.append(point)
     return points
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
 
 
 @given(
     st.dictionaries(
         st.sampled_from(["a", "b", "c"]),
-        st.lists(st.integers(), min_size=1, max_size=3, unique=True),
+        st.lists(SCALARS | st.lists(SCALARS, max_size=2), min_size=1, max_size=3),
         min_size=1,
     )
 )
-def test_a_grid_has_every_combination_once(values: dict[str, list[int]]) -> None:
-    points = [dict(point.overrides) for point in run(grid({**values}))]
-    expected = 1
-    for choices in values.values():
-        expected *= len(choices)
-    assert len(points) == expected
-    assert len({tuple(sorted(point.items())) for point in points}) == expected
-    assert all(point[key] in values[key] for point in points for key in values)
+def test_a_grid_has_every_combination_once_and_the_last_key_varies_fastest(
+    values: dict[str, list[Any]],
+) -> None:
+    points = run(grid({**values}))
+    assert [point.number for point in points] == list(range(len(points)))
+    expected = [dict(zip(values, one, strict=True)) for one in product(*values.values())]
+    assert repr([dict(point.overrides) for point in points]) == repr(expected)  # 1 is not True
+
+
+def test_a_grid_is_run_as_a_whole_and_reports_how_each_point_did() -> None:
+    study = grid({"a": [1, 2, 3, 4, 5], "b": [[True]]})
+    values = (0.9, 0.8, 0.7, None, 0.1)
+    for value in values:
+        point = study.ask()
+        assert point
+        assert not any(study.is_hopeless(point, epoch, 0.1) for epoch in range(9))
+        study.tell(Tried(point=point, state="Completed" if value else "Failed", value=value))
+    assert study.ask() is None
+    assert [one.value for one in study.tried()] == list(values)
+    assert [one.state for one in study.tried()].index("Failed") == 3
+    assert [one.point.overrides["a"] for one in study.tried()] == [1, 2, 3, 4, 5]
 
 
 def test_a_grid_has_no_ranges() -> None:
@@ -84,6 +101,18 @@ def test_a_study_goes_on_where_it_was(tmp_path: Path) -> None:
     again = study(tmp_path / "sweeps.db", trials=5)
     assert [point.number for point in run(again)] == [2, 3, 4]
     assert len(again.tried()) == 5
+
+
+def test_a_study_tries_lists_too(tmp_path: Path) -> None:
+    kinds = [["deepen"], ["widen"], ["deepen", "widen"], None, True, 1]
+    settings: dict[str, Any] = {"direction": "maximize", "seed": 1, "first_epoch": 0, "facts": {}}
+    space = {"growth.kinds": kinds}
+    for trials in (8, 16):
+        proposals = tpe(tmp_path / "sweeps.db", "kinds", space=space, trials=trials, **settings)
+        assert all(point.overrides["growth.kinds"] in kinds for point in run(proposals))
+    tried = [one.point.overrides["growth.kinds"] for one in proposals.tried()]
+    assert len(tried) == 16
+    assert ["deepen"] in tried
 
 
 def test_a_trial_whose_run_was_killed_is_tried_again(tmp_path: Path) -> None:
