@@ -15,12 +15,13 @@ from pipeline.harness.errors import RunError
 class Stage:
     """A stage of `dvc.yaml`.
 
-    sections: of `params.yaml` that it reads. after: stages whose outputs it reads.
+    params: sections of `params.yaml` that it reads, or keys such as 'network.cells'. after: stages
+    whose outputs it reads.
     """
 
     name: str
     description: str
-    sections: frozenset[str]
+    params: frozenset[str]
     after: frozenset[str]
 
 
@@ -39,7 +40,7 @@ def read_graph(tree: Path) -> tuple[Stage, ...]:
         name: Stage(
             name=name,
             description=entry.get("desc", ""),
-            sections=frozenset(entry.get("params", [])),
+            params=frozenset(entry.get("params", [])),
             after=frozenset(
                 other
                 for other in entries
@@ -54,10 +55,10 @@ def read_graph(tree: Path) -> tuple[Stage, ...]:
 
 def touched(graph: Iterable[Stage], keys: Iterable[str]) -> set[str]:
     """Return the names of the stages that read one of the params, and of all that follow them."""
-    sections = {key.split(".")[0] for key in keys}
+    read = {one for key in keys for one in (key, key.split(".")[0])}
     found: set[str] = set()
     for stage in graph:
-        if stage.sections & sections or stage.after & found:
+        if stage.params & read or stage.after & found:
             found.add(stage.name)
     return found
 

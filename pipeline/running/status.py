@@ -128,7 +128,7 @@ def _changes(
     for path, how in _parts(found, "changed deps").items():
         if isinstance(how, dict):
             before = recorded.get("params", {}).get(path, {})
-            yield from _edits({section: before.get(section) for section in how}, params)
+            yield from _edits({name: before.get(name) for name in how}, params)
         elif path not in outputs:
             yield f"{path}: {how}"
     for path, how in _parts(found, "changed outs").items():
@@ -147,8 +147,17 @@ def _parts(found: Sequence[Any], kind: str) -> dict[str, Any]:
 
 
 def _edits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each key with another value than before; sections that `before` lacks are not read."""
-    old, new = dict(_flat(before)), dict(_flat({name: now.get(name) for name in before}))
+    """Yield each key with another value than before.
+
+    before: by the names that a stage tracks: sections, or keys such as 'network.cells'. now: all.
+    """
+    flat = dict(_flat(now))
+    old = dict(_flat(before))
+    new = {
+        key: value
+        for key, value in flat.items()
+        if any(key == name or key.startswith(f"{name}.") for name in before)
+    }
     for key in {**old, **new}:
         if key not in new:
             yield f"{key}: gone"

@@ -18,7 +18,7 @@ def graphs(draw: st.DrawFn) -> list[Stage]:
         Stage(
             name=name,
             description="",
-            sections=frozenset({name}),
+            params=frozenset({name}),
             after=frozenset(draw(st.sets(st.sampled_from(NAMES[:number] or ["none"])))) - {"none"},
         )
         for number, name in enumerate(NAMES)

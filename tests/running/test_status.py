@@ -139,7 +139,7 @@ def test_without_dvc_it_says_so_in_one_line(toy: Toy) -> None:
 
 
 GRAPH = [
-    Stage(name=name, description="", sections=frozenset(), after=frozenset(after))
+    Stage(name=name, description="", params=frozenset(), after=frozenset(after))
     for name, after in (("check", ()), ("search", ("check",)), ("growth", ("check", "search")))
 ]
 RECORDED: dict[str, dict[str, Any]] = {stage.name: {} for stage in GRAPH}
