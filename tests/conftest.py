@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -19,13 +19,15 @@ from pipeline.harness.section import Section
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
+from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint, plan
-from pipeline.space.genotype import Architecture, Gene, Genotype
+from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build
 from pipeline.space.operations import BatchNorm
-from pipeline.space.params import CANDIDATES, NetworkParams, OperationName
-from pipeline.space.relaxation import decide
-from pipeline.supernet.supernet import SearchImages
+from pipeline.space.params import NetworkParams
+from pipeline.space.registry import SPACES
+from pipeline.space.space import NONE, SKIP
+from pipeline.supernet.supernet import SupernetContext
 from pipeline.training.params import TrainingParams
 from pipeline.warming.params import WarmupParams
 from tests.toy import STAGES, Toy
@@ -37,7 +39,12 @@ costly = settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
 """For laws about whole networks: searching for the smallest counterexample would take minutes."""
 
 S = TypeVar("S", bound=Section)
-OPERATIONS: tuple[str, ...] = get_args(OperationName)
+RATES = {
+    "schedule": "cosine",
+    "learning_rate": 0.05,
+    "learning_rate_end": 0.01,
+    "rising_epochs": 0.0,
+}
 TINY: dict[type[Section], dict[str, Any]] = {
     NetworkParams: {
         "space": "darts",
@@ -70,8 +77,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "skip_epochs": 1,
         "explore": 1.0,
         "ramp_epochs": 1,
-        "learning_rate": 0.05,
-        "learning_rate_end": 0.01,
+        **RATES,
     },
     SearchParams: {
         "epochs": 2,
@@ -84,8 +90,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "stop_skips": None,
         "stop_operations": None,
         "explore": 0.0,
-        "learning_rate": 0.05,
-        "learning_rate_end": 0.01,
+        **RATES,
         "arch_learning_rate": "auto",
         "arch_reach": 4.0,
         "temperature": 2.0,
@@ -107,14 +112,11 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "max_channels": 6,
         "max_params": 10**6,
         "max_mflops": None,
-        "learning_rate": 0.05,
-        "learning_rate_end": 0.01,
+        **RATES,
     },
     OptimizeParams: {
         "epochs": 2,
-        "learning_rate": 0.05,
-        "learning_rate_end": 0.01,
-        "rising_epochs": 0.0,
+        **RATES,
         "weight_decay": 3e-4,
         "label_smoothing": 0.1,
         "drop_path": 0.0,
@@ -126,10 +128,8 @@ TINY: dict[type[Section], dict[str, Any]] = {
 }
 NASBENCH201: dict[str, Any] = {
     "space": "nasbench201",
-    "operations": CANDIDATES["nasbench201"],
-    "nodes": 3,
-    "stem_multiplier": 1,
-    "edges_per_node": 3,
+    "operations": SPACES["nasbench201"].names,
+    **SPACES["nasbench201"].fixed,
 }
 """Changes that make tiny params those of the other search space."""
 
@@ -158,9 +158,22 @@ def random_images(count: int = 24, *, size: int = 8, classes: int = 3, seed: int
     )
 
 
-def search_images(training: int = 24, validation: int = 16) -> SearchImages:
-    return SearchImages(
-        training=random_images(training), validation=random_images(validation, seed=1)
+def context(
+    training: int = 24,
+    validation: int = 16,
+    *,
+    seed: int = 0,
+    augmentation: AugmentationParams | None = None,
+    **changes: object,
+) -> SupernetContext:
+    """Return what a phase is given, on so many images of noise; changes: to training params."""
+    return SupernetContext(
+        images=random_images(training),
+        validation=random_images(validation, seed=1),
+        classes=3,
+        training=tiny(TrainingParams, **changes),
+        augmentation=augmentation or tiny(AugmentationParams),
+        seed=seed,
     )
 
 
@@ -214,19 +227,27 @@ def scramble(network: Network, seed: int = 0) -> Network:
 
 
 @st.composite
-def blueprints(draw: st.DrawFn, *, most_operations: int = 4) -> Blueprint:
-    """Blueprints of 3 to 5 cells, with candidates in any order."""
-    others = st.sampled_from([name for name in OPERATIONS if name not in {"none", "skip_connect"}])
+def blueprints(
+    draw: st.DrawFn, *, most_operations: int = 4, spaces: tuple[str, ...] = tuple(SPACES)
+) -> Blueprint:
+    """Blueprints of 3 to 6 cells of any search space, with candidates in any order."""
+    space = SPACES[draw(st.sampled_from(spaces))]
+    others = st.sampled_from([name for name in space.names if name not in {NONE, SKIP}])
     extra = draw(st.lists(others, unique=True, max_size=most_operations - 2))
+    free = {
+        "nodes": draw(st.integers(1, 3)),
+        "stem_multiplier": draw(st.integers(1, 3)),
+        "edges_per_node": draw(st.integers(1, 3)),
+    }
+    fewest = -(-3 // space.cells_multiple_of)
     params = tiny(
         NetworkParams,
-        operations=tuple(draw(st.permutations(["none", "skip_connect", *extra]))),
-        cells=draw(st.integers(3, 5)),
-        nodes=draw(st.integers(1, 3)),
+        space=space.name,
+        operations=tuple(draw(st.permutations([NONE, SKIP, *extra]))),
+        cells=space.cells_multiple_of * draw(st.integers(fewest, 5 // space.cells_multiple_of)),
         channels=2 * draw(st.integers(2, 6)),
-        stem_multiplier=draw(st.integers(1, 3)),
-        edges_per_node=draw(st.integers(1, 3)),
         share_logits=draw(st.booleans()),
+        **{**free, **space.fixed},
     )
     return plan(params, image_channels=draw(st.integers(1, 3)), classes=draw(st.integers(2, 4)))
 
@@ -234,13 +255,15 @@ def blueprints(draw: st.DrawFn, *, most_operations: int = 4) -> Blueprint:
 @st.composite
 def genotypes(draw: st.DrawFn, blueprint: Blueprint) -> Genotype:
     """Genotypes that fit a blueprint."""
-    operations = st.sampled_from([name for name in blueprint.operations if name != "none"])
+    space = blueprint.rules
+    operations = st.sampled_from([name for name in blueprint.operations if name != NONE])
     architectures = []
     for architecture in range(blueprint.architectures):
         nodes = []
         for node in range(blueprint.nodes):
-            sources = st.integers(0, node + 1)
-            kept = st.lists(sources, unique=True, min_size=1, max_size=blueprint.edges_per_node)
+            sources = st.integers(0, node + len(space.inputs) - 1)
+            fewest = 0 if space.cuts else 1
+            kept = st.lists(sources, unique=True, min_size=fewest, max_size=space.edges_per_node)
             nodes.append(
                 tuple(
                     Gene(source=source, operation=draw(operations)) for source in sorted(draw(kept))
@@ -248,32 +271,15 @@ def genotypes(draw: st.DrawFn, blueprint: Blueprint) -> Genotype:
             )
         name = blueprint.architecture_name(architecture)
         architectures.append(Architecture(name=name, nodes=tuple(nodes)))
-    return Genotype(architectures=tuple(architectures))
+    return Genotype(space=space.name, architectures=tuple(architectures))
 
 
 @st.composite
-def blueprints_with_genotypes(draw: st.DrawFn) -> tuple[Blueprint, Genotype]:
-    blueprint = draw(blueprints())
+def blueprints_with_genotypes(
+    draw: st.DrawFn, spaces: tuple[str, ...] = tuple(SPACES)
+) -> tuple[Blueprint, Genotype]:
+    blueprint = draw(blueprints(spaces=spaces))
     return blueprint, draw(genotypes(blueprint))
-
-
-@st.composite
-def nasbench201_pairs(draw: st.DrawFn) -> tuple[Blueprint, Genotype]:
-    """Blueprints of nasbench201, each with any of its cells."""
-    params = tiny(
-        NetworkParams,
-        **NASBENCH201,
-        cells=3 * draw(st.integers(1, 2)),
-        channels=2 * draw(st.integers(2, 4)),
-        share_logits=draw(st.booleans()),
-    )
-    blueprint = plan(
-        params, image_channels=draw(st.integers(1, 3)), classes=draw(st.integers(2, 4))
-    )
-    shape = (blueprint.architectures, len(blueprint.edges))
-    rows = st.lists(st.integers(0, 4), min_size=shape[1], max_size=shape[1])
-    choices = torch.tensor([draw(rows) for _ in range(shape[0])])
-    return blueprint, decide(torch.nn.functional.one_hot(choices, 5).float(), blueprint)
 
 
 @pytest.fixture(scope="session")
