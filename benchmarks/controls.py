@@ -108,7 +108,8 @@ class Seed:
 
     def from_scratch(self, name: str) -> Tested:
         """Train the found architecture, or one of skip connections, as optimize does."""
-        text = self.params(optimize__from_scratch=True)
+        unlimited = {"network__max_skips": None} if name == "skip connections" else {}
+        text = self.params(optimize__from_scratch=True, **unlimited)
         start = control(self.folder, self.done["growth"], name, self.pipeline.parameters, self.seed)
         trained = run_stage(self.folder, text, "optimize", self.done["prepare"], start)
         derived = run_stage(self.folder, text, "derive", self.done["prepare"], trained)
@@ -145,7 +146,6 @@ def control(folder: Path, grown: Path, name: str, parameters: int, seed: int) ->
     checkpoint = read_checkpoint(grown / "checkpoint.safetensors")
     blueprint, logits = checkpoint.network.blueprint, checkpoint.searched()
     if name == "skip connections":
-        blueprint = replace(blueprint, max_skips=None)
         logits = torch.zeros_like(logits)
         logits[..., blueprint.skip] = 1
         blueprint = of_size(blueprint, decide(logits, blueprint), parameters)

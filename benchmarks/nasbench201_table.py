@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.space.arch_string import to_arch_string
 from pipeline.space.genotype import Genotype
+from pipeline.space.spaces.nasbench201 import to_arch_string
 
 DIGITS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 SHORT_EPOCHS = 12

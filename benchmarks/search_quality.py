@@ -59,10 +59,10 @@ from pipeline.harness.params_file import parse_params
 from pipeline.params import Params
 from pipeline.running.overrides import compose
 from pipeline.space import genotype as genotypes
-from pipeline.space.arch_string import from_arch_string
 from pipeline.space.blueprint import plan
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.genotype import Genotype
+from pipeline.space.spaces.nasbench201 import from_arch_string
 from pipeline.supernet.evaluation import evaluate_genotype
 
 

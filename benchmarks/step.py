@@ -45,7 +45,7 @@ from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.depthwise import Depthwise
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import Network, build, constant, untracked_statistics
-from pipeline.space.params import NetworkParams, OperationName
+from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import (
     EdgeWeights,
     from_choices,
@@ -70,7 +70,7 @@ TRAINING = TrainingParams(
     sampled_paths=1,
     statistics_batches=1,
 )
-OPERATIONS: tuple[OperationName, ...] = (
+OPERATIONS = (
     "none",
     "max_pool_3x3",
     "avg_pool_3x3",
@@ -221,8 +221,6 @@ def bench_of(arguments: argparse.Namespace) -> Bench:
         nodes=arguments.nodes,
         channels=arguments.channels,
         stem_multiplier=3,
-        edges_per_node=2,
-        max_skips=None,
         share_logits=True,
         initial_none=-2.0,
         initial_skip=1.0,

@@ -1,6 +1,7 @@
 """What tests share: small params, networks and images, and strategies that draw blueprints."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -230,7 +231,7 @@ def scramble(network: Network, seed: int = 0) -> Network:
 def blueprints(
     draw: st.DrawFn, *, most_operations: int = 4, spaces: tuple[str, ...] = tuple(SPACES)
 ) -> Blueprint:
-    """Blueprints of 3 to 6 cells of any search space, with candidates in any order."""
+    """Blueprints of 3 to 5 cells of any search space, with candidates in any order."""
     space = SPACES[draw(st.sampled_from(spaces))]
     others = st.sampled_from([name for name in space.names if name not in {NONE, SKIP}])
     extra = draw(st.lists(others, unique=True, max_size=most_operations - 2))
@@ -276,9 +277,12 @@ def genotypes(draw: st.DrawFn, blueprint: Blueprint) -> Genotype:
 
 @st.composite
 def blueprints_with_genotypes(
-    draw: st.DrawFn, spaces: tuple[str, ...] = tuple(SPACES)
+    draw: st.DrawFn, spaces: tuple[str, ...] = tuple(SPACES), *, whole: bool = False
 ) -> tuple[Blueprint, Genotype]:
+    """Blueprints with genotypes that fit them; whole: with all candidates of their space."""
     blueprint = draw(blueprints(spaces=spaces))
+    if whole:
+        blueprint = replace(blueprint, operations=blueprint.rules.names)
     return blueprint, draw(genotypes(blueprint))
 
 

@@ -178,7 +178,8 @@ def _title(axes: Axes, panel: Panel, left: float, top: float) -> None:
     elif not panel.space.adapts and "reduction" in panel.kinds:
         extra = "where the resolution halves, a residual block stands before it"
     else:
-        extra = {"normal": "keeps the resolution", "reduction": "halves the resolution"}[kind]
+        known = {"normal": "keeps the resolution", "reduction": "halves the resolution"}
+        extra = known.get(kind, "some of them halve the resolution")
     axes.text(left, top + 0.36, f"{of}; {extra}", size=9, color=MUTED, va="center")
 
 

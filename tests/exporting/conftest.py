@@ -12,9 +12,10 @@ from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import Network, build
-from pipeline.space.operations import OPERATIONS
+from pipeline.space.registry import SPACES
 from tests.conftest import scramble, tiny_blueprint
 
+NAMES = tuple(name for name in SPACES["darts"].names if name != "none")
 MEAN, STD = (0.5, 0.4, 0.6), (0.3, 0.2, 0.3)
 
 
@@ -74,7 +75,7 @@ def pixels(network: Network) -> Tensor:
 
 
 def _blueprint() -> Blueprint:
-    searched = tiny_blueprint(operations=("none", *OPERATIONS), nodes=3)
+    searched = tiny_blueprint(operations=("none", *NAMES), nodes=3)
     last = searched.cells[-1].channels
     grown = CellPlan(kind="normal", architecture=0, channels=last, grown=True)
     return replace(searched, classes=5, cells=(*searched.cells, grown))
@@ -82,7 +83,7 @@ def _blueprint() -> Blueprint:
 
 def _genotype(blueprint: Blueprint) -> Genotype:
     """Every operation once; the twelfth gene skips."""
-    names = iter([*OPERATIONS, "skip_connect"])
+    names = iter([*NAMES, "skip_connect"])
     return Genotype(
         architectures=tuple(
             Architecture(

@@ -11,9 +11,9 @@ from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import model_card
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity, measure_parity, require_parity
-from pipeline.space.arch_string import from_arch_string
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build
+from pipeline.space.spaces.nasbench201 import from_arch_string
 from tests.conftest import NASBENCH201, scramble, tiny_blueprint
 
 pytestmark = pytest.mark.xdist_group("exporting")

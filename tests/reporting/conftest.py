@@ -97,7 +97,6 @@ def blueprint(classes: int, *, grown: bool) -> Blueprint:
         classes=classes,
         nodes=2,
         operations=OPERATIONS,
-        edges_per_node=2,
         stem_channels=2,
         cells=tuple(cells),
     )

@@ -13,9 +13,10 @@ from matplotlib.patches import FancyBboxPatch
 
 from pipeline.reporting.cells import depths, draw_cells, panels
 from pipeline.reporting.findings import Findings, read_findings
-from pipeline.reporting.style import OPERATION_COLORS, drawing, render
+from pipeline.reporting.style import drawing, render
 from pipeline.space.genotype import Architecture, Gene, Genotype
-from pipeline.space.operations import OPERATIONS
+from pipeline.space.registry import SPACES
+from pipeline.space.space import NONE, Space
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +25,24 @@ def findings(artifacts: Path) -> Findings:
 
 
 @st.composite
-def architectures(draw: st.DrawFn) -> Architecture:
+def architectures(draw: st.DrawFn, space: Space) -> Architecture:
     nodes = []
+    names = st.sampled_from([name for name in space.names if name != NONE])
     for node in range(draw(st.integers(1, 5))):
-        sources = draw(st.sets(st.integers(0, node + 1), min_size=1, max_size=3))
-        names = [draw(st.sampled_from(sorted(OPERATIONS))) for _ in sources]
-        pairs = zip(sorted(sources), names, strict=True)
-        nodes.append(tuple(Gene(source=source, operation=name) for source, name in pairs))
+        last, fewest = node + len(space.inputs) - 1, 0 if space.cuts else 1
+        sources = draw(st.sets(st.integers(0, last), min_size=fewest, max_size=3))
+        nodes.append(
+            tuple(Gene(source=source, operation=draw(names)) for source in sorted(sources))
+        )
     return Architecture(name="normal", nodes=tuple(nodes))
+
+
+def in_space(findings: Findings, space: Space, architecture: Architecture) -> Findings:
+    """Return findings whose cells are all of that architecture, of that search space."""
+    cells = tuple(replace(cell, architecture=0) for cell in findings.blueprint.cells)
+    blueprint = replace(findings.blueprint, space=space.name, cells=cells)
+    genotype = Genotype(space=space.name, architectures=(architecture,))
+    return replace(findings, blueprint=blueprint, genotype=genotype)
 
 
 def texts(svg: str) -> list[str]:
@@ -48,7 +59,7 @@ def test_every_operation_of_every_drawn_cell_is_in_the_text(findings: Findings) 
         for node in panel.architecture.nodes
         for gene in node
     ]
-    assert sorted(text for text in found if text in OPERATIONS) == sorted(genes)
+    assert sorted(text for text in found if text in findings.blueprint.operations) == sorted(genes)
     for title in ("Normal cell", "Reduction cell", "Grown normal cell"):
         assert found.count(title) == 1
 
@@ -61,13 +72,16 @@ def test_a_network_that_did_not_grow_has_no_grown_cell(findings: Findings) -> No
 
 
 @settings(max_examples=15, deadline=None)
-@given(normal=architectures())
-def test_no_operation_lies_on_another_whatever_the_genotype(
-    findings: Findings, normal: Architecture
+@given(name=st.sampled_from(sorted(SPACES)), data=st.data())
+def test_no_operation_lies_on_another_whatever_the_space_and_the_genotype(
+    findings: Findings, name: str, data: st.DataObject
 ) -> None:
-    genotype = Genotype(architectures=(normal, findings.genotype.architectures[1]))
+    architecture = data.draw(architectures(SPACES[name]))
     with drawing():
-        figure = draw_cells(replace(findings, genotype=genotype))
+        figure = draw_cells(in_space(findings, SPACES[name], architecture))
+    words = [text.get_text().replace("\n", " ") for text in figure.axes[0].texts]
+    for entry in SPACES[name].inputs:
+        assert entry.label in words
     width, height = figure.get_size_inches()
     boxes = [
         patch.get_bbox() for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)
@@ -79,14 +93,17 @@ def test_no_operation_lies_on_another_whatever_the_genotype(
         assert 0 <= min(box.y0, box.y1) < max(box.y0, box.y1) <= height
 
 
-@given(architectures())
-def test_a_node_stands_behind_all_that_it_reads(architecture: Architecture) -> None:
-    found = depths(architecture)
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+@given(data=st.data())
+def test_a_node_stands_behind_all_that_it_reads(space: Space, data: st.DataObject) -> None:
+    architecture, inputs = data.draw(architectures(space)), len(space.inputs)
+    found = depths(architecture, inputs)
     for node, genes in enumerate(architecture.nodes):
         for gene in genes:
-            assert gene.source < 2 or found[gene.source - 2] < found[node]
+            assert gene.source < inputs or found[gene.source - inputs] < found[node]
 
 
-def test_every_operation_has_a_colour_of_its_own() -> None:
-    assert OPERATION_COLORS.keys() == {"none", *OPERATIONS}
-    assert len(set(OPERATION_COLORS.values())) == len(OPERATION_COLORS)
+@pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
+def test_every_operation_of_a_space_has_a_colour_of_its_own(space: Space) -> None:
+    colors = [one.color for one in space.operations]
+    assert len(set(colors)) == len(colors)

@@ -6,9 +6,8 @@ from itertools import product
 import pytest
 
 from pipeline.harness.errors import GenotypeError
-from pipeline.space.arch_string import from_arch_string, to_arch_string
 from pipeline.space.genotype import Gene, Genotype, from_dict
-from pipeline.space.params import CANDIDATES
+from pipeline.space.spaces.nasbench201 import NASBENCH201, from_arch_string, to_arch_string
 
 PUBLISHED = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
@@ -17,7 +16,7 @@ PUBLISHED = (
 
 def test_every_cell_round_trips_through_its_string() -> None:
     names = set()
-    for a, b, c, d, e, f in product(CANDIDATES["nasbench201"], repeat=6):
+    for a, b, c, d, e, f in product(NASBENCH201.names, repeat=6):
         text = f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
         architecture = from_arch_string(text)
         assert to_arch_string(architecture) == text

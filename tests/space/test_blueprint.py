@@ -25,10 +25,10 @@ def test_cells_at_one_and_two_thirds_halve_the_size_and_double_the_channels(
 
 
 @given(blueprints())
-def test_every_node_takes_both_inputs_and_all_earlier_nodes(blueprint: Blueprint) -> None:
+def test_every_node_takes_all_inputs_and_all_earlier_nodes(blueprint: Blueprint) -> None:
     for node in range(blueprint.nodes):
         sources = [source for source, target in blueprint.edges if target == node]
-        assert sources == list(range(node + 2))
+        assert sources == list(range(node + len(blueprint.rules.inputs)))
 
 
 @given(blueprints())

@@ -15,6 +15,7 @@ from pipeline.space.blueprint import Blueprint, CellPlan, Kind
 from pipeline.space.cell import Cell, DropPath, Edge
 from pipeline.space.network import Network
 from pipeline.space.relaxation import EdgeWeights, explore, hard_weights, sample, skip_only
+from pipeline.space.spaces.darts import DARTS
 from tests.conftest import blueprints, costly, tiny_blueprint, tiny_network
 
 
@@ -67,6 +68,7 @@ def test_a_node_whose_edges_are_all_cut_is_zeros_of_the_right_shape(
 ) -> None:
     cell = Cell(
         CellPlan(kind=kind, architecture=0, channels=4),
+        DARTS,
         nodes=nodes,
         operations=("none", "skip_connect"),
         inputs=(3, 5),
@@ -95,7 +97,7 @@ def test_an_auxiliary_skip_beside_edges_that_are_cut_is_a_network_of_skips(
 
 
 def test_a_gate_scales_the_output_of_its_operation() -> None:
-    edge = Edge(("none", "skip_connect", "avg_pool_3x3"), 4, 1).eval()
+    edge = Edge(("none", "skip_connect", "avg_pool_3x3"), DARTS, 4, 1).eval()
     images, gates = torch.randn(2, 4, 5, 5), torch.tensor([0.5, 0.25, 0.25])
     pooled = edge.operations["avg_pool_3x3"](images)
     mixed = edge(images, (0, 1, 2), gates, None)
@@ -121,7 +123,7 @@ def test_drop_path_drops_whole_images_and_keeps_the_expectation(
 def test_drop_path_spares_skip_connections() -> None:
     images = torch.randn(64, 4, 3, 3)
     drop_path = DropPath(probability=0.9, generator=generator(0, "drop"))
-    edge = Edge(("skip_connect", "avg_pool_3x3"), 4, 1)
+    edge = Edge(("skip_connect", "avg_pool_3x3"), DARTS, 4, 1)
     assert torch.equal(edge(images, (0,), None, drop_path), images)
     assert not torch.equal(edge(images, (1,), None, drop_path), edge(images, (1,), None, None))
 

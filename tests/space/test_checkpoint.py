@@ -63,7 +63,6 @@ def small() -> bytes:
         classes=2,
         nodes=1,
         operations=("none", "skip_connect"),
-        edges_per_node=1,
         stem_channels=4,
         cells=plans,
     )

@@ -9,23 +9,30 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.batches.randomness import generator
+from pipeline.space.layers import Layer
 from pipeline.space.network import initialize
-from pipeline.space.operations import OPERATIONS, BatchNorm, FactorizedReduce, relu_conv_norm
-from tests import conftest
+from pipeline.space.operations import (
+    BatchNorm,
+    FactorizedReduce,
+    build_operation,
+    relu_conv_norm,
+)
+from pipeline.space.registry import SPACES
 
 SIZES = [(8, 8), (7, 7), (9, 6), (5, 1), (1, 1)]
 
 
-def test_the_candidates_are_those_that_params_may_name() -> None:
-    assert {"none", *OPERATIONS} == set(conftest.OPERATIONS)
+ALL = [(space, one) for space in SPACES.values() for one in space.operations]
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize(
+    "layers", [one.layers for _, one in ALL if one.layers], ids=lambda layers: str(len(layers))
+)
 def test_every_operation_keeps_the_channels_and_divides_any_size_by_its_stride(
-    name: str, stride: int
+    layers: tuple[Layer, ...], stride: int
 ) -> None:
-    operation = OPERATIONS[name](6, stride)
+    operation = build_operation(layers, 6, stride)
     for height, width in SIZES:
         output = operation(torch.randn(2, 6, height, width))
         assert output.shape == (2, 6, ceil(height / stride), ceil(width / stride))

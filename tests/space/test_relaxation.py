@@ -1,6 +1,5 @@
 """What logits become: rows that sum to one, keep their gradient and never cut an edge by chance."""
 
-from dataclasses import replace
 from math import log
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pipeline.harness.params_file import read_params
 from pipeline.harness.section import Section
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.genotype import Architecture, Genotype
-from pipeline.space.params import NetworkParams
+from pipeline.space.params import GenotypeParams, NetworkParams
 from pipeline.space.relaxation import (
     concentration,
     decide,
@@ -249,7 +248,8 @@ def test_the_decision_keeps_the_strongest_edges_with_their_strongest_operation(
     search: tuple[Blueprint, Tensor],
 ) -> None:
     blueprint, logits = search
-    allowed = [index for index in range(len(blueprint.operations)) if index != blueprint.none]
+    space, operations = blueprint.rules, range(len(blueprint.operations))
+    allowed = [index for index in operations if space.cuts or index != blueprint.none]
     for found, rows in zip(
         decide(logits, blueprint).architectures, logits.softmax(-1), strict=True
     ):
@@ -257,22 +257,24 @@ def test_the_decision_keeps_the_strongest_edges_with_their_strongest_operation(
             edges = {s: rows[i] for i, (s, target) in enumerate(blueprint.edges) if target == node}
             strengths = {source: max(row[allowed].tolist()) for source, row in edges.items()}
             kept = {gene.source for gene in genes}
-            assert len(kept) == min(blueprint.edges_per_node, node + 2)
-            weakest = min(strengths[source] for source in kept)
-            assert all(strengths[source] <= weakest for source in strengths.keys() - kept)
+            most = min(space.edges_per_node, node + len(space.inputs))
+            if not space.cuts:
+                assert len(kept) == most
+                weakest = min(strengths[source] for source in kept)
+                assert all(strengths[source] <= weakest for source in strengths.keys() - kept)
             for gene in genes:
                 assert gene.operation != "none"
                 chosen = edges[gene.source][blueprint.operations.index(gene.operation)]
                 assert chosen == strengths[gene.source]
 
 
-@given(blueprints())
+@given(blueprints(spaces=("darts",)))
 def test_ties_go_to_the_first_operation_and_the_first_edges(blueprint: Blueprint) -> None:
     logits = torch.zeros(blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
     first = next(name for name in blueprint.operations if name != "none")
     for architecture in decide(logits, blueprint).architectures:
         for node, genes in enumerate(architecture.nodes):
-            count = min(blueprint.edges_per_node, node + 2)
+            count = min(blueprint.rules.edges_per_node, node + 2)
             assert [gene.source for gene in genes] == list(range(count))
             assert {gene.operation for gene in genes} == {first}
 
@@ -302,11 +304,13 @@ def test_a_cell_keeps_no_more_skip_connections_than_it_may(
     assume(len(blueprint.operations) > 2)
     logits[..., blueprint.skip] += 2.0
     free = decide(logits, blueprint)
-    limited = decide(logits, replace(blueprint, max_skips=most))
+    rules = GenotypeParams(edges_per_node=blueprint.rules.edges_per_node, max_skips=most)
+    limited = decide(logits, blueprint, rules)
     for one, other in zip(free.architectures, limited.architectures, strict=True):
         assert skips_of(other) <= most
         assert (one == other) == (skips_of(one) <= most)
-        assert [len(genes) for genes in one.nodes] == [len(genes) for genes in other.nodes]
+        if not blueprint.rules.cuts:
+            assert [len(genes) for genes in one.nodes] == [len(genes) for genes in other.nodes]
 
 
 def skips_of(architecture: Architecture) -> int:
@@ -314,12 +318,13 @@ def skips_of(architecture: Architecture) -> int:
 
 
 def test_the_weakest_skip_connection_gives_way_to_the_next_best_operation() -> None:
-    blueprint = tiny_blueprint(nodes=1, max_skips=1)
+    blueprint = tiny_blueprint(nodes=1)
     logits = torch.zeros(blueprint.architectures, 2, len(blueprint.operations))
     logits[:, 0, blueprint.skip], logits[:, 1, blueprint.skip] = 3.0, 2.0
     best = next(i for i, name in enumerate(blueprint.operations) if "conv" in name)
     logits[:, :, best] = 1.0
-    for architecture in decide(logits, blueprint).architectures:
+    rules = GenotypeParams(edges_per_node=2, max_skips=1)
+    for architecture in decide(logits, blueprint, rules).architectures:
         operations = [gene.operation for gene in architecture.nodes[0]]
         assert operations == ["skip_connect", blueprint.operations[best]]
 
