@@ -11,9 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from pipeline.console.interruption import INTERRUPTED
 from pipeline.console.progress import say
-from pipeline.harness.errors import AsoSeError, ParamsError
+from pipeline.harness.errors import AsoSeError, ExitCode, ParamsError
 from pipeline.harness.params_file import PARAMS_FILE, read_params
 from pipeline.params import Params
 from pipeline.running.params_file import use_params
@@ -36,7 +35,7 @@ class Commands(TyperGroup):
             sys.stderr.write(f"{error}\n")
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
+            sys.exit(ExitCode.INTERRUPTED)
         except OSError as error:
             if error.filename is None:
                 raise

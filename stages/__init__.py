@@ -5,11 +5,13 @@
 
 import sys
 
-from pipeline.console.interruption import end_when_told
-
 if sys.argv[0] == "-m":  # says Python while it looks for the module of `python -m stages.search`
+    from pipeline.console.interruption import end_when_told
+
     end_when_told(next(word for word in sys.orig_argv if "stages." in word).rpartition(".")[2])
     if sys.getfilesystemencoding() != "utf-8":  # 'Hündin' would be another class, or none
         sys.exit("names of files are not UTF-8 in this locale; set PYTHONUTF8=1")
 
-import pipeline.harness.stage  # noqa: F401 - hashes the code before anything slow is imported
+    from pipeline.console.stage import remember_code
+
+    remember_code()

@@ -11,9 +11,9 @@ name, passes as "up to date".
 from pathlib import Path
 
 from pipeline.console.progress import say
+from pipeline.console.stage import run_stage
 from pipeline.harness.files import write_atomically
 from pipeline.harness.params_file import PARAMS_FILE, read_params
-from pipeline.harness.stage import run_stage
 from pipeline.params import Params
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from pipeline.batches.images import read_images
 from pipeline.console.progress import say
+from pipeline.console.stage import run_stage
 from pipeline.costing.cost import cost
 from pipeline.deriving.measure import measure, predict
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_history, write_json
 from pipeline.harness.section import Section
-from pipeline.harness.stage import run_stage
 from pipeline.prepared.facts import read_facts
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 

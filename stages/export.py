@@ -15,6 +15,7 @@ from pathlib import Path
 from pipeline.batches.images import read_images
 from pipeline.comparison.references import read_references
 from pipeline.console.progress import say
+from pipeline.console.stage import run_stage
 from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import VARIANTS, model_card, model_json, variant_file, variants_json
 from pipeline.exporting.golden import FOLDER, golden_vectors
@@ -25,7 +26,6 @@ from pipeline.exporting.variants import make_variants
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section
-from pipeline.harness.stage import run_stage
 from pipeline.prepared.facts import read_facts
 from pipeline.space.checkpoint import read_checkpoint
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
+from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.growing.grow import KEPT_ACCURACY, Growth
 from pipeline.growing.params import GrowthParams
@@ -18,7 +19,6 @@ from pipeline.growing.state import summarize
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
-from pipeline.harness.stage import Finish, run_stage
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import decide

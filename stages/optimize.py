@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pipeline.batches.images import join, read_images
 from pipeline.batches.params import AugmentationParams
+from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import kept, write_history, write_json
 from pipeline.harness.section import Section, Seed
-from pipeline.harness.stage import Finish, run_stage
 from pipeline.optimizing.optimize import Optimize, Watch, discrete_network
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import read_facts

@@ -9,11 +9,11 @@ classes, shape, counts, and the mean and standard deviation of the training spli
 from pathlib import Path
 
 from pipeline.console.progress import say
+from pipeline.console.stage import run_stage
 from pipeline.data.params import DataParams
 from pipeline.data.sources import read_source
 from pipeline.data.splits import channel_statistics, split
 from pipeline.harness.section import Section, Seed
-from pipeline.harness.stage import run_stage
 from pipeline.prepared.packing import write_dataset
 
 

@@ -12,11 +12,11 @@ from pipeline.batches.images import join, read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import sentence, write_references
 from pipeline.console.progress import say
+from pipeline.console.stage import Finish, run_stage
 from pipeline.deriving.measure import predict
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
-from pipeline.harness.stage import Finish, run_stage
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import read_facts
 from pipeline.prepared.packing import SPLITS

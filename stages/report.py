@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.console.progress import say
+from pipeline.console.stage import run_stage
 from pipeline.harness.files import write_atomically
 from pipeline.harness.section import Section, Seed
-from pipeline.harness.stage import run_stage
 from pipeline.reporting.findings import read_findings
 from pipeline.reporting.page import page
 from pipeline.reporting.pictures import draw

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
+from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
 from pipeline.harness.section import Section, Seed
-from pipeline.harness.stage import Finish, run_stage
 from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import decide, undecided

@@ -9,9 +9,9 @@ metrics.
 from pathlib import Path
 
 from pipeline.batches.params import AugmentationParams
+from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.section import Section, Seed
-from pipeline.harness.stage import Finish, run_stage
 from pipeline.space.params import SupernetParams
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, read_context

@@ -1,4 +1,4 @@
-"""What `dvc.yaml` says a stage depends on is what its code reaches."""
+"""What `dvc.yaml` says a stage depends on is what its code reaches and its Params read."""
 
 import ast
 import shutil
@@ -7,22 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from pipeline.cache_keys import import_closure, problems, sections
+from pipeline.cache_keys import HARMLESS, import_closure, is_code, params_of, problems, written
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = (
-    "check",
-    "prepare",
-    "warmup",
-    "search",
-    "growth",
-    "optimize",
-    "derive",
-    "reference",
-    "export",
-    "report",
-)
+STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 @pytest.fixture
@@ -42,30 +32,48 @@ def edit(path: Path, old: str, new: str, *, after: str = "") -> None:
     path.write_text(head + mark + tail.replace(old, new, 1))
 
 
-def test_every_stage_depends_on_all_that_its_code_reaches_and_on_no_more() -> None:
+def test_dvc_yaml_is_what_the_code_says_byte_for_byte() -> None:
     assert problems(ROOT) == []
+    assert written(ROOT) == (ROOT / "dvc.yaml").read_text()
 
 
-@pytest.mark.parametrize(
-    "dep", ["pipeline/space", "pipeline/harness/errors.py", "stages/__init__.py"]
-)
-def test_a_dep_that_is_missing_is_reported_by_name(project: Path, dep: str) -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_dep_holds_code_that_the_stage_never_imports(stage: str) -> None:
+    closure = import_closure(ROOT / "stages" / f"{stage}.py", ROOT)
+    for dep in filter(is_code, STAGES[stage]["deps"]):
+        files = [ROOT / dep] if dep.endswith(".py") else (ROOT / dep).rglob("*.py")
+        assert {path for path in files if path.read_text().strip()} <= closure, dep
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "check"])
+def test_a_stage_depends_on_whole_folders_of_the_pipeline(stage: str) -> None:
+    code = [dep for dep in STAGES[stage]["deps"] if is_code(dep)]
+    assert [dep for dep in code if dep.endswith(".py")] == [f"stages/{stage}.py"]
+
+
+def test_what_a_stage_says_and_how_it_is_ended_is_no_dep() -> None:
+    for stage in STAGES.values():
+        assert not set(HARMLESS) & set(stage["deps"])
+
+
+@pytest.mark.parametrize("dep", ["pipeline/space", "pipeline/harness", "stages/search.py"])
+def test_a_dep_that_is_missing_is_reported_by_name_and_written_again(
+    project: Path, dep: str
+) -> None:
     edit(project / "dvc.yaml", f"      - {dep}\n", "", after="\n  search:\n")
-    found = problems(project)
-    assert found
-    assert all(line.startswith(f"search: deps lack {dep}") for line in found)
+    assert problems(project) == [f"search: deps lack {dep}, which its code imports"]
+    assert written(project) == (ROOT / "dvc.yaml").read_text()
 
 
 def test_a_new_import_is_reported_by_every_stage_that_reaches_it(project: Path) -> None:
     (project / "pipeline" / "extra.py").write_text("NUMBER = 1\n")
     cell = project / "pipeline" / "space" / "cell.py"
     edit(cell, "import torch\n", "import torch\nfrom pipeline.extra import NUMBER\n")
-    expected = [
+    assert problems(project) == [
         f"{stage}: deps lack pipeline/extra.py, which its code imports"
         for stage in STAGES
         if stage not in {"check", "prepare"}
     ]
-    assert problems(project) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,17 +101,29 @@ def test_the_code_of_a_package_counts_as_soon_as_it_has_any(project: Path) -> No
     assert problems(project) == missing
 
 
-def test_a_section_that_is_not_tracked_is_reported_by_name(project: Path) -> None:
-    edit(project / "dvc.yaml", "training, search]", "search]", after="\n  search:\n")
-    (line,) = problems(project)
-    assert line.startswith("search: params are ")
-    assert "'training'" in line.split("reads")[1]
+def test_params_that_are_not_tracked_or_tracked_in_vain_are_reported_by_name(
+    project: Path,
+) -> None:
+    edit(project / "dvc.yaml", "training, search]", "search, warmup]", after="\n  search:\n")
+    assert problems(project) == [
+        "search: params lack training, which its Params reads",
+        "search: params name warmup, which its Params never reads",
+    ]
 
 
-def test_a_section_that_is_tracked_in_vain_is_reported_by_name(project: Path) -> None:
-    edit(project / "dvc.yaml", "[training]", "[training, warmup]", after="\n  derive:\n")
-    (line,) = problems(project)
-    assert line.startswith("derive: params are ['training', 'warmup']")
+def test_what_decides_a_genotype_reruns_neither_warmup_nor_search() -> None:
+    deciding = {"network.max_skips", "network.edges_per_node"}
+    for stage, runs_again in (("warmup", False), ("search", False), ("optimize", True)):
+        tracked = set(params_of(ROOT / "stages" / f"{stage}.py"))
+        assert bool(tracked & (deciding | {"network"})) == runs_again, stage
+
+
+def test_params_of_training_rerun_no_stage_that_they_cannot_change() -> None:
+    for stage in ("prepare", "derive", "export"):
+        assert not [key for key in STAGES[stage].get("params", []) if key.startswith("training")]
+    reference = STAGES["reference"]["params"]
+    assert "training.evaluation_batch_size" not in reference
+    assert "training.batch_size" in reference
 
 
 def test_a_dep_that_the_code_never_reaches_is_reported_by_name(project: Path) -> None:
@@ -114,11 +134,6 @@ def test_a_dep_that_the_code_never_reaches_is_reported_by_name(project: Path) ->
         after="\n  search:\n",
     )
     assert problems(project) == ["search: deps name pipeline/growing, which its code never imports"]
-
-
-def test_the_sections_of_a_stage_are_those_of_its_params() -> None:
-    found = sections(ROOT / "stages" / "search.py")
-    assert found == {"seed", "augmentation", "training", "search"}
 
 
 def test_the_closure_holds_all_that_python_really_imports() -> None:
@@ -134,4 +149,6 @@ def test_the_closure_holds_all_that_python_really_imports() -> None:
         for file in (base.with_suffix(".py"), base / "__init__.py")
         if file.is_file() and ast.parse(file.read_text()).body
     }
-    assert files == import_closure(ROOT / "stages" / "check.py", ROOT)
+    # As a command a stage also begins to listen for signals.
+    as_command = {ROOT / "pipeline/console/interruption.py", ROOT / "pipeline/console/stage.py"}
+    assert files | as_command == import_closure(ROOT / "stages" / "check.py", ROOT)

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from pipeline.harness import ranks
-
-INTERRUPTED = 75
-"""Exit code (EX_TEMPFAIL): nothing is wrong, run it again."""
+from pipeline.harness.errors import ExitCode
 
 TOLD = signal.SIGUSR1
 """Tells several processes to end: no failure sends it, and it ends one that has just begun."""
@@ -50,14 +48,18 @@ class Ending:
         if ending and ranks.is_first():
             with suppress(OSError):  # whoever read the log may be gone
                 os.write(2, f"{cursor}{self.line}\n".encode())
-        os._exit(INTERRUPTED)
+        os._exit(ExitCode.INTERRUPTED)
+
+
+ENDING = Ending("interrupted; run it again")
+"""What signals do to this process, which is one stage."""
 
 
 def end_when_told(stage: str) -> None:
     """Let signals end this process from now on; also the end of DVC, or of what began several."""
-    ending = Ending(f"{stage}: interrupted; run it again")
+    ENDING.line = f"{stage}: interrupted; run it again"
     for number in (signal.SIGTERM, signal.SIGINT, TOLD):
-        signal.signal(number, ending)
+        signal.signal(number, ENDING)
     if ranks.count() > 1:
         # Of signals that wait Python takes the lowest number first: TOLD comes before SIGTERM.
         signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
@@ -67,10 +69,8 @@ def end_when_told(stage: str) -> None:
 
 
 def if_interrupted(line: str) -> None:
-    """Say this from now on when a signal ends the stage; where no stage runs, nothing changes."""
-    ending = signal.getsignal(signal.SIGTERM)
-    if isinstance(ending, Ending):
-        ending.line = line
+    """Say this from now on when a signal ends the stage."""
+    ENDING.line = line
 
 
 def _end_with(parent: int) -> None:

@@ -8,17 +8,15 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.console.interruption import if_interrupted
 from pipeline.harness.metrics import COLUMNS
+from pipeline.harness.places import PROGRESS
 from pipeline.harness.ranks import is_first
 from pipeline.harness.records import Row, write_history
-
-PROGRESS = Path(".aso-se/progress")
 
 BESIDE_BAR = ("validation_accuracy", "temperature")
 """What fits beside the bar on 80 columns; the training accuracy where there is no other."""

@@ -12,7 +12,8 @@ from pipeline.flows.project import in_one_line, project, say_waiting
 from pipeline.flows.remote import push_experiment, require_remote
 from pipeline.flows.reproducing import run_dvc
 from pipeline.flows.stages import OnEpoch, Outcome
-from pipeline.running.experiments import STATE, check_name, isolated, keep_model, save, snapshot
+from pipeline.harness.places import RESUME
+from pipeline.running.experiments import check_name, isolated, keep_model, save, snapshot
 from pipeline.running.overrides import compose
 from pipeline.running.results import read_metrics
 
@@ -80,7 +81,7 @@ def run_experiment(
     Raises:
         RunError: a stage failed; nothing is saved but what the finished stages left in the cache.
     """
-    resume = {"ASO_SE_RESUME": str(tree / STATE / "resume"), **(environment or {})}
+    resume = {"ASO_SE_RESUME": str(tree / RESUME), **(environment or {})}
     with isolated(tree, name, commit=commit, params=params, waiting=say_waiting) as folder:
         outcomes = run_dvc(
             folder, key=name, hours=hours, stop=stop, environment=resume, on_epoch=on_epoch

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-LIVE = Path(".aso-se/progress")
-"""Where a stage leaves the rows of its epochs: `<stage>.tsv`."""
+from pipeline.harness.places import PROGRESS
+
 SHOWN = ("train_accuracy", "validation_accuracy", "temperature", "entropy", "images_per_second")
 
 
@@ -27,11 +27,11 @@ class Progress:
         self._epochs = epochs
         self._on_epoch = on_epoch
         self._artifact: UUID | None = None
-        self._seen = {path: path.stat().st_mtime_ns for path in (tree / LIVE).glob("*.tsv")}
+        self._seen = {path: path.stat().st_mtime_ns for path in (tree / PROGRESS).glob("*.tsv")}
 
     def look(self, stage: str) -> bool:
         """Show what is new in the history of a stage; return whether to give the run up."""
-        path = self._tree / LIVE / f"{stage}.tsv"
+        path = self._tree / PROGRESS / f"{stage}.tsv"
         if stage not in self._epochs or not path.exists():
             return False
         changed = path.stat().st_mtime_ns

@@ -17,11 +17,9 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.tasks import Task, exponential_backoff
 
 from pipeline.flows.progress import Progress
+from pipeline.harness.errors import ExitCode
 from pipeline.running.repro import Line, OverTimeError, Repro, StoppedError
 
-MEMORY_OR_DISK = 4
-INTERRUPTED = 75
-"""Exit codes of a stage; see the README."""
 RETRIES = 3
 STATES = {"ran": "Completed", "cached": "Cached", "restored": "Restored"}
 STOPPED = "Cancelled"
@@ -47,7 +45,7 @@ class Outcome:
 
 
 def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
-    """Whether what ended a stage may pass by itself: memory or disk that others hold."""
+    """Whether the failure is temporary and worth a retry: others hold memory or disk."""
     return state.name == "Busy"
 
 
@@ -90,7 +88,7 @@ def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> 
         repro.end()
         raise
     if repro.stage is None and not repro.succeeded:
-        busy = repro.exit_code == MEMORY_OR_DISK
+        busy = repro.exit_code == ExitCode.EXHAUSTED
         return Failed(name="Busy" if busy else None, message=_reason(errors, name, repro))
     return Completed(name=STATES[fate], message=f"{name}: {fate}")
 
@@ -166,7 +164,7 @@ def _is_reason(line: Line) -> bool:
 
 def _reason(errors: list[str], name: str, repro: Repro) -> str:
     """Return the stage's own error lines; of a traceback, only its last."""
-    if repro.exit_code == INTERRUPTED:
+    if repro.exit_code == ExitCode.INTERRUPTED:
         errors = errors[-1:]
     if any(line.startswith("Traceback") for line in errors):
         errors = errors[-1:]

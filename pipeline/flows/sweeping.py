@@ -19,14 +19,13 @@ from pipeline.flows.reproducing import run_dvc
 from pipeline.flows.stages import STATES, STOPPED
 from pipeline.flows.trials import Plan, try_all
 from pipeline.harness.errors import AsoSeError, ParamsError
-from pipeline.running.experiments import STATE, check_name, isolated, snapshot
+from pipeline.harness.places import STUDIES, SWEEPS
+from pipeline.running.experiments import check_name, isolated, snapshot
 from pipeline.running.graph import read_graph, touched
 from pipeline.running.lock import hold
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Direction, Range, Study, grid, tpe
 from pipeline.running.results import check_metric
-
-STUDIES = STATE / "sweeps.db"
 
 
 class Ranked(TypedDict):
@@ -103,7 +102,7 @@ def sweep(
         raise ParamsError(f"trials: expected 1 or more, got {trials}")
     if push:
         require_remote(tree)
-    with hold(tree / STATE / "sweeps" / f"{name}.lock", holder(), waiting=say_waiting):
+    with hold(tree / SWEEPS / f"{name}.lock", holder(), waiting=say_waiting):
         study = _study(plan, space, trials, direction)
         ran = _run_what_all_share(plan, space) if len(slots) > 1 else Counter[str]()
         ran += try_all(plan, study, slots)

@@ -5,11 +5,24 @@ to do. A stage prints that line and exits with the error's code; any other excep
 ours and shows its traceback.
 """
 
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """With what a stage and `aso-se` end; the README has the table."""
+
+    DONE = 0
+    USER = 1
+    USAGE = 2
+    TRAINING = 3
+    EXHAUSTED = 4
+    INTERRUPTED = 75  # EX_TEMPFAIL: nothing is wrong, run it again
+
 
 class AsoSeError(Exception):
-    """The root: something that the user can put right (exit code 1)."""
+    """The root: something that the user can put right."""
 
-    exit_code = 1
+    exit_code = ExitCode.USER
 
 
 class ParamsError(AsoSeError):
@@ -36,9 +49,9 @@ class DeviceError(AsoSeError):
 
 
 class DeviceBusyError(DeviceError):
-    """The device is there, and others hold it or its memory: it may be free later (exit code 4)."""
+    """The device is there, and others hold it or its memory: it may be free later."""
 
-    exit_code = 4
+    exit_code = ExitCode.EXHAUSTED
 
 
 class CodeChangedError(AsoSeError):
@@ -58,9 +71,9 @@ class RunError(AsoSeError):
 
 
 class TrainingFailedError(AsoSeError):
-    """Training diverged, or lost what it had learnt, and could not recover (exit code 3)."""
+    """Training diverged, or lost what it had learnt, and could not recover."""
 
-    exit_code = 3
+    exit_code = ExitCode.TRAINING
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

@@ -18,14 +18,12 @@ import yaml
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
 from pipeline.harness.params_file import PARAMS_FILE
+from pipeline.harness.places import MODELS, WORKTREES
 from pipeline.running.lock import hold, is_held
 from pipeline.running.redaction import hide
 from pipeline.running.repro import environment_of_dvc
 from pipeline.running.results import copy_export
 
-STATE = Path(".aso-se")
-WORKTREES = STATE / "worktrees"
-MODELS = STATE / "experiments"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 IDENTITY = ("-c", "user.name=aso-se", "-c", "user.email=aso-se@localhost")
 """Of a commit that no branch will have, for machines where Git knows nobody."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from threading import Event
 from typing import NoReturn
 
-from pipeline.console.interruption import INTERRUPTED, SHOW_CURSOR
+from pipeline.console.interruption import SHOW_CURSOR
 from pipeline.console.progress import say
-from pipeline.harness.errors import RunError
+from pipeline.harness.errors import ExitCode, RunError
+from pipeline.harness.places import LOCK
 from pipeline.running.ending import last_lines
-from pipeline.running.lock import LOCK, hold, signature
+from pipeline.running.lock import hold, signature
 from pipeline.running.mending import mend
 from pipeline.running.repro import Line, Repro, StoppedError
 from pipeline.running.screen import Screen
@@ -69,14 +70,14 @@ def _follow(repro: Repro, screen: Screen) -> int:
             for line in repro.last_lines():
                 _show(line)
             screen.end()
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
     screen.end()
     if repro.succeeded:
         return 0
     _leave_progress_bar()
     if repro.killed:
         sys.stderr.write("dvc: killed; run it again\n")
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     return max(repro.exit_code or 1, 1)
 
 

@@ -12,9 +12,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-LOCK = Path(".aso-se/lock")
-"""Of a working tree: whoever runs DVC in it holds this, and so does that DVC."""
-
 
 def signature(name: str) -> str:
     """Return one line that tells others which run holds a lock."""

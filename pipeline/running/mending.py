@@ -24,12 +24,12 @@ import psutil
 
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
+from pipeline.harness.places import DAMAGED
 from pipeline.running.lock import hold
 from pipeline.running.recorded import DVC_LOCK, read_outputs
 from pipeline.running.repro import SITE_CACHE
 
 DVC_STATE = Path(".dvc/tmp")
-DAMAGED = Path(".aso-se/dvc.lock.damaged")
 
 
 class _BusyError(Exception):

@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pipeline.console.progress import PROGRESS, say
+from pipeline.console.progress import say
 from pipeline.harness.errors import ParamsError, RunError
 from pipeline.harness.params_file import PARAMS_FILE, plain_values, read_params, read_text
+from pipeline.harness.places import LOCK, PROGRESS, RESUME
 from pipeline.params import Params
 from pipeline.running.experiments import dvc
 from pipeline.running.graph import Stage, read_graph
-from pipeline.running.lock import LOCK, is_held
+from pipeline.running.lock import is_held
 from pipeline.running.recorded import DVC_LOCK, read_stages
 from pipeline.running.results import read_metrics
 
@@ -115,7 +116,7 @@ def stand(
 
 def epochs_done(tree: Path) -> dict[str, int]:
     """Return the number of epochs in the newest resume point of each stage that has one."""
-    root = Path(os.environ.get("ASO_SE_RESUME") or tree / ".aso-se" / "resume")
+    root = Path(os.environ.get("ASO_SE_RESUME") or tree / RESUME)
     points = sorted(root.glob("*/*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
     return {point.parent.name.rpartition("-")[0]: int(point.stem) for point in points}
 

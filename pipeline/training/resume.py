@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from pipeline.console.progress import say
+from pipeline.console.stage import code_in_use
 from pipeline.harness import ranks
 from pipeline.harness.errors import CheckpointError
 from pipeline.harness.files import write_atomically
+from pipeline.harness.places import RESUME
 from pipeline.harness.records import Row
 from pipeline.harness.section import Section
-from pipeline.harness.stage import code_in_use
 from pipeline.space.checkpoint import decode, encode
 
 KEPT_POINTS = 2
@@ -111,7 +112,7 @@ def _root() -> Path:
     """Return where points lie: an experiment's current directory does not outlive it."""
     if named := os.environ.get("ASO_SE_RESUME"):
         return Path(named)
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".aso-se" / "resume"
+    return Path(os.environ.get("DVC_ROOT", ".")) / RESUME
 
 
 def _fingerprint(params: Section, inputs: tuple[Path, ...]) -> str:

@@ -23,7 +23,7 @@ print("importing", flush=True)
 {at_import}
 
 from pipeline.console.interruption import if_interrupted
-from pipeline.harness.stage import run_stage
+from pipeline.console.stage import run_stage
 from pipeline.harness.section import Section, Seed
 
 

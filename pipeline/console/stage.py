@@ -8,27 +8,33 @@ the new hash would be recorded with the old code's result; such a stage refuses 
 
 import errno
 import hashlib
+import inspect
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from pipeline.console.interruption import INTERRUPTED, TOLD
+from pipeline.console.interruption import TOLD
 from pipeline.harness import ranks
-from pipeline.harness.errors import AsoSeError, CodeChangedError, DeviceError, is_lack_of_memory
+from pipeline.harness.errors import (
+    AsoSeError,
+    CodeChangedError,
+    DeviceError,
+    ExitCode,
+    is_lack_of_memory,
+)
 from pipeline.harness.params_file import PARAMS_FILE, read_params
 from pipeline.harness.section import Section
 
 ROOT = Path(__file__).resolve().parents[2]
 P = TypeVar("P", bound=Section)
-EXHAUSTED = 4
-"""Exit code: memory, disk or device cannot do it now; later, they may."""
 FIRST_WORD_SECONDS = 1.0
-"""That other processes leave the first to say what all of them have to say."""
+"""Delay before other ranks print, so that rank 0 reports first."""
 Finish = Callable[[], None]
 
 
@@ -39,9 +45,20 @@ def _digests() -> dict[Path, str]:
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources}
 
 
-# Taken when this module is imported, before torch is: the code that runs is the code that was
-# hashed.
-_AT_START = _digests()
+@dataclass(slots=True)
+class Code:
+    """The project's code: path -> sha256, as it was when the stage began."""
+
+    at_start: dict[Path, str] = field(default_factory=dict)
+
+
+CODE = Code()
+"""Of this process, which is one stage: a library of ours is not imported twice."""
+
+
+def remember_code() -> None:
+    """Hash the code before anything slow is imported: what runs is what was hashed."""
+    CODE.at_start = _digests()
 
 
 def run_stage(
@@ -55,12 +72,12 @@ def run_stage(
     An error that a user can put right becomes one line and its exit code; a wrong command line
     exits with 2.
     """
-    names = list(main.__annotations__)[1:-1]
+    _, *names = inspect.signature(main).parameters
     arguments = sys.argv[1:]
     if len(arguments) != len(names):
         usage = " ".join(name.upper() for name in names)
         sys.stderr.write(f"usage: python -m stages.{Path(sys.argv[0]).stem} {usage}\n")
-        sys.exit(2)
+        sys.exit(ExitCode.USAGE)
     try:
         params = read_params(model)
         processes = _processes() if together else 1
@@ -80,11 +97,11 @@ def run_stage(
             line = f"the device failed: {reason}; run it again, or elsewhere (ASO_SE_DEVICE)"
         else:
             raise
-        _fail(line, EXHAUSTED)
+        _fail(line, ExitCode.EXHAUSTED)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
         line = f"{error.filename or arguments[-1]}: {error.strerror or error}"
-        _fail(line, EXHAUSTED if full else 1)
+        _fail(line, ExitCode.EXHAUSTED if full else ExitCode.USER)
 
 
 def _fail(line: str, code: int) -> NoReturn:
@@ -124,14 +141,14 @@ def _become_several(processes: int) -> NoReturn:
         max_restarts=0,
         signals_to_handle=TOLD.name,
     )
-    code = 0
+    code: int = ExitCode.DONE
     try:
         stage = ["-m", f"stages.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
         elastic_launch(config, sys.executable)(*stage)
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
     except SignalException:
-        code = INTERRUPTED
+        code = ExitCode.INTERRUPTED
     sys.exit(code if code >= 0 else 128 - code)  # as shells tell of a signal
 
 
@@ -143,7 +160,9 @@ def code_in_use() -> dict[str, str]:
         if (file := getattr(module, "__file__", None))
     }
     return {
-        str(path.relative_to(ROOT)): digest for path, digest in _AT_START.items() if path in loaded
+        str(path.relative_to(ROOT)): digest
+        for path, digest in (CODE.at_start or _digests()).items()
+        if path in loaded
     }
 
 

@@ -18,7 +18,7 @@ RECIPE = """
 from pathlib import Path
 
 from pipeline.harness import errors, ranks
-from pipeline.harness.stage import run_stage
+from pipeline.console.stage import run_stage
 from pipeline.harness.section import Section, Seed
 
 
