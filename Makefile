@@ -29,6 +29,7 @@ install: .venv/installed
 lint: install
 	ruff check .
 	ruff format --check .
+	lint-imports --no-cache --no-logo
 
 types: install
 	mypy
