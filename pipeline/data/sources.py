@@ -1,5 +1,6 @@
 """Where images come from: any data set that `data.name` names, in squares of `data.image_size`."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from pipeline.data.downloads import read_download
 from pipeline.data.folders import DOWNLOADS, read_image_folder
-from pipeline.data.params import DataParams
+from pipeline.data.params import DataName, DataParams
 from pipeline.data.source import Source
 from pipeline.prepared.facts import RESAMPLING
 from pipeline.prepared.labelled import Labelled
@@ -22,12 +23,7 @@ def read_source(params: DataParams) -> Source:
     Raises:
         DataError: it cannot be downloaded, or the image folder cannot be used.
     """
-    folder = Path(params.path)
-    if params.name == "image_folder":
-        return read_image_folder(folder, params.image_size)
-    source = (
-        _digits() if params.name == "digits" else read_download(params.name, folder / DOWNLOADS)
-    )
+    source = SOURCES[params.name](params)
     return replace(
         source,
         train=_resize(source.train, params.image_size),
@@ -35,7 +31,17 @@ def read_source(params: DataParams) -> Source:
     )
 
 
-def _digits() -> Source:
+def image_folder(params: DataParams) -> Source:
+    """The user's own images, a folder for each class."""
+    return read_image_folder(Path(params.path), params.image_size)
+
+
+def download(params: DataParams) -> Source:
+    """A data set of torchvision, downloaded unless it is there."""
+    return read_download(params.name, Path(params.path) / DOWNLOADS)
+
+
+def digits(_params: DataParams) -> Source:
     """1,797 grey digits of 8x8 pixels, in 17 levels (Alpaydin & Kaynak 1998)."""
     images, labels = load_digits(return_X_y=True)
     grey = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
@@ -45,6 +51,17 @@ def _digits() -> Source:
         train=Labelled(images=grey, labels=labels.astype(np.int64)),
         test=None,
     )
+
+
+SOURCES: dict[DataName, Callable[[DataParams], Source]] = {
+    "digits": digits,
+    "cifar10": download,
+    "cifar100": download,
+    "fashion_mnist": download,
+    "svhn": download,
+    "image_folder": image_folder,
+}
+"""Every data set by its name in `data.name`; its images may be of any size."""
 
 
 def _resize(labelled: Labelled, size: int) -> Labelled:

@@ -1,6 +1,7 @@
 """Any data set comes as squares of the wanted size."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,13 +9,17 @@ from PIL import Image
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
-from pipeline.data.params import DataParams
-from pipeline.data.sources import read_source
+from pipeline.data.params import DataName, DataParams
+from pipeline.data.sources import SOURCES, read_source
 
 
 def params(**changes: object) -> DataParams:
     plain = {"name": "digits", "image_size": 8, "validation_fraction": 0.3, "test_fraction": 0.2}
     return DataParams.model_validate({**plain, **changes})
+
+
+def test_every_name_that_params_may_give_has_a_source() -> None:
+    assert set(SOURCES) == set(get_args(DataName))
 
 
 def test_digits_need_no_file() -> None:
