@@ -21,6 +21,7 @@ from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
 from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint, plan
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build
 from pipeline.space.operations import BatchNorm
@@ -201,6 +202,23 @@ def write_noise(folder: Path, *, training: int, validation: int, validation_seed
     )
 
 
+def random_logits(blueprint: Blueprint) -> Tensor:
+    shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    return torch.randn(shape, generator=generator(0, "logits"))
+
+
+def write_supernet(path: Path, network: Network | None = None, **facts: object) -> Path:
+    """Write a supernet with random logits, as a phase leaves it to the next."""
+    network = network or tiny_network()
+    made = Checkpoint(
+        network=network,
+        logits=random_logits(network.blueprint),
+        facts={"stage": "growth", "epoch": 5, "temperature": 0.5, **facts},
+    )
+    write_checkpoint(path, made)
+    return path
+
+
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
     """Return copies of all weights and buffers."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
@@ -280,6 +298,12 @@ def blueprints_with_genotypes(
 ) -> tuple[Blueprint, Genotype]:
     blueprint = draw(blueprints(spaces=spaces))
     return blueprint, draw(genotypes(blueprint))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a tiny supernet, as a phase leaves it to the next."""
+    return write_supernet(tmp_path_factory.mktemp("supernet") / "checkpoint.safetensors")
 
 
 @pytest.fixture(scope="session")
