@@ -127,12 +127,14 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "use_validation": False,
     },
 }
-NASBENCH201: dict[str, Any] = {
-    "space": "nasbench201",
-    "operations": SPACES["nasbench201"].names,
-    **SPACES["nasbench201"].fixed,
-}
-"""Changes that make tiny params those of the other search space."""
+
+
+def of_space(name: str) -> dict[str, Any]:
+    """Return changes that make tiny params of a network those of a search space."""
+    return {"space": name, "operations": SPACES[name].names, **SPACES[name].fixed}
+
+
+NASBENCH201 = of_space("nasbench201")
 
 
 def tiny(section: type[S], **changes: object) -> S:

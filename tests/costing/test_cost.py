@@ -5,17 +5,18 @@ from hypothesis import given
 
 from pipeline.batches.randomness import generator
 from pipeline.costing.cost import cost
+from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint, CellPlan
-from pipeline.space.genotype import Architecture, Gene, Genotype
+from pipeline.space.genotype import Genotype
 from pipeline.space.network import build
-from tests.conftest import OPERATIONS, blueprints_with_genotypes, costly
+from pipeline.space.registry import SPACES
+from tests.conftest import blueprints_with_genotypes, costly
 
 ONE_CELL = Blueprint(
     image_channels=3,
     classes=2,
     nodes=1,
-    operations=OPERATIONS,
-    edges_per_node=2,
+    operations=SPACES["darts"].names,
     stem_channels=4,
     cells=(CellPlan(kind="normal", architecture=0, channels=4),),
 )
