@@ -1,7 +1,7 @@
 """The phases of the pipeline on a few images of noise, and one that does as it is told."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -138,6 +138,7 @@ class Told:
 PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
     "warmup": lambda _: warming(epochs=3),
     "search": lambda path: searching(path, epochs=3),
+    "search of mixtures": lambda path: searching(path, epochs=3, sampling="soft"),
     "search that stops operations": lambda path: searching(
         path, epochs=3, arch_update_freq=2, stop_operations=1.0
     ),
@@ -149,9 +150,3 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
     ),
 }
 """Each phase by what it does, from the checkpoint of a supernet."""
-
-
-def on_a_plateau(phase: Phase[Any]) -> Any:
-    """Return a phase with eight epochs whose learning rate waits for the loss."""
-    changes = {"schedule": "plateau", "epochs": 8, "learning_rate_end": 0.0}
-    return replace(phase, params=phase.params.model_copy(update=changes))

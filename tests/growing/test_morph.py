@@ -69,11 +69,13 @@ def difference(before: Network, after: Network, images: Tensor, path: Path) -> f
     return float((old - new).abs().max() / old.abs().max().clamp_min(1))
 
 
+@pytest.mark.parametrize("space", SPACES)
 @costly
-@given(blueprints(), GROWTHS, st.integers(0, 99))
+@given(st.data(), GROWTHS, st.integers(0, 99))
 def test_growing_keeps_the_outputs_of_any_network_however_often(
-    blueprint: Blueprint, growths: list[tuple[Kind, float]], seed: int
+    space: str, data: st.DataObject, growths: list[tuple[Kind, float]], seed: int
 ) -> None:
+    blueprint = data.draw(blueprints(spaces=(space,)))
     images = torch.randn(2, blueprint.image_channels, 8, 8, generator=generator(seed, "images"))
     network = tiny_network(blueprint)
     for kind, factor in growths:
@@ -105,11 +107,13 @@ def test_a_grown_network_stays_in_its_mode(training: bool) -> None:
     assert grown_by(network, "deepen").training == training
 
 
+@pytest.mark.parametrize("space", SPACES)
 @costly
-@given(blueprints(), GROWTHS)
+@given(st.data(), GROWTHS)
 def test_momentum_stays_with_its_weights_and_new_weights_have_none(
-    blueprint: Blueprint, growths: list[tuple[Kind, float]]
+    space: str, data: st.DataObject, growths: list[tuple[Kind, float]]
 ) -> None:
+    blueprint = data.draw(blueprints(spaces=(space,)))
     params = tiny(TrainingParams)
     network = tiny_network(blueprint)
     for kind, factor in growths:
