@@ -36,11 +36,14 @@ def newest(folder: Path) -> bytes:
 
 def require_resumable(
     phase: Phase[Any], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[Row]:
-    """Run a phase, and again from each of its points, as if it had been killed there."""
+) -> tuple[Any, list[Row]]:
+    """Run a phase, and again from each of its points, as if it had been killed there.
+
+    Return what it ends with.
+    """
     monkeypatch.setattr(resume, "KEPT_POINTS", 99)
     whole = Points("phase", folder / "whole")
-    _, expected = run(phase, whole)
+    state, expected = run(phase, whole)
     written = sorted(whole.folder.iterdir())
     assert len(written) == len(expected) == phase.epochs
     for path in written[:-1]:
@@ -49,7 +52,7 @@ def require_resumable(
         shutil.copy(path, points.folder)
         assert run(phase, points)[1] == expected
         assert newest(points.folder) == newest(whole.folder)
-    return expected
+    return state, expected
 
 
 @pytest.mark.parametrize("name", PHASES)
@@ -66,7 +69,7 @@ def test_so_it_does_where_the_learning_rate_waits_for_the_loss(
     phase: Any = PHASES[name](checkpoint)
     params = phase.params.model_copy(update={"schedule": "plateau", "epochs": 6})
     monkeypatch.setattr("pipeline.training.schedules.PLATEAU_FALL", 0.5)  # soon none falls so much
-    rows = require_resumable(replace(phase, params=params), tmp_path, monkeypatch)
+    _, rows = require_resumable(replace(phase, params=params), tmp_path, monkeypatch)
     assert len({row["learning_rate"] for row in rows}) > 1
 
 

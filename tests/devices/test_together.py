@@ -15,7 +15,7 @@ from pipeline.harness.ranks import count, is_first
 from pipeline.training.loop import run
 from pipeline.training.resume import Points
 from tests.phases import PHASES
-from tests.test_resume import here, soon  # noqa: F401 - fixtures of tests here too
+from tests.test_resume import here, soon  # noqa: F401 - fixtures of every test here too
 
 pytestmark = pytest.mark.xdist_group("together")
 
@@ -101,7 +101,6 @@ def test_after_an_oscillation_both_processes_go_on_from_the_same_epoch(ran: Path
     assert first == second == "{'epoch': 9} [0, 0, 0, 0, 0, 0, 1, 1, 1]"
 
 
-@pytest.mark.usefixtures("soon", "here")
 @pytest.mark.parametrize("name", NAMES)
 def test_two_processes_end_where_one_does(
     ran: Path, name: str, checkpoint: Path, tmp_path: Path
@@ -116,7 +115,6 @@ def test_two_processes_end_where_one_does(
     assert len(rows) == len(Points(name, ran / name).newest()[1])
 
 
-@pytest.mark.usefixtures("here")
 def test_what_two_processes_began_one_goes_on_with(
     ran: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
