@@ -22,6 +22,7 @@ from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
 from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint, plan
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build
 from pipeline.space.operations import BatchNorm
@@ -127,12 +128,15 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "use_validation": False,
     },
 }
-NASBENCH201: dict[str, Any] = {
-    "space": "nasbench201",
-    "operations": SPACES["nasbench201"].names,
-    **SPACES["nasbench201"].fixed,
-}
-"""Changes that make tiny params those of the other search space."""
+
+
+def of_space(name: str) -> dict[str, Any]:
+    """Return changes that make tiny params those of a search space, with five candidates at most."""
+    others = [one for one in SPACES[name].names if one not in {NONE, SKIP}]
+    return {"space": name, "operations": (NONE, SKIP, *others[:3]), **SPACES[name].fixed}
+
+
+NASBENCH201 = of_space("nasbench201")
 
 
 def tiny(section: type[S], **changes: object) -> S:
@@ -200,6 +204,23 @@ def write_noise(folder: Path, *, training: int, validation: int, validation_seed
         mean=(0.5, 0.5, 0.5),
         std=(0.3, 0.3, 0.3),
     )
+
+
+def random_logits(blueprint: Blueprint) -> Tensor:
+    shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    return torch.randn(shape, generator=generator(0, "logits"))
+
+
+def write_supernet(path: Path, network: Network | None = None, **facts: object) -> Path:
+    """Write a supernet with random logits, as a phase leaves it to the next."""
+    network = network or tiny_network()
+    made = Checkpoint(
+        network=network,
+        logits=random_logits(network.blueprint),
+        facts={"stage": "growth", "epoch": 5, "temperature": 0.5, **facts},
+    )
+    write_checkpoint(path, made)
+    return path
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
@@ -284,6 +305,12 @@ def blueprints_with_genotypes(
     if whole:
         blueprint = replace(blueprint, operations=blueprint.rules.names)
     return blueprint, draw(genotypes(blueprint))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a tiny supernet, as a phase leaves it to the next."""
+    return write_supernet(tmp_path_factory.mktemp("supernet") / "checkpoint.safetensors")
 
 
 @pytest.fixture(scope="session")

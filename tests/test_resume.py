@@ -1,9 +1,7 @@
 """A run that was killed after any epoch goes on from its file to the same bytes."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,111 +9,13 @@ import pytest
 import torch
 
 from pipeline.alternating import agreement
-from pipeline.alternating import state as search_state
-from pipeline.alternating.params import SearchParams
-from pipeline.batches.params import AugmentationParams
-from pipeline.batches.randomness import generator
-from pipeline.growing import grow
-from pipeline.growing import state as growth_state
-from pipeline.growing.params import GrowthParams
 from pipeline.harness.records import Row
 from pipeline.harness.section import Section, Seed
-from pipeline.optimizing import optimize
-from pipeline.optimizing.params import OptimizeParams
-from pipeline.searching import search
-from pipeline.space.checkpoint import Checkpoint, encode
-from pipeline.space.params import NetworkParams
-from pipeline.supernet import supernet
-from pipeline.training.params import TrainingParams
+from pipeline.space.checkpoint import encode
+from pipeline.training import resume
+from pipeline.training.loop import Phase, run
 from pipeline.training.resume import KEPT_RUNS, Points, resume_points
-from pipeline.warming import warm
-from pipeline.warming.params import WarmupParams
-from tests.conftest import search_images, tiny, tiny_network
-
-IMAGES = search_images()
-TRAINING = tiny(TrainingParams)
-CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Phase:
-    """How a phase starts, runs, is saved and is brought back."""
-
-    start: Callable[[], Any]
-    epochs: Callable[[Any], Iterator[Row]]
-    snapshot: Callable[[Any], dict[str, Any]]
-    resumed: Callable[[dict[str, Any]], Any]
-
-
-def checkpoint(epoch: int = 5) -> Checkpoint:
-    logits = torch.randn(2, 5, 4, generator=generator(0, "logits"))
-    facts = {"epoch": epoch, "temperature": 0.5}
-    return Checkpoint(network=tiny_network(), logits=logits, facts=facts)
-
-
-def warming() -> Phase:
-    params = tiny(WarmupParams, epochs=3)
-    fields = {"training": TRAINING, "augmentation": tiny(AugmentationParams), "seed": 0}
-    network = tiny(NetworkParams)
-    return Phase(
-        lambda: warm.start(network, TRAINING, image_channels=3, classes=3, seed=0, device=CPU),
-        lambda state: warm.epochs(state, IMAGES, params=params, **fields),
-        supernet.snapshot,
-        lambda saved: warm.resumed(saved, TRAINING, CPU),
-    )
-
-
-def searching(**changes: Any) -> Phase:
-    params = tiny(SearchParams, epochs=3, **changes)
-    fields = {"training": TRAINING, "augmentation": tiny(AugmentationParams), "seed": 0}
-    return Phase(
-        lambda: search_state.start(checkpoint(), params, TRAINING, images=24, seed=0),
-        lambda state: search.epochs(state, IMAGES, params=params, **fields),
-        search_state.snapshot,
-        lambda saved: search_state.resumed(saved, TRAINING, CPU),
-    )
-
-
-def growing(**changes: Any) -> Phase:
-    recipe = growth_state.Recipe(
-        network=tiny(NetworkParams),
-        training=TRAINING,
-        augmentation=tiny(AugmentationParams),
-        search=tiny(SearchParams),
-        growth=tiny(GrowthParams, **changes),
-    )
-    return Phase(
-        lambda: growth_state.start(checkpoint(), recipe, images=24),
-        lambda state: grow.epochs(state, IMAGES, recipe, 0),
-        growth_state.snapshot,
-        lambda saved: growth_state.resumed(saved, TRAINING, CPU),
-    )
-
-
-def optimizing(**changes: Any) -> Phase:
-    params = tiny(OptimizeParams, epochs=3, **changes)
-    fields = {"training": TRAINING, "augmentation": tiny(AugmentationParams), "seed": 0}
-    images, validation = IMAGES.training, IMAGES.validation
-
-    def start() -> optimize.OptimizeState:
-        return optimize.start(checkpoint(), images, params, TRAINING, seed=0)
-
-    def resumed(saved: dict[str, Any]) -> optimize.OptimizeState:
-        return optimize.resumed(start(), saved)
-
-    run = partial(optimize.epochs, images=images, validation=validation, params=params, **fields)
-    return Phase(start, run, optimize.snapshot, resumed)
-
-
-PHASES = {
-    "warmup": warming(),
-    "search": searching(),
-    "search that stops operations": searching(arch_update_freq=2, stop_operations=1.0),
-    "growth that is accepted": growing(),
-    "growth that is rolled back": growing(tolerance=0.0, settle=2),
-    "optimize": optimizing(),
-    "optimize with everything": optimizing(ema_decay=0.9, auxiliary_weight=0.4, drop_path=0.2),
-}
+from tests.phases import PHASES, train
 
 
 @pytest.fixture(autouse=True)
@@ -124,41 +24,67 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agreement, "COMPARISONS", 2)
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in a folder of its own: a phase writes its progress beside it."""
+    monkeypatch.chdir(tmp_path)
+
+
 def newest(folder: Path) -> bytes:
     return max(folder.glob("*.safetensors")).read_bytes()
 
 
+def require_resumable(
+    phase: Phase[Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, list[Row]]:
+    """Run a phase, and again from each of its points, as if it had been killed there.
+
+    Return what it ends with.
+    """
+    monkeypatch.setattr(resume, "KEPT_POINTS", 99)
+    whole = Points("phase", folder / "whole")
+    state, expected = run(phase, whole)
+    written = sorted(whole.folder.iterdir())
+    assert len(written) == len(expected) == phase.epochs
+    for path in written[:-1]:
+        points = Points("phase", folder / path.stem)
+        points.folder.mkdir()
+        shutil.copy(path, points.folder)
+        assert run(phase, points)[1] == expected
+        assert newest(points.folder) == newest(whole.folder)
+    return state, expected
+
+
 @pytest.mark.parametrize("name", PHASES)
 def test_a_run_broken_off_after_any_epoch_goes_on_to_the_same_bytes(
-    name: str, tmp_path: Path
+    name: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    phase = PHASES[name]
-    whole = Points(name, tmp_path / "whole")
-    state = phase.start()
-    expected = list(whole.after_each(phase.epochs(state), [], partial(phase.snapshot, state)))
-    for most in range(1, len(expected)):
-        points = Points(name, tmp_path / str(most))
-        state = phase.start()
-        rows = points.after_each(phase.epochs(state), [], partial(phase.snapshot, state))
-        assert list(islice(rows, most)) == expected[:most]
-        saved, before = points.newest()
-        assert saved
-        assert before == expected[:most]
-        state = phase.resumed(saved)
-        rest = points.after_each(phase.epochs(state), before, partial(phase.snapshot, state))
-        assert [*before, *rest] == expected
-        assert newest(points.folder) == newest(whole.folder)
+    require_resumable(PHASES[name](checkpoint), tmp_path, monkeypatch)
 
 
-def test_the_phases_above_are_what_they_are_called() -> None:
-    for name, verdict in (("accepted", "accepted"), ("rolled back", "rolled back")):
-        phase = PHASES[f"growth that is {name}"]
-        state = phase.start()
-        list(phase.epochs(state))
-        assert verdict in [event.verdict for event in state.events]
-    phase = PHASES["search that stops operations"]
-    state = phase.start()
-    list(phase.epochs(state))
+@pytest.mark.parametrize("name", ["warmup", "search", "growth that is accepted", "optimize"])
+def test_so_it_does_where_the_learning_rate_waits_for_the_loss(
+    name: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phase: Any = PHASES[name](checkpoint)
+    params = phase.params.model_copy(update={"schedule": "plateau", "epochs": 6})
+    monkeypatch.setattr("pipeline.training.schedules.PLATEAU_FALL", 0.5)  # soon none falls so much
+    _, rows = require_resumable(replace(phase, params=params), tmp_path, monkeypatch)
+    assert len({row["learning_rate"] for row in rows}) > 1
+
+
+@pytest.mark.parametrize("verdict", ["accepted", "rolled back"])
+def test_the_growths_above_are_what_they_are_called(verdict: str, checkpoint: Path) -> None:
+    phase = PHASES[f"growth that is {verdict}"](checkpoint)
+    state = phase.begin()
+    train(phase, state)
+    assert verdict in [event.verdict for event in state.events]
+
+
+def test_the_search_above_stops_operations(checkpoint: Path) -> None:
+    phase = PHASES["search that stops operations"](checkpoint)
+    state = phase.begin()
+    train(phase, state)
     assert 0 < int(state.agreement.stopped.sum()) < len(state.agreement.stopped)
 
 

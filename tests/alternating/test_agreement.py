@@ -1,27 +1,31 @@
 """An operation stops learning where what it learns is the training images' alone."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.alternating import state as searching
-from pipeline.alternating.agreement import COMPARISONS, Agreement, compare, operations
-from pipeline.alternating.agreement import begin as know_nothing
-from pipeline.alternating.params import SearchParams
+from pipeline.alternating import agreement
+from pipeline.alternating.agreement import COMPARISONS, Agreement, begin, compare, operations
 from pipeline.batches.randomness import generator
 from pipeline.space.network import Network, untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, explore
-from pipeline.training.params import TrainingParams
-from tests.conftest import identical, random_images, snapshot, tiny, tiny_network
-from tests.searching.conftest import begin, one_architecture_step, search
+from tests.conftest import identical, random_images, snapshot, tiny_network
+from tests.phases import architecture_step, searching, train
 
 IMAGES = random_images(8)
 PIXELS = IMAGES.pixels.float() / 255
 OTHERS = IMAGES.labels.flip(0)
-STOPPING = tiny(SearchParams, epochs=16, arch_update_freq=2, stop_operations=1.0)
+STOPPING = {"epochs": 4, "arch_update_freq": 2, "stop_operations": 1.0}
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge an operation after so few comparisons that a short search stops some."""
+    monkeypatch.setattr(agreement, "COMPARISONS", 4)
 
 
 def path_of(network: Network, number: int = 0) -> EdgeWeights:
@@ -37,11 +41,11 @@ def learn(network: Network, path: EdgeWeights, labels: Tensor = IMAGES.labels) -
 
 def compared(network: Network, labels: Tensor, *, least: float, times: int = 1) -> Agreement:
     """Compare a step on the images with the same images under these labels."""
-    agreement, path = know_nothing(network), path_of(network)
+    known, path = begin(network), path_of(network)
     for _ in range(times):
         learn(network, path)
-        compare(agreement, network, PIXELS, labels, path=path, least=least, micro_batch=8)
-    return agreement
+        compare(known, network, (PIXELS, labels), path=path, least=least, micro_batch=8)
+    return known
 
 
 def test_the_cosine_is_that_of_all_weights_of_an_operation_and_only_of_those_that_ran() -> None:
@@ -75,13 +79,13 @@ def test_images_in_small_parts_are_compared_as_one_batch() -> None:
     network = tiny_network().eval()
     found = []
     for micro_batch in (8, 3):
-        agreement, path = know_nothing(network), path_of(network)
+        known, path = begin(network), path_of(network)
         learn(network, path)
         kept = compare(
-            agreement, network, PIXELS, OTHERS, path=path, least=-1.0, micro_batch=micro_batch
+            known, network, (PIXELS, OTHERS), path=path, least=-1.0, micro_batch=micro_batch
         )
         assert kept == micro_batch
-        found.append(agreement.cosines)
+        found.append(known.cosines)
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-4)
 
 
@@ -96,18 +100,22 @@ def test_what_agrees_learns_on_and_what_does_not_stops_when_it_is_judged() -> No
     assert int(judged.comparisons.sum()) == 0
 
 
-def test_the_weights_of_a_stopped_operation_stay_and_those_of_the_others_move() -> None:
-    state = begin(STOPPING)
+@pytest.mark.usefixtures("soon")
+def test_the_weights_of_a_stopped_operation_stay_and_those_of_the_others_move(
+    checkpoint: Path,
+) -> None:
+    phase = searching(checkpoint, **STOPPING)
+    state = phase.begin()
     assert state.agreement
-    search(state, STOPPING, most=15)
+    rows = train(phase, state, most=3)
     stopped = state.agreement.stopped.clone()
     assert 0 < int(stopped.sum()) < len(stopped)
     parameters = [
         {name: one.clone() for name, one in operation.named_parameters()}
         for operation in operations(state.network)
     ]
-    one_architecture_step(state, STOPPING)
-    search(state, STOPPING, most=1)
+    architecture_step(phase, state)
+    train(phase, state, most=1, done=rows)
     stayed = [
         identical(dict(operation.named_parameters()), old)
         for operation, old in zip(operations(state.network), parameters, strict=True)
@@ -116,11 +124,13 @@ def test_the_weights_of_a_stopped_operation_stay_and_those_of_the_others_move() 
     assert not all(stayed)
 
 
-def test_what_has_stopped_rests_after_a_restart() -> None:
-    state = begin(STOPPING)
-    search(state, STOPPING, most=15)
+@pytest.mark.usefixtures("soon")
+def test_what_has_stopped_rests_after_a_restart(checkpoint: Path) -> None:
+    phase = searching(checkpoint, **STOPPING)
+    state = phase.begin()
+    train(phase, state, most=3)
     assert state.agreement
-    again = searching.resumed(searching.snapshot(state), tiny(TrainingParams), torch.device("cpu"))
+    again = phase.resumed(phase.snapshot(state))
     assert again.agreement
     for name, known in asdict(state.agreement).items():
         assert torch.equal(getattr(again.agreement, name), known)
@@ -131,21 +141,22 @@ def test_what_has_stopped_rests_after_a_restart() -> None:
     assert any(rests)
 
 
-def test_where_nothing_may_stop_nothing_is_compared() -> None:
-    params = tiny(SearchParams)
-    state = begin(params)
-    search(state, params)
+def test_where_nothing_may_stop_nothing_is_compared(checkpoint: Path) -> None:
+    phase = searching(checkpoint)
+    state = phase.begin()
+    train(phase, state)
     assert state.agreement is None
     assert all(weight.requires_grad for weight in state.network.parameters())
 
 
-def test_weights_may_stop_where_the_architecture_has_stopped() -> None:
-    params = tiny(SearchParams, epochs=16, arch_update_freq=2, stop_operations=1.0, stop_skips=1)
-    state = begin(params)
+@pytest.mark.usefixtures("soon")
+def test_weights_may_stop_where_the_architecture_has_stopped(checkpoint: Path) -> None:
+    phase = searching(checkpoint, **STOPPING, stop_skips=1)
+    state = phase.begin()
     with torch.no_grad():
         state.logits[..., state.network.blueprint.skip] += 3.0
     logits = state.logits.detach().clone()
-    search(state, params)
+    train(phase, state)
     assert torch.equal(state.logits, logits)
     assert state.agreement
     assert state.agreement.stopped.any()

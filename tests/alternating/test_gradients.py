@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,17 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.gradients import estimator, score
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.randomness import generator
-from pipeline.growing.grow import epochs
-from pipeline.searching import search as searching
 from pipeline.space.relaxation import EdgeWeights
-from pipeline.supernet.supernet import SearchImages
-from tests.conftest import identical, random_images, search_images, snapshot, tiny, tiny_network
-from tests.growing.test_grow import IMAGES, recipe
-from tests.growing.test_grow import begin as grow
-from tests.searching.conftest import begin, one_architecture_step, search
+from tests.conftest import context, identical, random_images, snapshot, tiny, tiny_network
+from tests.phases import architecture_step, growing, searching, train
 
 CPU = torch.device("cpu")
 WAYS: list[dict[str, Any]] = [
@@ -135,11 +132,13 @@ def test_the_gradients_of_the_parts_of_a_batch_add_up(way: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_moves_the_logits_and_no_bit_of_the_weights(way: dict[str, Any]) -> None:
-    params = tiny(SearchParams, **way)
-    state = begin(params)
+def test_every_way_moves_the_logits_and_no_bit_of_the_weights(
+    way: dict[str, Any], checkpoint: Path
+) -> None:
+    phase = searching(checkpoint, **way)
+    state = phase.begin()
     weights, logits = snapshot(state.network), state.logits.detach().clone()
-    one_architecture_step(state, params)
+    architecture_step(phase, state)
     assert not torch.equal(state.logits, logits)
     assert identical(snapshot(state.network), weights)
 
@@ -176,59 +175,68 @@ def test_a_score_drives_out_what_cuts_an_edge() -> None:
     assert (logits.softmax(-1)[..., none] < 0.05).all()
 
 
-def test_the_architecture_can_learn_from_training_images_instead() -> None:
-    images = search_images(24, 16)
-    others = SearchImages(training=images.training, validation=random_images(16, seed=9))
-    for split, equal in (("training", True), ("validation", False)):
-        params = tiny(SearchParams, arch_images=split)
-        states = [begin(params, images), begin(params, images)]
-        search(states[0], params, images)
-        search(states[1], params, others)
-        assert torch.equal(states[0].logits, states[1].logits) == equal
+@pytest.mark.parametrize(("split", "equal"), [("training", True), ("validation", False)])
+def test_the_architecture_can_learn_from_training_images_instead(
+    split: str, equal: bool, checkpoint: Path
+) -> None:
+    found = []
+    for seed in (1, 9):
+        given = replace(context(), validation=random_images(16, seed=seed))
+        phase = searching(checkpoint, given, arch_images=split)
+        state = phase.begin()
+        train(phase, state)
+        found.append(state.logits)
+    assert torch.equal(*found) == equal
 
 
-def test_beta_decay_is_the_gradient_of_the_mean_logsumexp_of_the_edges() -> None:
-    params = tiny(SearchParams)
+@pytest.mark.parametrize("left", [0.0, 0.75])
+def test_beta_decay_is_the_gradient_of_the_mean_logsumexp_of_the_edges(
+    left: float, checkpoint: Path
+) -> None:
+    """Its weight rises over search."""
     found = []
     for beta in (0.0, 3.0):
-        state = begin(params)
-        one_architecture_step(state, params, beta=beta)
+        phase = searching(checkpoint, beta_decay=beta)
+        state = phase.begin()
+        architecture_step(phase, state, left=left)
         found.append(state.logits.grad)
-    logits = begin(params).logits.detach().requires_grad_()
-    (3.0 * logits.logsumexp(-1).mean()).backward()
+    logits = phase.begin().logits.detach().requires_grad_()
+    (3.0 * (1 - left) * logits.logsumexp(-1).mean()).backward()
     torch.testing.assert_close(found[1] - found[0], logits.grad)
 
 
 def test_beta_decay_rises_over_search_and_growth_has_all_of_it(
-    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[float] = []
-    real = searching.architecture_step
+    real = Alternation._descend
 
-    def watched(*args: Any, beta: float, **rest: Any) -> None:
+    def watched(self: Alternation, *args: Any, beta: float) -> None:
         used.append(beta)
-        real(*args, beta=beta, **rest)
+        real(self, *args, beta=beta)
 
-    monkeypatch.setattr(searching, "architecture_step", watched)
-    params = tiny(SearchParams, epochs=4, beta_decay=8.0)
-    search(begin(params), params)
+    monkeypatch.setattr(Alternation, "_descend", watched)
+    phase = searching(checkpoint, epochs=4, beta_decay=8.0)
+    train(phase, phase.begin())
     assert sorted(set(used)) == [0.0, 2.0, 4.0, 6.0]
     assert used == sorted(used)
     used.clear()
-    growth = replace(recipe(), search=params)
-    next(epochs(grow(growth), IMAGES, growth, 0))
+    growth = growing(checkpoint, search=phase.params)
+    train(growth, growth.begin(), most=1)
     assert set(used) == {8.0}
 
 
-def test_the_architecture_stays_once_a_cell_has_enough_skip_connections() -> None:
-    for most, stays in ((1, True), (None, False)):
-        params = tiny(SearchParams, stop_skips=most)
-        state = begin(params)
-        with torch.no_grad():
-            state.logits[..., state.network.blueprint.skip] += 3.0
-        logits = state.logits.detach().clone()
-        search(state, params)
-        assert torch.equal(state.logits, logits) == stays
+@pytest.mark.parametrize(("most", "stays"), [(1, True), (None, False)])
+def test_the_architecture_stays_once_a_cell_has_enough_skip_connections(
+    most: int | None, stays: bool, checkpoint: Path
+) -> None:
+    phase = searching(checkpoint, stop_skips=most)
+    state = phase.begin()
+    with torch.no_grad():
+        state.logits[..., state.network.blueprint.skip] += 3.0
+    logits = state.logits.detach().clone()
+    train(phase, state)
+    assert torch.equal(state.logits, logits) == stays
 
 
 def test_a_score_of_one_path_is_refused() -> None:

@@ -5,8 +5,9 @@ from hypothesis import given
 
 from pipeline.batches.randomness import generator
 from pipeline.costing.cost import cost
+from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint, CellPlan
-from pipeline.space.genotype import Architecture, Gene, Genotype
+from pipeline.space.genotype import Genotype
 from pipeline.space.network import build
 from pipeline.space.registry import SPACES
 from tests.conftest import blueprints_with_genotypes, costly

@@ -1,6 +1,9 @@
 """Where memory is used up, the same step is made in smaller parts."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,25 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.alternating import state as searching
-from pipeline.alternating.params import SearchParams
-from pipeline.batches.params import AugmentationParams
 from pipeline.devices.memory import at_a_time, parts, within_memory
 from pipeline.harness.errors import is_lack_of_memory
-from pipeline.optimizing import optimize
-from pipeline.optimizing.params import OptimizeParams
-from pipeline.searching import search
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import skip_only
-from pipeline.supernet.supernet import weight_step
+from pipeline.supernet.supernet import along
+from pipeline.training.context import Step
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, descend
-from tests.conftest import search_images, tiny
-from tests.test_resume import checkpoint
-
-TRAINING = tiny(TrainingParams)
-IMAGES = search_images()
+from pipeline.training.steps import Tally, descend, weight_step
+from tests.conftest import tiny
+from tests.phases import optimizing, searching, train, warming
 
 
 def lack_on_the_host() -> None:
@@ -151,39 +146,29 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole(size: int) -> None:
     for most in (8, size):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
-        optimizer = Sgd.of(
-            network.parameters(), tiny(TrainingParams, momentum=0.0, weight_decay=0.0)
-        )
+        params = tiny(TrainingParams, momentum=0.0, weight_decay=0.0, gradient_clip=100.0)
+        optimizer = Sgd.of(network.parameters(), params)
         losses = (
             F.cross_entropy(network(some), targets) * (len(targets) / 8)
             for some, targets in parts(images, labels, most)
         )
-        norm = descend(optimizer, losses, learning_rate=0.1, gradient_clip=100.0)
+        norm = descend(optimizer, losses, learning_rate=0.1)
         gradients.append([norm, *(parameter.grad for parameter in network.parameters())])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
 
-def state_of_search() -> searching.SearchState:
-    params = tiny(SearchParams)
-    return searching.start(checkpoint(), params, TRAINING, images=24, seed=0)
-
-
-def epoch_of_search(state: searching.SearchState) -> None:
-    fields = {"training": TRAINING, "augmentation": tiny(AugmentationParams), "seed": 0}
-    next(search.epochs(state, IMAGES, params=tiny(SearchParams), **fields))
-
-
 @LACKS
 def test_an_epoch_of_search_short_of_memory_makes_the_same_steps_in_parts(
-    lack: Lack, monkeypatch: pytest.MonkeyPatch
+    lack: Lack, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # BatchNorm is the one layer that normalises a part by other statistics than the whole.
     monkeypatch.setattr(BatchNorm, "forward", lambda _, images: images.clamp(-3, 3))
-    whole, divided = state_of_search(), state_of_search()
+    phase = searching(checkpoint)
+    whole, divided = phase.begin(), phase.begin()
     small = Small(divided.network, lack, most=3, first=1)
     for state in (whole, divided):
-        epoch_of_search(state)
+        train(phase, state, most=1)
     assert (whole.micro_batch, divided.micro_batch) == (8, 2)
     assert max(small.sizes[1:]) <= 3
     assert whole.steps == divided.steps == 3
@@ -193,32 +178,25 @@ def test_an_epoch_of_search_short_of_memory_makes_the_same_steps_in_parts(
 
 
 @LACKS
-def test_optimize_goes_on_in_parts_and_remembers_it(lack: Lack) -> None:
-    params = tiny(OptimizeParams, epochs=2, auxiliary_weight=0.4, drop_path=0.2, ema_decay=0.9)
-    state = optimize.start(checkpoint(), IMAGES.training, params, TRAINING, seed=0)
+def test_optimize_goes_on_in_parts_and_remembers_it(lack: Lack, checkpoint: Path) -> None:
+    phase = optimizing(checkpoint, auxiliary_weight=0.4, drop_path=0.2, ema_decay=0.9)
+    phase = replace(phase, watch=None)
+    state = phase.begin()
     small = Small(state.network.stem, lack, most=4, first=2)
-    fields = {"training": TRAINING, "augmentation": tiny(AugmentationParams), "seed": 0}
-    rows = list(optimize.epochs(state, IMAGES.training, None, params=params, **fields))
+    rows = train(phase, state)
     assert [row["micro_batch"] for row in rows] == [4, 4]
     assert small.sizes == [8, 8, *[4] * 8]
-    saved = optimize.snapshot(state)
-    again = optimize.start(checkpoint(), IMAGES.training, params, TRAINING, seed=0)
-    assert optimize.resumed(again, saved).micro_batch == 4
+    assert phase.resumed(phase.snapshot(state)).micro_batch == 4
 
 
 @LACKS
 def test_a_failed_attempt_counts_no_image_twice(lack: Lack) -> None:
-    state, tally = state_of_search(), Tally()
+    state, tally = warming().begin(), Tally()
     small = Small(state.network, lack, most=5)
-    weight_step(
-        state,
-        torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0)),
-        torch.arange(8) % 3,
-        edge_weights=skip_only(state.network.blueprint),
-        learning_rate=0.1,
-        gradient_clip=5.0,
-        tally=tally,
-    )
+    images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    step = Step(number=0, batch=(images, torch.arange(8) % 3), learning_rate=0.1)
+    path = skip_only(state.network.blueprint)
+    weight_step(state, step, partial(along, state.network, path), tally)
     assert small.sizes == [4, 4]
     assert (tally.images, tally.steps) == (8, 1)
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,10 @@ from safetensors.torch import load_file
 
 from pipeline.devices.together import add_up, is_mine, share
 from pipeline.harness.ranks import count, is_first
+from pipeline.training.loop import run
 from pipeline.training.resume import Points
-from tests.test_resume import PHASES, soon  # noqa: F401 - a fixture of every test here too
+from tests.phases import PHASES
+from tests.test_resume import here, soon  # noqa: F401 - fixtures of every test here too
 
 pytestmark = pytest.mark.xdist_group("together")
 
@@ -29,21 +30,19 @@ NAMES = (
 RUN = """
 import sys
 import time
-from functools import partial
 from pathlib import Path
-from pipeline.harness import ranks
-from pipeline.training import resume
-from pipeline.space.checkpoint import encode
-from pipeline.training.resume import Points, _split
-from pipeline.devices.device import choose_device
+
 from pipeline.alternating import agreement
-from pipeline.training.loop import Phase, run
-from pipeline.training.stability import Expected
-from tests.test_resume import PHASES
+from pipeline.devices.device import choose_device
+from pipeline.harness import ranks
+from pipeline.space.checkpoint import encode
+from pipeline.training import resume
+from pipeline.training.loop import run
+from pipeline.training.resume import Points, _split
+from tests.phases import PHASES, Told
 
 choose_device()
-folder = Path(sys.argv[1])
-
+folder, checkpoint = map(Path, sys.argv[1:3])
 write = resume.write_atomically
 
 
@@ -55,30 +54,15 @@ def slowly(path, content):
 if ranks.is_first():  # a point is written long after the others have gone on
     resume.write_atomically = slowly
 
-
-def swinging(state, _):
-    while state["epoch"] < 9:
-        state["epoch"] += 1
-        yield {"epoch": state["epoch"], "train_loss": 1.0 + 0.4 * (-1) ** state["epoch"]}
-
-
-swung, rows = run(
-    Phase(begin=lambda: {"epoch": 0}, epochs=swinging, snapshot=dict, resumed=dict),
-    Points("swinging", folder / "swinging"),
-    epochs=9,
-    images=1,
-    expected=Expected(classes=10),
-    max_recoveries=3,
-)
+swinging = Told(does=lambda epoch, _: {"train_loss": 1.0 + 0.4 * (-1) ** epoch}, epochs=9)
+swung, rows = run(swinging, Points("swinging", folder / "swinging"))
 recoveries = [row["recoveries"] for row in rows]
 (folder / f"swinging {ranks.number()}").write_text(f"{swung} {recoveries}")
 resume.write_atomically = write
 agreement.COMPARISONS = 2
-for name in sys.argv[2:]:
-    phase = PHASES[name]
-    state = phase.start()
-    points = Points(name, folder / name)
-    rows = list(points.after_each(phase.epochs(state), [], partial(phase.snapshot, state)))
+for name in sys.argv[3:]:
+    phase = PHASES[name](checkpoint)
+    state, rows = run(phase, Points(name, folder / name))
     tensors = {}
     facts = {"state": _split(phase.snapshot(state), "state", tensors), "rows": rows}
     (folder / f"{name} {ranks.number()}").write_bytes(encode(tensors, facts))
@@ -86,7 +70,7 @@ for name in sys.argv[2:]:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ran(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """The folder of two processes, which have run all phases together."""
     folder = tmp_path_factory.mktemp("together")
     script = folder / "run.py"
@@ -94,7 +78,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*torchrun, str(script), str(folder), *NAMES],
+        [*torchrun, str(script), str(folder), str(checkpoint), *NAMES],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -117,26 +102,28 @@ def test_after_an_oscillation_both_processes_go_on_from_the_same_epoch(ran: Path
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_two_processes_end_where_one_does(ran: Path, name: str, tmp_path: Path) -> None:
-    phase, points = PHASES[name], Points(name, tmp_path / "points")
-    state = phase.start()
-    rows = list(points.after_each(phase.epochs(state), [], partial(phase.snapshot, state)))
+def test_two_processes_end_where_one_does(
+    ran: Path, name: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    points = Points(name, tmp_path / "points")
+    _, rows = run(PHASES[name](checkpoint), points)
     alone = load_file(max(points.folder.iterdir()))
     together = load_file(max((ran / name).iterdir()))
     assert alone.keys() == together.keys()
     for key in alone:
         torch.testing.assert_close(together[key], alone[key], rtol=0.02, atol=2e-3, msg=key)
-    assert len(rows) == len(points.newest()[1])
+    assert len(rows) == len(Points(name, ran / name).newest()[1])
 
 
-def test_what_two_processes_began_one_goes_on_with(ran: Path, tmp_path: Path) -> None:
-    phase, points = PHASES["search"], Points("search", tmp_path / "points")
+def test_what_two_processes_began_one_goes_on_with(
+    ran: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    phase, points = PHASES["search"](checkpoint), Points("search", tmp_path / "points")
     shutil.copytree(ran / "search", points.folder)
     max(points.folder.iterdir()).unlink()
-    saved, before = points.newest()
-    assert saved
-    state = phase.resumed(saved)
-    assert len(list(phase.epochs(state))) == 3 - len(before) == 1
+    assert len(points.newest()[1]) == phase.epochs - 1
+    state, rows = run(phase, points)
+    assert len(rows) == phase.epochs
     whole = load_file(max((ran / "search").iterdir()))
     torch.testing.assert_close(state.logits.detach(), whole["state.logits"], rtol=0.02, atol=2e-3)
 

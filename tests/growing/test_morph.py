@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.batches.randomness import generator
+from pipeline.events.event import Kind
 from pipeline.growing.blueprints import deepen, position, widen
 from pipeline.growing.morph import grow, grow_logits, grow_momentum, spread
-from pipeline.growing.params import Kind
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.network import Network
+from pipeline.space.registry import SPACES
 from pipeline.space.relaxation import EdgeWeights, explore, skip_only
 from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
@@ -23,6 +24,7 @@ from tests.conftest import (
     blueprints,
     costly,
     identical,
+    of_space,
     scramble,
     snapshot,
     tiny,
@@ -67,11 +69,13 @@ def difference(before: Network, after: Network, images: Tensor, path: Path) -> f
     return float((old - new).abs().max() / old.abs().max().clamp_min(1))
 
 
+@pytest.mark.parametrize("space", SPACES)
 @costly
-@given(blueprints(), GROWTHS, st.integers(0, 99))
+@given(st.data(), GROWTHS, st.integers(0, 99))
 def test_growing_keeps_the_outputs_of_any_network_however_often(
-    blueprint: Blueprint, growths: list[tuple[Kind, float]], seed: int
+    space: str, data: st.DataObject, growths: list[tuple[Kind, float]], seed: int
 ) -> None:
+    blueprint = data.draw(blueprints(spaces=(space,)))
     images = torch.randn(2, blueprint.image_channels, 8, 8, generator=generator(seed, "images"))
     network = tiny_network(blueprint)
     for kind, factor in growths:
@@ -103,11 +107,13 @@ def test_a_grown_network_stays_in_its_mode(training: bool) -> None:
     assert grown_by(network, "deepen").training == training
 
 
+@pytest.mark.parametrize("space", SPACES)
 @costly
-@given(blueprints(), GROWTHS)
+@given(st.data(), GROWTHS)
 def test_momentum_stays_with_its_weights_and_new_weights_have_none(
-    blueprint: Blueprint, growths: list[tuple[Kind, float]]
+    space: str, data: st.DataObject, growths: list[tuple[Kind, float]]
 ) -> None:
+    blueprint = data.draw(blueprints(spaces=(space,)))
     params = tiny(TrainingParams)
     network = tiny_network(blueprint)
     for kind, factor in growths:
@@ -128,10 +134,11 @@ def test_momentum_stays_with_its_weights_and_new_weights_have_none(
         network = grown
 
 
+@pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("share_logits", [True, False])
 @pytest.mark.parametrize("kind", ["deepen", "widen"])
-def test_all_new_weights_learn_within_two_steps(kind: Kind, share_logits: bool) -> None:
-    blueprint = tiny_blueprint(share_logits=share_logits)
+def test_all_new_weights_learn_within_two_steps(kind: Kind, share_logits: bool, space: str) -> None:
+    blueprint = tiny_blueprint(share_logits=share_logits, **of_space(space))
     params = tiny(TrainingParams, weight_decay=0.0)
     network = scramble(tiny_network(blueprint))
     optimizer = Sgd.of(network.parameters(), params)
@@ -150,7 +157,7 @@ def test_all_new_weights_learn_within_two_steps(kind: Kind, share_logits: bool) 
     for step in range(2):
         images = torch.randn(8, 3, 8, 8, generator=generator(step, "images"))
         loss = grown(images, everything(grown.blueprint)).square().sum()
-        descend(fresh, [loss], learning_rate=0.1, gradient_clip=5.0)
+        descend(fresh, [loss], learning_rate=0.1)
     for name, parameter in grown.named_parameters():
         if new[name].any():
             assert (parameter != before[name])[new[name]].any(), name

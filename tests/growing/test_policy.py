@@ -5,15 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.costing.cost import cost
+from pipeline.events.event import Kind
 from pipeline.growing.blueprints import deepen, widen
-from pipeline.growing.params import GrowthParams, Kind
+from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size, choose, extend, hurts, size, stagnates
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import check_fit
 from tests.conftest import blueprints_with_genotypes, costly, tiny, tiny_blueprint
-from tests.space.test_cost import ONE_CELL
-from tests.space.test_cost import genotype as one_genotype
+from tests.costing.test_cost import ONE_CELL
+from tests.costing.test_cost import genotype as one_genotype
 
 ACCURACIES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 WIDE = {"max_cells": 99, "max_channels": 99, "max_params": 10**9}

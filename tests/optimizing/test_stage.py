@@ -9,6 +9,7 @@ import torch
 from pipeline.batches.params import AugmentationParams
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.params import NetworkParams
 from pipeline.training.params import TrainingParams
 from stages.optimize import Params, main
 from tests.conftest import tiny, tiny_network, write_noise
@@ -26,6 +27,7 @@ def optimize(folder: Path, *, use_validation: bool, validation_seed: int) -> tup
     params = Params(
         seed=1,
         augmentation=tiny(AugmentationParams),
+        network=tiny(NetworkParams),
         training=tiny(TrainingParams),
         optimize=tiny(OptimizeParams, use_validation=use_validation),
     )

@@ -12,7 +12,8 @@ from pipeline.space.blueprint import plan
 from pipeline.space.cell import DropPath
 from pipeline.space.network import build
 from pipeline.space.params import NetworkParams
-from tests.conftest import NASBENCH201, costly, tiny
+from pipeline.space.registry import SPACES
+from tests.conftest import costly, of_space, tiny
 
 CPU = torch.device("cpu")
 
@@ -54,14 +55,14 @@ def test_a_resnet_takes_any_size_and_drops_paths_only_when_it_is_told(side: int)
 
 
 @costly
-@given(st.integers(0, 99), st.sampled_from([20_000, 150_000]), st.booleans())
+@given(st.integers(0, 99), st.sampled_from([20_000, 150_000]), st.sampled_from(list(SPACES)))
 def test_a_random_architecture_is_of_the_space_and_about_as_large_as_it_shall(
-    seed: int, parameters: int, nasbench201: bool
+    seed: int, parameters: int, space: str
 ) -> None:
-    params = tiny(NetworkParams, **(NASBENCH201 if nasbench201 else {}))
+    params = tiny(NetworkParams, **of_space(space))
     blueprint = plan(params, image_channels=3, classes=3)
     source = generator(seed, "random")
-    genotype = random_genotype(blueprint, source)
+    genotype = random_genotype(blueprint, params, source)
     scaled = of_size(blueprint, genotype, parameters)
     network = build(scaled, genotype, generator=source)
     assert count(network) == parameters_of(scaled, genotype)
@@ -69,4 +70,4 @@ def test_a_random_architecture_is_of_the_space_and_about_as_large_as_it_shall(
         assert count(network) == pytest.approx(parameters, rel=0.15)
     assert all(cell.channels % 2 == 0 for cell in scaled.cells)
     assert network(torch.randn(2, 3, 8, 8, generator=source)).shape == (2, 3)
-    assert random_genotype(blueprint, generator(seed, "random")) == genotype
+    assert random_genotype(blueprint, params, generator(seed, "random")) == genotype

@@ -1,70 +1,63 @@
 """A weight step fits what ran; the row of an epoch holds what is watched."""
 
+from functools import partial
+
+import pytest
 import torch
 
 from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.randomness import generator
+from pipeline.harness.metrics import required
+from pipeline.harness.records import Row
 from pipeline.space.relaxation import explore
-from pipeline.supernet.supernet import METRICS, Supernet, describe, weight_step
-from pipeline.training.optimizers import Sgd
-from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally
-from tests.conftest import (
-    identical,
-    random_images,
-    search_images,
-    snapshot,
-    tiny,
-    tiny_network,
-)
+from pipeline.supernet.records import describe
+from pipeline.supernet.supernet import Supernet, along
+from pipeline.training.context import Step
+from pipeline.training.steps import Tally, weight_step
+from tests.conftest import context, identical, random_images, snapshot
+from tests.phases import warming
 
 
-def small_supernet() -> Supernet:
-    network = tiny_network()
-    return Supernet(
-        network=network,
-        optimizer=Sgd.of(network.parameters(), tiny(TrainingParams)),
-        logits=torch.randn(2, 5, 4, generator=generator(0, "logits")),
-        temperature=1.0,
-        micro_batch=8,
-    )
+@pytest.fixture
+def supernet() -> Supernet:
+    return warming().begin()
 
 
-def test_a_weight_step_changes_weights_and_leaves_the_architecture_untouched() -> None:
-    supernet, tally = small_supernet(), Tally()
-    weights, logits = snapshot(supernet.network), supernet.logits.clone()
-    batch, labels = next(evaluation_batches(random_images(), 8))
-    path = explore(supernet.network.blueprint, probability=1.0, generator=generator(0, "path"))
-    weight_step(
+def described(supernet: Supernet, seed: int = 0) -> Row:
+    """Describe an epoch of one step, in which one of two images was right."""
+    tally = Tally()
+    tally.add(torch.zeros(2, 3), torch.tensor([0, 1]))
+    tally.add_step(torch.tensor(0.5), 0.1)
+    blueprint = supernet.network.blueprint
+    return describe(
+        context(seed=seed),
         supernet,
-        batch,
-        labels,
-        edge_weights=path,
-        learning_rate=0.1,
-        gradient_clip=5.0,
-        tally=tally,
+        lambda source: explore(blueprint, probability=1.0, generator=source),
+        tally,
     )
+
+
+def test_a_weight_step_changes_weights_and_leaves_the_architecture_untouched(
+    supernet: Supernet,
+) -> None:
+    tally = Tally()
+    weights, logits = snapshot(supernet.network), supernet.logits.clone()
+    step = Step(number=0, batch=next(evaluation_batches(random_images(), 8)), learning_rate=0.1)
+    path = explore(supernet.network.blueprint, probability=1.0, generator=generator(0, "path"))
+    weight_step(supernet, step, partial(along, supernet.network, path), tally)
     assert not identical(snapshot(supernet.network), weights)
     assert torch.equal(supernet.logits, logits)
     assert supernet.logits.grad is None
-    assert tally.images == 8
+    assert (tally.images, tally.steps, tally.learning_rate) == (8, 1, 0.1)
 
 
-def test_the_row_of_an_epoch_has_all_metrics_and_describing_changes_nothing() -> None:
-    supernet, tally = small_supernet(), Tally()
-    tally.add(torch.zeros(2, 3), torch.tensor([0, 1]))
-    tally.add_step(torch.tensor(0.5), 0.1)
+def test_the_row_of_an_epoch_has_all_columns_and_describing_changes_nothing(
+    supernet: Supernet,
+) -> None:
     weights, logits = snapshot(supernet.network), supernet.logits.clone()
-    blueprint = supernet.network.blueprint
-    row = describe(
-        supernet,
-        search_images(),
-        lambda source: explore(blueprint, probability=1.0, generator=source),
-        tiny(TrainingParams),
-        tally,
-        seed=0,
-    )
-    assert row.keys() >= set(METRICS) - {"recoveries"}
+    row = described(supernet)
+    of_the_loop = {"recoveries", "verdict", "health"}
+    assert row.keys() >= set(required(supernet=True)) - of_the_loop
     assert (row["train_accuracy"], row["gradient_norm"]) == (0.5, 0.5)
     assert row["parameters"] == sum(p.numel() for p in supernet.network.parameters())
     assert (row["cells"], row["channels"]) == (3, 4)
@@ -72,24 +65,11 @@ def test_the_row_of_an_epoch_has_all_metrics_and_describing_changes_nothing() ->
     assert torch.equal(supernet.logits, logits)
 
 
-def test_equal_weights_are_evaluated_equally_in_every_epoch() -> None:
+def test_equal_weights_are_evaluated_equally_in_every_epoch(supernet: Supernet) -> None:
     """The paths are the same: what differs between two epochs was learnt, not drawn."""
-    supernet, rows = small_supernet(), []
-    blueprint = supernet.network.blueprint
+    losses = []
     for epoch, seed in ((1, 0), (2, 0), (2, 1)):
-        tally = Tally()
-        tally.add(torch.zeros(2, 3), torch.tensor([0, 1]))
-        tally.add_step(torch.tensor(0.5), 0.1)
         supernet.epoch = epoch
-        rows.append(
-            describe(
-                supernet,
-                search_images(),
-                lambda source: explore(blueprint, probability=1.0, generator=source),
-                tiny(TrainingParams),
-                tally,
-                seed=seed,
-            )["validation_loss"]
-        )
-    assert rows[0] == rows[1]
-    assert rows[1] != rows[2]
+        losses.append(described(supernet, seed)["validation_loss"])
+    assert losses[0] == losses[1]
+    assert losses[1] != losses[2]

@@ -1,34 +1,25 @@
 """A phase is taken back where it goes wrong, a bounded number of times."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from pipeline.batches.params import AugmentationParams
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
 from pipeline.space.params import NetworkParams
-from pipeline.supernet.supernet import Supernet, snapshot
-from pipeline.training.loop import Phase, run
-from pipeline.training.params import TrainingParams
+from pipeline.supernet.supernet import Supernet
+from pipeline.training.loop import run
 from pipeline.training.resume import Points
 from pipeline.training.stability import Expected
-from pipeline.warming import warm
 from pipeline.warming.params import WarmupParams
-from tests.conftest import search_images, tiny
+from pipeline.warming.warm import Warmup
+from tests.conftest import context, tiny
+from tests.phases import Told
 
-CPU = torch.device("cpu")
 EXPECTED = Expected(classes=10, accuracy="accuracy", images=10**4, edges=28)
 GOOD: Row = {"train_loss": 1.0, "accuracy": 0.5, "share_skip_connect": 0.3}
-
-
-@dataclass
-class State:
-    epoch: int = 0
 
 
 @pytest.fixture
@@ -37,27 +28,10 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
     monkeypatch.chdir(tmp_path)
 
     def attempt(does: Callable[[int, float], Row], *, epochs: int = 4, most: int = 3) -> Any:
-        def rows(state: State, slowdown: float) -> Iterator[Row]:
-            while state.epoch < epochs:
-                row = does(state.epoch + 1, slowdown)
-                state.epoch += 1
-                yield {"epoch": state.epoch, "slowdown": slowdown, **row}
-
-        phase = Phase(
-            begin=State,
-            epochs=rows,
-            snapshot=lambda state: {"epoch": state.epoch},
-            resumed=lambda saved: State(**saved),
-        )
-        state, history = run(
-            phase,
-            Points("search", tmp_path / "points"),
-            epochs=epochs,
-            images=1,
-            expected=EXPECTED,
-            max_recoveries=most,
-        )
-        assert state.epoch == epochs
+        given = context(max_recoveries=most)
+        phase = Told(does=does, epochs=epochs, context=given, expected=EXPECTED)
+        state, history = run(phase, Points("search", tmp_path / "points"))
+        assert state == {"epoch": epochs}
         assert [row["epoch"] for row in history] == list(range(1, epochs + 1))
         return history
 
@@ -202,47 +176,26 @@ def test_the_rows_of_a_phase_that_recovered_do_not_depend_on_where_it_was_killed
     assert attempt(failing(3, 0.3)) == whole
 
 
-def test_a_real_phase_whose_weights_explode_recovers_or_says_so(
+class Spoilt(Warmup):
+    """Warmup whose third epoch begins with a weight that is no number, at full learning rates."""
+
+    def train(self, state: Supernet, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
+        for row in super().train(state, slowdown, done):
+            yield row
+            if state.epoch == 2 and slowdown == 1.0:
+                state.network.head.weight.data[0, 0] = float("nan")
+
+
+def test_a_real_phase_whose_weights_explode_recovers_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    training = tiny(TrainingParams, gradient_clip=1e9)
-    images = search_images()
-    spoilt = [2]
-
-    def epochs(supernet: Supernet, slowdown: float) -> Iterator[Row]:
-        for row in warm.epochs(
-            supernet,
-            images,
-            params=tiny(WarmupParams, epochs=4),
-            training=training,
-            augmentation=tiny(AugmentationParams),
-            seed=0,
-            slowdown=slowdown,
-        ):
-            yield row
-            if supernet.epoch in spoilt:  # the next epoch begins with a weight that is no number
-                spoilt.remove(supernet.epoch)
-                supernet.network.head.weight.data[0, 0] = float("nan")
-
-    def begin() -> Supernet:
-        return warm.start(
-            tiny(NetworkParams), training, image_channels=3, classes=3, seed=0, device=CPU
-        )
-
-    supernet, history = run(
-        Phase(
-            begin=begin,
-            epochs=epochs,
-            snapshot=snapshot,
-            resumed=lambda saved: warm.resumed(saved, training, CPU),
-        ),
-        Points("warmup", tmp_path / "points"),
-        epochs=4,
-        images=24,
-        expected=Expected(classes=3),
-        max_recoveries=1,
+    phase = Spoilt(
+        context=context(gradient_clip=1e9, max_recoveries=1),
+        network=tiny(NetworkParams),
+        params=tiny(WarmupParams, epochs=4),
     )
+    supernet, history = run(phase, Points("warmup", tmp_path / "points"))
     assert [row["recoveries"] for row in history] == [0, 0, 1, 1]
     assert history[2]["learning_rate"] < history[1]["learning_rate"] / 2
     assert all(tensor.isfinite().all() for tensor in supernet.network.state_dict().values())

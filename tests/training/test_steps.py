@@ -12,7 +12,7 @@ from pipeline.harness.errors import TrainingFailedError
 from pipeline.space.relaxation import EdgeWeights, skip_only
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
-from pipeline.training.steps import Tally, cosine, descend, warmed_cosine
+from pipeline.training.steps import Tally, descend
 from tests.conftest import snapshot, tiny, tiny_network
 
 PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
@@ -21,9 +21,9 @@ PLAIN = {"momentum": 0.0, "weight_decay": 0.0}
 @given(st.floats(0.01, 100), st.floats(0.01, 10))
 def test_a_gradient_is_scaled_down_to_the_clip_and_never_up(length: float, clip: float) -> None:
     weights = torch.nn.Parameter(torch.zeros(4))
-    optimizer = Sgd.of([weights], tiny(TrainingParams, **PLAIN))
+    optimizer = Sgd.of([weights], tiny(TrainingParams, gradient_clip=clip, **PLAIN))
     loss = weights @ torch.full((4,), length / 2)
-    descend(optimizer, [loss], learning_rate=1.0, gradient_clip=clip)
+    descend(optimizer, [loss], learning_rate=1.0)
     assert float(weights.detach().norm()) == pytest.approx(min(length, clip), rel=1e-3)
 
 
@@ -31,7 +31,7 @@ def test_a_step_has_the_learning_rate_that_it_is_given() -> None:
     weights = torch.nn.Parameter(torch.zeros(1))
     optimizer = Sgd.of([weights], tiny(TrainingParams, **PLAIN))
     for rate in (0.5, 0.25):
-        descend(optimizer, [-weights.sum()], learning_rate=rate, gradient_clip=9.0)
+        descend(optimizer, [-weights.sum()], learning_rate=rate)
     assert weights.item() == 0.75
 
 
@@ -39,7 +39,7 @@ def test_a_gradient_is_of_one_loss_only() -> None:
     weights = torch.nn.Parameter(torch.zeros(2))
     optimizer = Sgd.of([weights], tiny(TrainingParams, **PLAIN))
     for index in (0, 1):
-        descend(optimizer, [-weights[index]], learning_rate=1.0, gradient_clip=9.0)
+        descend(optimizer, [-weights[index]], learning_rate=1.0)
     assert weights.tolist() == [1.0, 1.0]
 
 
@@ -50,9 +50,7 @@ def test_operations_that_never_ran_keep_their_bits_under_weight_decay_and_have_m
     before = snapshot(network)
     for step in range(3):
         images = torch.randn(4, 3, 8, 8, generator=generator(step, "images"))
-        descend(
-            optimizer, [network(images, skip).square().sum()], learning_rate=0.1, gradient_clip=5.0
-        )
+        descend(optimizer, [network(images, skip).square().sum()], learning_rate=0.1)
     parameters = dict(network.named_parameters())
     idle = {name for name in parameters if "sep_conv" in name or "avg_pool" in name}
     assert idle
@@ -71,35 +69,10 @@ def test_operations_that_ran_before_but_not_now_are_moved_by_neither_momentum_no
     for path in (EdgeWeights(active=everything), skip_only(blueprint)):
         before = snapshot(network)
         loss = network(images, path).square().sum()
-        descend(optimizer, [loss], learning_rate=0.1, gradient_clip=5.0)
+        descend(optimizer, [loss], learning_rate=0.1)
     for name, parameter in network.named_parameters():
         idle = "sep_conv" in name or "avg_pool" in name
         assert torch.equal(parameter, before[name]) == idle, name
-
-
-@given(st.floats(0.001, 1), st.floats(0.001, 1), st.floats(0, 1), st.floats(0, 1))
-def test_the_cosine_leads_from_start_to_end_without_turning(
-    start: float, end: float, one: float, other: float
-) -> None:
-    assert cosine(start, end, 0.0) == pytest.approx(start)
-    assert cosine(start, end, 1.0) == pytest.approx(end)
-    assert cosine(start, end, 0.5) == pytest.approx((start + end) / 2)
-    earlier, later = sorted((one, other))
-    change = cosine(start, end, later) - cosine(start, end, earlier)
-    assert change * (end - start) >= -1e-12
-
-
-@given(st.floats(0.001, 1), st.floats(0, 0.001), st.floats(0, 1), st.floats(0, 1))
-def test_a_rate_that_warms_up_rises_from_0_and_then_falls_to_its_end(
-    start: float, end: float, warmup: float, progress: float
-) -> None:
-    rate = warmed_cosine(start, end, progress, warmup)
-    assert 0 <= rate <= start * (1 + 1e-9)
-    if progress < warmup:
-        assert rate == pytest.approx(start * progress / warmup)
-    elif warmup < 1:
-        assert rate == cosine(start, end, (progress - warmup) / (1 - warmup))
-    assert warmed_cosine(start, end, 1.0, 0.0) == pytest.approx(end, abs=1e-12)
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 99))
@@ -136,7 +109,7 @@ def test_neither_is_a_loss_whose_gradient_is_not_finite(norm: float) -> None:
 
 def test_the_norm_that_a_step_returns_is_that_before_clipping() -> None:
     weights = torch.nn.Parameter(torch.zeros(4))
-    optimizer = Sgd.of([weights], tiny(TrainingParams, **PLAIN))
+    optimizer = Sgd.of([weights], tiny(TrainingParams, gradient_clip=0.5, **PLAIN))
     losses = [weights.sum(), 2 * weights.sum()]
-    norm = descend(optimizer, losses, learning_rate=1.0, gradient_clip=0.5)
+    norm = descend(optimizer, losses, learning_rate=1.0)
     assert norm.item() == pytest.approx(6.0)

@@ -1,0 +1,152 @@
+"""The phases of the pipeline on a few images of noise, and one that does as it is told."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pipeline.alternating.alternation import Alternation
+from pipeline.alternating.params import SearchParams
+from pipeline.alternating.state import SearchState
+from pipeline.batches.params import AugmentationParams
+from pipeline.batches.randomness import generator
+from pipeline.growing.grow import Growth
+from pipeline.growing.params import GrowthParams
+from pipeline.harness.records import Row
+from pipeline.optimizing.optimize import Optimize, Watch, discrete_network
+from pipeline.optimizing.params import OptimizeParams
+from pipeline.searching.search import Search
+from pipeline.space.network import Network
+from pipeline.space.params import NetworkParams
+from pipeline.supernet.supernet import SupernetContext
+from pipeline.training.loop import Phase
+from pipeline.training.stability import Expected
+from pipeline.warming.params import WarmupParams
+from pipeline.warming.warm import Warmup
+from tests.conftest import context, random_images, tiny
+
+PLAIN = AugmentationParams(crop_padding=0, flip=False, cutout=0)
+"""Batches of the images as they are."""
+
+
+def warming(
+    given: SupernetContext | None = None, *, network: NetworkParams | None = None, **changes: object
+) -> Warmup:
+    return Warmup(
+        context=given or context(),
+        network=network or tiny(NetworkParams),
+        params=tiny(WarmupParams, **changes),
+    )
+
+
+def searching(checkpoint: Path, given: SupernetContext | None = None, **changes: object) -> Search:
+    return Search(
+        context=given or context(),
+        params=tiny(SearchParams, **changes),
+        checkpoint=checkpoint,
+        expected=Expected(classes=3),
+    )
+
+
+def growing(
+    checkpoint: Path,
+    given: SupernetContext | None = None,
+    *,
+    network: NetworkParams | None = None,
+    search: SearchParams | None = None,
+    **changes: object,
+) -> Growth:
+    return Growth(
+        context=given or context(),
+        network=network or tiny(NetworkParams),
+        search=search or tiny(SearchParams),
+        params=tiny(GrowthParams, **changes),
+        checkpoint=checkpoint,
+        expected=Expected(classes=3),
+    )
+
+
+def optimizing(
+    checkpoint: Path,
+    given: SupernetContext | None = None,
+    *,
+    network: NetworkParams | None = None,
+    **changes: object,
+) -> Optimize[Network]:
+    given, params = given or context(), tiny(OptimizeParams, **changes)
+    return Optimize(
+        context=given,
+        params=params,
+        fresh=partial(
+            discrete_network,
+            checkpoint,
+            given,
+            network or tiny(NetworkParams),
+            given.training,
+            from_scratch=params.from_scratch,
+        ),
+        watch=Watch(images=given.validation, batch_size=16),
+    )
+
+
+def train(phase: Phase[Any], state: Any, *, most: int = 99, done: Sequence[Row] = ()) -> list[Row]:
+    """Run at most so many epochs after those that are done; return the rows of these."""
+    rows = list(done)
+    for row in islice(phase.train(state, 1.0, rows), most):
+        rows.append(row)  # noqa: PERF402 - the phase reads them as they come
+    return rows[len(done) :]
+
+
+def architecture_step(phase: Search, state: SearchState, *, left: float = 0.0) -> None:
+    """Make one architecture step of a search on eight images."""
+    images = random_images(8)
+    Alternation(context=phase.context, params=phase.params).architecture_step(
+        state,
+        (images.pixels.float() / 255, images.labels),
+        generator(0, "architecture"),
+        left=left,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A phase whose rows are what it is told: (epoch, slowdown) -> row, or an error."""
+
+    does: Callable[[int, float], Row]
+    epochs: int = 4
+    context: SupernetContext = field(default_factory=context)
+    expected: Expected = field(default_factory=partial(Expected, classes=10))
+
+    def begin(self) -> dict[str, int]:
+        return {"epoch": 0}
+
+    def train(self, state: dict[str, int], slowdown: float, _: Sequence[Row]) -> Any:
+        while state["epoch"] < self.epochs:
+            row = self.does(state["epoch"] + 1, slowdown)
+            state["epoch"] += 1
+            yield {"epoch": state["epoch"], "slowdown": slowdown, **row}
+
+    def snapshot(self, state: dict[str, int]) -> dict[str, int]:
+        return dict(state)
+
+    def resumed(self, saved: dict[str, int]) -> dict[str, int]:
+        return saved
+
+
+PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
+    "warmup": lambda _: warming(epochs=3),
+    "search": lambda path: searching(path, epochs=3),
+    "search of mixtures": lambda path: searching(path, epochs=3, sampling="soft"),
+    "search that stops operations": lambda path: searching(
+        path, epochs=3, arch_update_freq=2, stop_operations=1.0
+    ),
+    "growth that is accepted": growing,
+    "growth that is rolled back": lambda path: growing(path, tolerance=0.0, settle=2),
+    "optimize": lambda path: optimizing(path, epochs=3),
+    "optimize with everything": lambda path: optimizing(
+        path, epochs=3, ema_decay=0.9, auxiliary_weight=0.4, drop_path=0.2
+    ),
+}
+"""Each phase by what it does, from the checkpoint of a supernet."""
