@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.harness.files import write_atomically
-from pipeline.harness.params_file import plain_values, read_text
+from pipeline.harness.params_file import read_text
+from pipeline.harness.plain_yaml import plain_values
 from pipeline.params import Params
 
 PAGE = Path("docs/params.md")

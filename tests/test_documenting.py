@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from pipeline.documenting import PAGE, SCHEMA, page, schema
 from pipeline.harness.errors import ParamsError
-from pipeline.harness.params_file import parse_params, plain_values
+from pipeline.harness.params_file import parse_params
+from pipeline.harness.plain_yaml import plain_values
 from pipeline.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -139,7 +139,7 @@ def test_params_are_the_digits_profile_byte_for_byte() -> None:
         ),
         (without("search") + "search:\n", "search", "got None"),
         (without("search") + "search: 3\n", "search", "got 3"),
-        (GOOD + "seed: 43\n", r"line \d+", "not YAML: 'seed' stands twice"),
+        (GOOD + "seed: 43\n", r"line \d+", "not YAML: duplicate key 'seed'"),
         (GOOD + "search: [\n", r"line \d+", "not YAML"),
         ("- digits\n", "", "expected sections such as 'network:', got list"),
     ],

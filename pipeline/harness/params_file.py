@@ -4,20 +4,19 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.harness.errors import ParamsError
+from pipeline.harness.plain_yaml import plain_values, short
 from pipeline.harness.section import Section
 
 PARAMS_FILE = Path("params.yaml")
 P = TypeVar("P", bound=Section)
-INTEGER, NUMBER, TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
-LONGEST = 80
-"""Characters of a value that a message shows."""
+MISTAKES = 20
+"""Number of mistakes that are shown at once."""
 
 
 def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False) -> P:
@@ -41,13 +40,13 @@ def read_text(path: Path) -> str:
 
 
 def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) -> P:
-    """Read the sections that `model` names.
+    """Read the sections and keys that `model` names.
 
     Args:
-        model: a section whose fields are the sections of the file.
+        model: a section whose fields are the sections of the file, or parts of them.
         text: YAML.
         where: it comes from, as each message begins.
-        whole: also refuse a section that `model` does not name.
+        whole: also refuse a section or a key that `model` does not name.
 
     Raises:
         ParamsError: one line per mistake: file, key, what was expected, what came.
@@ -63,8 +62,10 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
         if error.errors()[0]["type"] == "json_invalid":
             reason = error.errors()[0]["ctx"]["error"]
             raise ParamsError(f"{where}: not plain values: {reason}") from None
-        lines = [f"{where}: {line}" for line in _mistakes(error.errors(), model)]
-        raise ParamsError("\n".join(lines)) from None
+        lines = _mistakes(error.errors(), model)
+        if len(lines) > MISTAKES:
+            lines[MISTAKES:] = [f"and {len(lines) - MISTAKES} more"]
+        raise ParamsError("\n".join(f"{where}: {line}" for line in lines)) from None
 
 
 def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -75,85 +76,6 @@ def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
         if section and isinstance(value, dict):
             named[key] = _part(value, section)
     return named
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values, as DVC reads them (YAML 1.2).
-
-    `3e-4` is a number; `010`, `0x10`, `1:30` and a date are text. A key may stand only once.
-    Aliases and tags are refused: ten lines of aliases can stand for a billion values.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Build a node; raise where it is no plain value."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
-            raise yaml.composer.ComposerError(
-                None, None, "only plain values stand here, no alias and no tag", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
-        """Build a value; name the line of a number or a text that Python does not take."""
-        try:
-            value = super().construct_object(node, deep=deep)
-            if isinstance(value, str):
-                value.encode()  # half a surrogate pair is no text
-        except ValueError as error:
-            raise yaml.constructor.ConstructorError(
-                None, None, str(error), node.start_mark
-            ) from None
-        return value
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, *args: Any, **kwargs: Any
-    ) -> dict[Any, Any]:
-        """Build a mapping; raise where a key comes twice."""
-        seen = set()
-        for key, _ in node.value:
-            name = str(self.construct_object(key, deep=True))
-            if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{_short(repr(name))} stands twice", key.start_mark
-                )
-            seen.add(name)
-        mapping = cast("dict[Any, Any]", super().construct_mapping(node, *args, **kwargs))
-        return {str(key): value for key, value in mapping.items()}
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in forms if tag not in {INTEGER, NUMBER, TIMESTAMP}]
-    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(INTEGER, re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    NUMBER,
-    re.compile(
-        r"^([-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+|[-+]?(\d[\d_]*\.\d*|\.\d+)"
-        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
-    ),
-    list("-+.0123456789"),
-)
-
-
-def plain_values(text: str, where: str) -> dict[str, Any]:
-    """Read YAML of sections; raise ParamsError with a line if it is anything else."""
-    try:
-        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.MarkedYAMLError, yaml.reader.ReaderError) as error:
-        if isinstance(error, yaml.reader.ReaderError):
-            before, reason = text.count("\n", 0, error.position), error.reason
-        else:
-            before = error.problem_mark.line if error.problem_mark else 0
-            reason = error.problem or "damaged"
-        raise ParamsError(f"{where}: line {before + 1}: not YAML: {reason}") from None
-    except RecursionError:
-        raise ParamsError(f"{where}: not YAML: nested too deeply") from None
-    if not isinstance(document, dict):
-        raise ParamsError(
-            f"{where}: expected sections such as 'network:', got {type(document).__name__}"
-        )
-    return document
 
 
 def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
@@ -194,20 +116,16 @@ def _explain(key: str, details: list[ErrorDetails]) -> str:
     if first["type"] == "missing":
         return f"{key}: missing; profiles/digits.yaml shows one"
     if first["type"] == "model_type":
-        return f"{key}: expected a section with keys, got {_short(repr(first['input']))}"
+        return f"{key}: expected a section with keys, got {short(repr(first['input']))}"
     if first["type"] == "value_error":  # ours: "<key within the section>: <what is wrong>"
         return f"{key}.{first['msg']}".replace("Value error, ", "").lstrip(".")
     wanted = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
-    return f"{key}: expected {wanted}, got {_short(repr(first['input']))}"
+    return f"{key}: expected {wanted}, got {short(repr(first['input']))}"
 
 
 def _plain(name: str) -> str:
     """Return the name of a key; quoted where it could be taken for another or for more lines."""
-    return _short(name if re.fullmatch(r"[\w-]+", name) else repr(name))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return short(name if re.fullmatch(r"[\w-]+", name) else repr(name))
 
 
 def _path(detail: ErrorDetails, model: type[BaseModel] | None) -> list[str]:

@@ -12,7 +12,8 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pipeline.harness.errors import ParamsError
-from pipeline.harness.params_file import PARAMS_FILE, parse_params, plain_values, read_text
+from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
+from pipeline.harness.plain_yaml import plain_values
 from pipeline.params import Params
 
 
