@@ -16,9 +16,10 @@ LAYERS = (
     {"warming", "searching", "growing", "optimizing", "deriving", "exporting", "reporting"},
     {"referencing"},
     {"stages"},
-    {"params", "cache_keys", "documenting"},
+    {"params", "cache_keys"},
+    {"profiles"},
     {"running"},
-    {"flows"},
+    {"flows", "documenting"},
     {"__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

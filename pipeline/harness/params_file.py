@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,11 +11,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.harness.errors import ParamsError
-from pipeline.harness.plain_yaml import plain_values, short
+from pipeline.harness.plain_yaml import plain_values, short, spelt
 from pipeline.harness.section import Section
 
 PARAMS_FILE = Path("params.yaml")
 P = TypeVar("P", bound=Section)
+OURS = "Value error, "
+"""How pydantic begins the message of an error that a validator raises."""
 MISTAKES = 20
 """Number of mistakes that are shown at once."""
 
@@ -30,7 +33,7 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ParamsError(
-            f"{path}: no such file; 'cp profiles/digits.yaml {path}' gives one that works"
+            f"{path}: no such file; 'aso-se profile digits' writes {PARAMS_FILE}"
         ) from None
     except UnicodeDecodeError as error:
         line = 1 + error.object.count(b"\n", 0, error.start)
@@ -51,21 +54,34 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
     Raises:
         ParamsError: one line per mistake: file, key, what was expected, what came.
     """
-    document = plain_values(text, where)
+    return validate(model, plain_values(text, where), where, whole=whole)
+
+
+def validate(model: type[P], values: dict[str, Any], where: str, *, whole: bool = False) -> P:
+    """Make params of plain values; arguments and errors as of `parse_params`.
+
+    A default of the model fills no gap: what a stage reads is in the file that DVC compares.
+    """
     if not whole:
-        document = _part(document, model)
+        values = _part(values, model)
+    missing = dict(_missing(values, model))
+    errors: list[ErrorDetails] = []
     try:
         # Through JSON, pydantic's strict mode takes a list for a tuple and 1 for 1.0, but neither
         # `true` nor "1".
-        return model.model_validate_json(json.dumps(document))
+        params = model.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        if error.errors()[0]["type"] == "json_invalid":
-            reason = error.errors()[0]["ctx"]["error"]
+        errors = error.errors()
+        if errors[0]["type"] == "json_invalid":
+            reason = errors[0]["ctx"]["error"]
             raise ParamsError(f"{where}: not plain values: {reason}") from None
-        lines = _mistakes(error.errors(), model)
-        if len(lines) > MISTAKES:
-            lines[MISTAKES:] = [f"and {len(lines) - MISTAKES} more"]
-        raise ParamsError("\n".join(f"{where}: {line}" for line in lines)) from None
+    else:
+        if not missing:
+            return params
+    lines = _mistakes(errors, missing, model)
+    if len(lines) > MISTAKES:
+        lines[MISTAKES:] = [f"and {len(lines) - MISTAKES} more"]
+    raise ParamsError("\n".join(f"{where}: {line}" for line in lines))
 
 
 def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -78,12 +94,34 @@ def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return named
 
 
-def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
+def _missing(
+    values: dict[str, Any], model: type[BaseModel], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path of each key that a model names and values lack, and what to do about it."""
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        if name not in values:
+            advice = ""
+            if section:
+                advice = f"; add the section with its keys: {', '.join(section.model_fields)}"
+            elif not field.is_required():
+                advice = f"; add '{name}: {spelt(field.default)}'"
+            yield (*place, name), f"missing{advice}"
+        elif section and isinstance(values[name], dict):
+            yield from _missing(values[name], section, (*place, name))
+
+
+def _mistakes(
+    errors: list[ErrorDetails], missing: dict[tuple[str, ...], str], model: type[BaseModel]
+) -> list[str]:
     """Return one line per key that is wrong; a misspelt key is not also a missing one."""
     by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for detail in errors:
-        by_key.setdefault(tuple(_path(detail, model)), []).append(detail)
-    lines, meant = {}, set()
+        # A contradiction with a default, which stands in for what is missing, is none.
+        contradiction = detail["type"] == "value_error" and not _is_of_value(detail)
+        if not (missing and (contradiction or detail["type"] == "missing")):
+            by_key.setdefault(tuple(_path(detail, model)), []).append(detail)
+    lines, meant = [], set()
     for path, details in by_key.items():
         key = ".".join(map(_plain, path))
         if details[0]["type"] == "extra_forbidden":
@@ -92,12 +130,12 @@ def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
             close = difflib.get_close_matches(name, known, n=1) or _elsewhere(path, model)
             meanings = " or ".join(f"'{one}'" for one in close)
             hint = f"did you mean {meanings}?" if close else f"known here: {', '.join(known)}"
-            lines[path] = f"{key}: unknown key; {hint}"
+            lines.append(f"{key}: unknown key; {hint}")
             meant |= {(*parents, *close[:1])}
         else:
-            lines[path] = _explain(key, details)
-    missing = {path for path, details in by_key.items() if details[0]["type"] == "missing"}
-    return [line for path, line in lines.items() if path not in missing & meant]
+            lines.append(_explain(key, details))
+    gaps = [f"{'.'.join(path)}: {what}" for path, what in missing.items() if path not in meant]
+    return lines + gaps
 
 
 def _elsewhere(path: tuple[str, ...], model: type[BaseModel]) -> list[str]:
@@ -113,14 +151,18 @@ def _elsewhere(path: tuple[str, ...], model: type[BaseModel]) -> list[str]:
 
 def _explain(key: str, details: list[ErrorDetails]) -> str:
     first = details[0]
-    if first["type"] == "missing":
-        return f"{key}: missing; profiles/digits.yaml shows one"
     if first["type"] == "model_type":
         return f"{key}: expected a section with keys, got {short(repr(first['input']))}"
-    if first["type"] == "value_error":  # ours: "<key within the section>: <what is wrong>"
-        return f"{key}.{first['msg']}".replace("Value error, ", "").lstrip(".")
+    if first["type"] == "value_error":  # a section's begins with the key: "epochs: expected ..."
+        separator = ": " if _is_of_value(first) else "."
+        return (key + separator + first["msg"].removeprefix(OURS)).lstrip(".")
     wanted = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
     return f"{key}: expected {wanted}, got {short(repr(first['input']))}"
+
+
+def _is_of_value(detail: ErrorDetails) -> bool:
+    """Whether an error of ours is about a single value, not about what keys say of each other."""
+    return detail["msg"].startswith(f"{OURS}expected ")
 
 
 def _plain(name: str) -> str:

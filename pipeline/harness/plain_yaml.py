@@ -1,5 +1,6 @@
 """Plain values from YAML, as DVC reads them (YAML 1.2); a mistake is named with its line."""
 
+import json
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
@@ -54,6 +55,11 @@ def plain_values(text: str, where: str) -> dict[str, Any]:
 def short(text: str) -> str:
     """Return a text or its beginning, for a message."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def spelt(value: object) -> str:
+    """Return a plain value on one line, as a person writes it."""
+    return value if isinstance(value, str) else json.dumps(value).replace('"', "")
 
 
 class _Composer(Composer):

@@ -22,6 +22,7 @@ CALLS = {
 METHODS = {"extractall", "extract", "unpack_archive", "read_pickle"}
 ALLOWED = {
     # ruamel's round trip, which constructs no objects, on a file that plain_values reads too
+    ("pipeline/profiles.py", "YAML()"),
     ("pipeline/running/overrides.py", "YAML()"),
     ("pipeline/cache_keys.py", "YAML()"),
     # weights of torchvision that the user has put there, read as tensors only (weights_only); the

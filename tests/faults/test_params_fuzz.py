@@ -166,8 +166,7 @@ def wrong_keys() -> Iterator[Mutation]:
                 lines = (f"{dotted(section, other)}: unknown key",)
             if what == "foreign":
                 lines = (*lines, f"{name}: missing")
-            if section != "export" and name != "data.path":  # these have a default
-                yield Mutation(f"{name} {what}", dumped(document), lines)
+            yield Mutation(f"{name} {what}", dumped(document), lines)
         pattern = rf"^( *)({key}:.*)$" if section else rf"^()({key}:.*)$"
         start = TEXT.index(f"\n{section}:\n") if section else 0
         twice = re.sub(pattern, r"\1\2\n\1\2", TEXT[start:], count=1, flags=re.MULTILINE)
@@ -357,7 +356,7 @@ def test_another_spelling_of_the_same_params_is_valid(
     ("kind", "reason"),
     [
         ("folder", "cannot be read: Is a directory"),
-        ("nothing", "no such file; 'cp profiles/digits.yaml"),
+        ("nothing", "no such file; 'aso-se profile digits' writes"),
         ("loop", "cannot be read: Too many levels of symbolic links"),
     ],
 )

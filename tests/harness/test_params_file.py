@@ -109,7 +109,7 @@ def test_every_mistake_has_a_line(tmp_path: Path) -> None:
         ("epochs: 4", "epochs:", "warmup.epochs: expected a valid integer, got None"),
         ("seed: 3", "seed: -3", "seed: expected greater than or equal to 0, got -3"),
         ("explore: 1", "explore: .nan", "warmup.explore: expected a finite number, got nan"),
-        ("  explore: 1\n", "\n", "warmup.explore: missing; profiles/digits.yaml shows one"),
+        ("  explore: 1\n", "\n", "warmup.explore: missing; add 'explore: 1.0'"),
     ],
 )
 def test_a_mistake_is_one_line_with_key_expectation_and_value(
@@ -168,7 +168,7 @@ def test_a_file_that_holds_no_params_is_refused_with_a_reason(
 
 def test_a_missing_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    with pytest.raises(ParamsError, match=r"no such file; 'cp profiles/digits\.yaml"):
+    with pytest.raises(ParamsError, match=r"no such file; 'aso-se profile digits' writes"):
         read_params(Params, path)
     with pytest.raises(ParamsError, match="cannot be read"):
         read_params(Params, tmp_path)

@@ -23,7 +23,7 @@ VALUES = st.one_of(
     st.floats(-1e6, 1e6).map(lambda value: round(value, 6)),
     st.booleans(),
     st.none(),
-    st.sampled_from(["auto", "hard", "no", "1e3", ""]),
+    st.sampled_from(["auto", "hard", "no", "1e3", "", "010", "2020-01-01", "a: b", "#", "null"]),
     st.lists(st.sampled_from(["none", "skip_connect"]), max_size=3),
 )
 
@@ -65,7 +65,11 @@ def test_a_profile_is_taken_with_overrides() -> None:
         (None, {"serach.epochs": 3}, "serach: unknown key; did you mean 'search'?"),
         (None, {"search.epochs": "many"}, "search.epochs: expected a valid integer, got 'many'"),
         (None, {"seed.a": 3}, "seed.a: unknown key; 'seed' is a value, no section"),
-        ("cifar", {}, "profile: expected one of cifar10, cifar10-quick, digits, image_folder"),
+        (
+            "cifar",
+            {},
+            "profiles/cifar.yaml: no such profile; there are: cifar10, cifar10-quick, digits",
+        ),
     ],
 )
 def test_a_mistake_is_named(profile: str | None, overrides: dict[str, Any], says: str) -> None:
