@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 # Containers often forbid bytecode; then every stage would compile torch anew, for 2 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test install lint types lock clean
+.PHONY: run test install lint types params lock clean
 
 run: install  ## install, then search, grow, train and export (only what changed runs)
 	aso-se run
@@ -33,6 +33,9 @@ lint: install
 
 types: install
 	mypy
+
+params: install  ## write docs/params.md, params.schema.json and params.yaml from the models and profiles/digits.yaml
+	$(BIN)/python -m pipeline.documenting
 
 lock: install  ## does dvc.lock belong to the tree?
 	./.ci/lock

@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 from pipeline.cache_keys import import_closure
-from pipeline.harness.params_file import plain_values
+from pipeline.harness.plain_yaml import plain_values
 
 SOURCE = Path(__file__).resolve().parents[1]
 NEEDS = {
@@ -38,7 +38,7 @@ def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
 
     text: a whole params file. inputs: results of other stages, in `folder` too.
     """
-    document = yaml.safe_load(text)
+    document = YAML(typ="safe").load(text)
     # Stages run in folders of their own, whence a relative path would lead elsewhere.
     document["data"]["path"] = str(Path(document["data"]["path"]).resolve())
     sections = importlib.import_module(f"stages.{name}").Params.model_fields
@@ -47,9 +47,7 @@ def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
     out = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not (out / "done").exists():
         out.mkdir(parents=True, exist_ok=True)
-        (out / "params.yaml").write_text(
-            yaml.safe_dump(document, sort_keys=False), encoding="utf-8"
-        )
+        (out / "params.yaml").write_text(json.dumps(document), encoding="utf-8")
         subprocess.run(
             [sys.executable, "-m", f"stages.{name}", *inputs, out],
             cwd=out,

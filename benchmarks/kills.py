@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-import yaml
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml import YAML
 
 from pipeline.running.recorded import read_outputs
 
@@ -62,10 +62,10 @@ def clone(folder: Path, *, tiny: bool) -> Path:
     subprocess.run(["git", "clone", "--quiet", str(SOURCE), str(folder)], check=True)
     (folder / "dvc.lock").unlink()
     if tiny:
-        params = yaml.safe_load((folder / "params.yaml").read_text())
+        params = YAML(typ="safe").load((folder / "params.yaml").read_text())
         for section, changes in TINY.items():
             params[section].update(changes)
-        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        (folder / "params.yaml").write_text(json.dumps(params))
     return folder
 
 

@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from cached import SOURCE, assignment, metrics, run_stages, spread
 from nasbench201_table import (
     LARGEST,
@@ -179,9 +178,8 @@ def rows_of(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     rows = [("as it is", base)]
     for ablation in arguments.ablation:
         key, values = ablation.split("=", 1)
-        rows += [
-            (f"{key}={value}", {**base, key: yaml.safe_load(value)}) for value in values.split(",")
-        ]
+        words = [f"{key}={value}" for value in values.split(",")]
+        rows += [(word, {**base, **dict([assignment(word)])}) for word in words]
     return rows
 
 

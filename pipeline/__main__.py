@@ -12,12 +12,11 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline.console.progress import say
-from pipeline.harness.errors import AsoSeError, ExitCode, ParamsError
-from pipeline.harness.params_file import PARAMS_FILE, read_params
+from pipeline.harness.errors import AsoSeError, ExitCode
+from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
 from pipeline.params import Params
+from pipeline.profiles import PROFILES, complete, read_profile
 from pipeline.running.params_file import use_params
-
-PROFILES = Path("profiles")
 
 
 class Commands(TyperGroup):
@@ -117,7 +116,10 @@ def check(
     ] = PARAMS_FILE,
 ) -> None:
     """Check a params file as a whole. Prints one line per mistake and runs nothing."""
-    read_params(Params, path, whole=True)
+    if path.parent.resolve() == PROFILES.resolve():
+        complete(read_text(path), str(path))
+    else:
+        read_params(Params, path, whole=True)
     say(f"{path}: valid")
 
 
@@ -129,16 +131,9 @@ def choose_profile(
     ],
 ) -> None:
     """Make a profile the params.yaml. One that you edited by hand is kept beside it."""
-    source = PROFILES / f"{name}.yaml"
-    if not PROFILES.is_dir():
-        raise ParamsError(f"{PROFILES}: no such folder; run this in a clone of the project")
-    if not source.is_file():
-        known = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
-        raise ParamsError(f"{source}: no such profile; there are: {known}")
-    check(source)
-    if kept := use_params(Path(), source.read_text(encoding="utf-8")):
+    if kept := use_params(Path(), read_profile(Path(), name)):
         say(f"{kept}: your own {PARAMS_FILE} as it was")
-    say(f"{PARAMS_FILE}: now {source}; 'aso-se run' runs it")
+    say(f"{PARAMS_FILE}: now {PROFILES / name}.yaml, complete; 'aso-se run' runs it")
 
 
 @app.command()

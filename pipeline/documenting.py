@@ -1,82 +1,100 @@
-"""What is written about the params from their models: a page for people, a schema for editors.
+"""What the models of the params determine: a page for people, a schema for editors, `params.yaml`.
 
-    python -m pipeline.documenting
+    make params
 
-A test fails if either is not what this writes.
+A test fails if one of them is not what this writes.
 """
 
 import json
 import re
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
+from pipeline.console.progress import say
 from pipeline.harness.files import write_atomically
-from pipeline.harness.params_file import plain_values, read_text
+from pipeline.harness.params_file import PARAMS_FILE
+from pipeline.harness.plain_yaml import spelt
 from pipeline.params import Params
+from pipeline.profiles import read_profile
+from pipeline.running.graph import Stage, read_graph, touched
+from pipeline.running.params_file import use_params
 
 PAGE = Path("docs/params.md")
 SCHEMA = Path("params.schema.json")
-PROFILE = Path("profiles/digits.yaml")
-"""Whose values the page shows as the default."""
+PROFILE = "digits"
+"""The profile that the repository's own `params.yaml` is made of."""
 WIDTH = 118
 """Length in characters of the page's longest line, before escaping."""
 
 HEAD = """\
 # What params.yaml may say
 
-`python -m pipeline.documenting` writes this page from the models in `pipeline/*/params.py`; edit
-those. In brackets is what a key may be, and its default: the value in `profiles/digits.yaml`.
+All of it, from the models in `pipeline/*/params.py` (written by `make params`; edit those).
 `aso-se check` says what is wrong with a file, also where two keys contradict each other; editors
-that know YAML complete and check it by `params.schema.json`.
+that know YAML complete and check it by `params.schema.json`. *Reruns* says which stages run again
+when a key changes, unless what they read stays the same.
 """
 
 
 def main() -> None:
-    """Write both again."""
-    write_atomically(PAGE, page().encode())
+    """Write all of them again; a `params.yaml` that was edited by hand is kept beside it."""
+    write_atomically(PAGE, page(read_graph(Path())).encode())
     write_atomically(SCHEMA, schema().encode())
+    if kept := use_params(Path(), read_profile(Path(), PROFILE)):
+        say(f"{kept}: your own {PARAMS_FILE} as it was")
 
 
 def schema() -> str:
-    """Return the JSON schema of `params.yaml`: all but what two keys say of each other."""
+    """Return the JSON schema of `params.yaml` and of profiles, which need not name every key."""
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **_without_titles(Params.model_json_schema()),
     }
+    for key in document["properties"].values():
+        if "$ref" in key:
+            del key["default"]  # a section's is those of its keys
     return json.dumps(document, indent=2) + "\n"
 
 
-def page() -> str:
-    """Return a page in Markdown with each key's type, range, default and meaning."""
+def page(graph: Sequence[Stage]) -> str:
+    """Return a page in Markdown with each key's type, range, default, meaning and stages."""
     document = Params.model_json_schema()
-    values = plain_values(read_text(PROFILE), str(PROFILE))
     single = {name: key for name, key in document["properties"].items() if "$ref" not in key}
-    parts = [HEAD, _list(single, values)]
+    parts = [HEAD, *_entries(single, graph)]
     for name, key in document["properties"].items():
         if name not in single:
             section = document["$defs"][key["$ref"].rpartition("/")[2]]
             parts += [f"## {name}\n\n{section['description']}\n"]
-            parts += [_list(section["properties"], values[name], prefix=f"{name}.")]
+            parts += _entries(section["properties"], graph, prefix=f"{name}.")
     return "\n".join(parts)
 
 
-def _list(keys: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> str:
-    items = (
-        f"- `{prefix}{name}` ({_kind(key)}; default {_value(values[name])}): "
-        + _escaped(key["description"])
-        for name, key in keys.items()
-    )
-    return "".join(f"{_wrapped(item)}\n" for item in items)
+def _entries(keys: Mapping[str, Any], graph: Sequence[Stage], *, prefix: str = "") -> Iterator[str]:
+    """Yield one item of a list per key, and an empty line."""
+    for name, key in keys.items():
+        meaning = key["description"].replace("<", r"\<")
+        yield from _wrapped(
+            "- ", f"`{prefix}{name}` (default `{spelt(key['default'])}`): {meaning}."
+        )
+        yield from _wrapped("  ", f"Values: {_kind(key)}. Reruns {_reruns(graph, prefix + name)}.")
+    yield ""
 
 
-def _wrapped(item: str) -> str:
+def _reruns(graph: Sequence[Stage], key: str) -> str:
+    """Return which stages run again when a key changes."""
+    order = [stage.name for stage in graph]
+    names = [name for name in order if name in touched(graph, [key])]
+    if len(names) > 1 and names == order[-len(names) :]:
+        return f"{names[0]} and all after it"
+    return ", ".join(names) or "nothing"
+
+
+def _wrapped(begin: str, text: str) -> list[str]:
     """Break an item into lines, none of which Markdown takes for the start of a list."""
-    text = textwrap.fill(
-        item, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
-    return re.sub(r"(?<=\n  )(\d*)([-+*.)] )", r"\1\\\2", text)
+    lines = wrap(text, WIDTH, initial_indent=begin, subsequent_indent="  ", break_on_hyphens=False)
+    return [lines[0], *(re.sub(r"^(  \d*)([-+*.)] )", r"\1\\\2", line) for line in lines[1:])]
 
 
 def _kind(key: Mapping[str, Any]) -> str:
@@ -112,15 +130,6 @@ def _limits(key: Mapping[str, Any]) -> Iterator[str]:
     for limit, words in LIMITS.items():
         if limit in key:
             yield f"{words} {key[limit]}".removesuffix(".0")
-
-
-def _value(value: object) -> str:
-    shown = value if isinstance(value, str) else json.dumps(value).replace('"', "")
-    return f"`{shown}`"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("<", r"\<")
 
 
 def _without_titles(value: Any) -> Any:

@@ -20,17 +20,19 @@ from pipeline.warming.params import WarmupParams
 class Params(Section):
     """All that changes a result; facts about machines are not here."""
 
-    seed: Seed = Field(description="every random draw is made of it: splits, weights, paths, order")
-    data: DataParams
-    augmentation: AugmentationParams
-    network: NetworkParams
-    training: TrainingParams
-    warmup: WarmupParams
-    search: SearchParams
-    growth: GrowthParams
-    optimize: OptimizeParams
-    reference: ReferenceParams
-    export: ExportParams
+    seed: Seed = Field(
+        default=42, description="every random draw is made of it: splits, weights, paths, order"
+    )
+    data: DataParams = DataParams()
+    augmentation: AugmentationParams = AugmentationParams()
+    network: NetworkParams = NetworkParams()
+    training: TrainingParams = TrainingParams()
+    warmup: WarmupParams = WarmupParams()
+    search: SearchParams = SearchParams()
+    growth: GrowthParams = GrowthParams()
+    optimize: OptimizeParams = OptimizeParams()
+    reference: ReferenceParams = ReferenceParams()
+    export: ExportParams = ExportParams()
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -131,7 +131,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
 
 
 def of_space(name: str) -> dict[str, Any]:
-    """Return changes that make tiny params those of a search space, with five candidates at most."""
+    """Return changes that make tiny params those of a search space, of five candidates at most."""
     others = [one for one in SPACES[name].names if one not in {NONE, SKIP}]
     return {"space": name, "operations": (NONE, SKIP, *others[:3]), **SPACES[name].fixed}
 

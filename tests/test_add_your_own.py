@@ -105,10 +105,10 @@ def test_a_search_space_runs_from_warmup_to_the_report(project: Path) -> None:
     apply(project, "A search space")
     operations = ["none", "skip_connect", "conv_3x3", "mobile_5x5"]
     network = {"network.space": "chain", "network.operations": operations, "network.nodes": 2}
-    test = project / "tests" / "test_profiles.py"
+    test = project / "tests" / "test_every_profile.py"
     shrunk = "SHRUNK: dict[str, Any] = {"
     test.write_text(test.read_text().replace(shrunk, f"{shrunk}**{network!r},"))
-    pytest_in(project, "tests/test_profiles.py::test_every_profile_reaches_its_report[digits]")
+    pytest_in(project, "tests/test_every_profile.py::test_every_profile_reaches_its_report[digits]")
     pytest_in(project, "tests/space/test_network.py", "tests/growing/test_morph.py")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-import yaml
+from ruamel.yaml import YAML
 from torch import nn
 from typer.main import get_group
 
@@ -208,7 +208,7 @@ def test_the_program_in_javascript_names_the_class_that_python_does(export: Path
 
 
 def test_the_citation_is_of_this_version_and_of_the_papers_that_the_readme_names() -> None:
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    citation = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (citation["version"], citation["license"]) == (project["version"], project["license"])
     [author] = citation["authors"]

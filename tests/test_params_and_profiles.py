@@ -13,15 +13,15 @@ from pipeline.harness.errors import ParamsError
 from pipeline.harness.files import write_atomically
 from pipeline.harness.params_file import read_params
 from pipeline.params import Params
+from pipeline.profiles import read_profile
 
 ROOT = Path(__file__).resolve().parents[1]
-PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
-GOOD = (ROOT / "profiles" / "digits.yaml").read_text()
+GOOD = (ROOT / "params.yaml").read_text()
 
 
 def edited(section: str, key: str, value: str) -> str:
-    """Return the digits profile with another value, or other text, for one key of a section."""
-    pattern = rf"(^{section}:\n(?:  .*\n)*?)  {key}:.*\n(?:    - .*\n)*"
+    """Return params.yaml with another value, or other text, for one key of a section."""
+    pattern = rf"(^{section}:\n(?:  .*\n)*?)  {key}:.*\n(?:  - .*\n)*"
     text, count = re.subn(pattern, rf"\g<1>  {value}\n", GOOD, flags=re.MULTILINE)
     assert count == 1
     return text
@@ -38,13 +38,8 @@ def aso_se(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("path", [ROOT / "params.yaml", *PROFILES], ids=lambda path: path.name)
-def test_params_and_every_profile_are_valid_as_a_whole(path: Path) -> None:
-    read_params(Params, path, whole=True)
-
-
-def test_params_are_the_digits_profile_byte_for_byte() -> None:
-    assert (ROOT / "params.yaml").read_bytes() == (ROOT / "profiles" / "digits.yaml").read_bytes()
+def test_the_defaults_are_params_yaml() -> None:
+    assert read_params(Params, ROOT / "params.yaml", whole=True) == Params()
 
 
 @pytest.mark.parametrize(
@@ -67,12 +62,12 @@ def test_params_are_the_digits_profile_byte_for_byte() -> None:
         ),
         (GOOD + "traning:\n  epochs: 3\n", "traning", "unknown key; did you mean 'training'?"),
         (GOOD + "arch_reach: 3\n", "arch_reach", "unknown key; did you mean 'search.arch_reach'?"),
-        (without("growth"), "growth", "missing; profiles/digits.yaml shows one"),
+        (without("growth"), "growth", "missing; add the section with its keys: "),
         (without("growth") + "growth:\n", "growth", "expected a section with keys, got None"),
         (
             edited("training", "momentum", ""),
             "training.momentum",
-            "missing; profiles/digits.yaml shows one",
+            "missing; add 'momentum: 0.9'",
         ),
         (
             edited("warmup", "epochs", "epochs: twelve"),
@@ -139,7 +134,7 @@ def test_params_are_the_digits_profile_byte_for_byte() -> None:
         ),
         (without("search") + "search:\n", "search", "got None"),
         (without("search") + "search: 3\n", "search", "got 3"),
-        (GOOD + "seed: 43\n", r"line \d+", "not YAML: 'seed' stands twice"),
+        (GOOD + "seed: 43\n", r"line \d+", "not YAML: duplicate key 'seed'"),
         (GOOD + "search: [\n", r"line \d+", "not YAML"),
         ("- digits\n", "", "expected sections such as 'network:', got list"),
     ],
@@ -158,19 +153,19 @@ def test_a_mistake_gives_one_line_that_names_file_key_expectation_and_value(
     assert rest in found
 
 
-NASBENCH201 = (ROOT / "profiles" / "nasbench201.yaml").read_text()
+NASBENCH201 = read_profile(ROOT, "nasbench201")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
         (
-            "    - nor_conv_1x1",
-            "    - sep_conv_3x3",
+            "  - nor_conv_1x1",
+            "  - sep_conv_3x3",
             "operations: nasbench201 has no sep_conv_3x3; it has none, skip_connect, ",
         ),
         ("space: nasbench201", "space: darts", "operations: darts has no nor_conv_1x1; it has "),
-        ("    - skip_connect\n", "", "operations: skip_connect must be among them"),
+        ("  - skip_connect\n", "", "operations: skip_connect must be among them"),
         ("nodes: 3", "nodes: 4", "nodes: expected 3 in nasbench201, got 4"),
         (
             "stem_multiplier: 1",
@@ -200,12 +195,12 @@ def test_what_a_search_space_does_not_have_is_one_line_that_names_the_key(
 
 def test_fewer_candidates_than_the_published_ones_are_valid(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(NASBENCH201.replace("    - avg_pool_3x3\n", ""))
+    path.write_text(NASBENCH201.replace("  - avg_pool_3x3\n", ""))
     read_params(Params, path, whole=True)
 
 
 def test_a_missing_file_gives_one_line_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"no such file; 'cp profiles/digits\.yaml") as refused:
+    with pytest.raises(ParamsError, match=r"no such file; 'aso-se profile digits'") as refused:
         read_params(Params, tmp_path / "params.yaml", whole=True)
     assert len(str(refused.value).splitlines()) == 1
 
@@ -216,9 +211,9 @@ def test_the_command_line_checks_params_and_chooses_profiles(tmp_path: Path) -> 
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     chosen = aso_se(tmp_path, "profile", "cifar10")
     assert (chosen.returncode, chosen.stderr) == (0, "")
-    cifar10 = tmp_path / "profiles" / "cifar10.yaml"
-    assert (tmp_path / "params.yaml").read_bytes() == cifar10.read_bytes()
+    assert (tmp_path / "params.yaml").read_text() == read_profile(ROOT, "cifar10")
     assert aso_se(tmp_path, "check").returncode == 0
+    assert aso_se(tmp_path, "check", "profiles/cifar10.yaml").returncode == 0
     (tmp_path / "params.yaml").write_text(edited("warmup", "epochs", "epochs: true"))
     refused = aso_se(tmp_path, "check")
     expected = "params.yaml: warmup.epochs: expected a valid integer, got True\n"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.xdist_group("pipeline")]
 
@@ -80,10 +80,10 @@ class Project:
 
     def set(self, key: str, value: float | str) -> None:
         path = self.folder / "params.yaml"
-        params = yaml.safe_load(path.read_text())
+        params = YAML(typ="safe").load(path.read_text())
         *section, name = key.split(".")
         (params[section[0]] if section else params)[name] = value
-        path.write_text(yaml.safe_dump(params, sort_keys=False))
+        path.write_text(json.dumps(params))
 
     def append_comment(self, file: str) -> None:
         path = self.folder / file
@@ -115,10 +115,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     (folder / "dvc.lock").unlink(missing_ok=True)
-    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params = YAML(typ="safe").load((folder / "params.yaml").read_text())
     for section, changes in TINY.items():
         params[section].update(changes)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    (folder / "params.yaml").write_text(json.dumps(params))
     made = Project(folder)
     made.run("git", "init", "--quiet", "--initial-branch=main")
     made.commit("a project")

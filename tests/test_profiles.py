@@ -1,97 +1,142 @@
-"""Every shipped profile, shrunk, goes through all stages to the report."""
+"""Profiles hold differences; what is made of them is whole, commented, and as DVC writes it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from dvc.utils.hydra import apply_overrides
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.harness.params_file import parse_params
-from pipeline.running.overrides import compose
-from stages import (
-    derive,
-    export,
-    growth,
-    optimize,
-    prepare,
-    reference,
-    report,
-    search,
-    warmup,
-)
+from pipeline.harness.errors import ParamsError
+from pipeline.harness.params_file import read_params, validate
+from pipeline.harness.plain_yaml import plain_values
+from pipeline.params import Params
+from pipeline.profiles import complete, read_profile
+from pipeline.running.overrides import replace
 
 ROOT = Path(__file__).resolve().parents[1]
-PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
-SHRUNK: dict[str, Any] = {
-    "data.name": "image_folder",
-    "data.path": "photos",
-    "data.image_size": 8,
-    "data.validation_fraction": 0.5,
-    "data.test_fraction": 0.3,
-    "augmentation.crop_padding": 1,
-    "augmentation.cutout": 0,
-    "network.cells": 3,
-    "network.channels": 4,
-    "training.batch_size": 8,
-    "training.evaluation_batch_size": 8,
-    "training.statistics_batches": 2,
-    "warmup.epochs": 2,
-    "warmup.skip_epochs": 1,
-    "search.epochs": 2,
-    "growth.epochs": 4,
-    "growth.patience": 1,
-    "growth.settle": 1,
-    "growth.min_improvement": 0.9,
-    "growth.tolerance": 0.9,
-    "growth.max_cells": 4,
-    "growth.max_channels": 6,
-    "optimize.epochs": 2,
-    "reference.kinds": ["majority", "nearest_neighbour", "resnet", "random_architecture"],
-}
-STAGES: tuple[tuple[Any, tuple[str, ...], str], ...] = (
-    (prepare, (), "prepare"),
-    (warmup, ("prepare",), "warmup"),
-    (search, ("prepare", "warmup"), "search"),
-    (growth, ("prepare", "search"), "growth"),
-    (optimize, ("prepare", "growth"), "optimize"),
-    (derive, ("prepare", "optimize"), "derive"),
-    (reference, ("prepare", "derive"), "reference"),
-    (export, ("prepare", "derive", "reference"), "export"),
-    (report, (".",), "report"),
+NAMES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+DEFAULTS = Params().model_dump(mode="json")
+KEYS = [(section, key) for section in DEFAULTS if section != "seed" for key in DEFAULTS[section]]
+every_profile = pytest.mark.parametrize("name", NAMES)
+
+
+def differences(name: str) -> dict[str, dict[str, Any]]:
+    path = ROOT / "profiles" / f"{name}.yaml"
+    return plain_values(path.read_text(), path.name)
+
+
+def changed(before: str, after: str) -> list[tuple[str, str]]:
+    """Return the pairs of lines that differ."""
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    return [(old, new) for old, new in pairs if old != new]
+
+
+@every_profile
+def test_a_profile_is_whole_and_valid_with_its_differences(name: str) -> None:
+    values = plain_values(read_profile(ROOT, name), name)
+    validate(Params, values, name, whole=True)
+    own = differences(name)
+    for section, key in KEYS:
+        expected = own.get(section, {}).get(key, DEFAULTS[section][key])
+        assert repr(values[section][key]) == repr(expected)
+
+
+@every_profile
+def test_a_profile_holds_nothing_that_is_the_default(name: str) -> None:
+    for section, values in differences(name).items():
+        assert not [key for key, value in values.items() if value == DEFAULTS[section][key]]
+
+
+@every_profile
+def test_every_key_of_a_whole_file_has_a_comment_and_the_file_is_short(name: str) -> None:
+    lines = read_profile(ROOT, name).splitlines()
+    keys = [line for line in lines if line.startswith("  ") and not line.startswith("  - ")]
+    assert len(keys) == len(KEYS)
+    assert all(" # " in line for line in keys)
+    assert len(lines) < 200
+    assert max(map(len, lines)) < 120
+
+
+@every_profile
+def test_setting_a_param_with_dvc_changes_one_line(name: str, tmp_path: Path) -> None:
+    text = read_profile(ROOT, name)
+    path = tmp_path / "params.yaml"
+    for key, value in (("search.arch_update_freq", 3), ("reference.backbone", "resnet18")):
+        path.write_text(text)
+        apply_overrides(path, [f"{key}={value}"])  # what `dvc exp run -S` does
+        ((old, new),) = changed(text, path.read_text())
+        assert old.split("#")[1] == new.split("#")[1]
+        assert replace(text, {key: value}) == path.read_text()
+
+
+@given(st.sampled_from(NAMES), st.sampled_from(KEYS))
+def test_an_override_changes_one_line(name: str, place: tuple[str, str]) -> None:
+    text = read_profile(ROOT, name)
+    assert replace(text, {}) == text
+    section, key = place
+    value = "x" if not isinstance(DEFAULTS[section][key], list) else ["none"]
+    after = replace(text, {f"{section}.{key}": value})
+    if isinstance(value, str):
+        ((_, new),) = changed(text, after)
+        assert new.startswith(f"  {key}: x ")
+    assert after.count("#") == text.count("#")
+
+
+def test_a_comment_of_a_profile_takes_the_place_of_the_models() -> None:
+    text = complete(
+        "# What it is for.\n\nseed: 7  # lucky\n# Long.\nsearch:\n  # First.\n  # Second.\n"
+        "  epochs: 3\n  sampling: hard  # as said\ndata:\n  path: 'a # b'  # odd\n"
+        "growth:\n  kinds:  # one\n  - widen\n",
+        "here",
+    )
+    for part in (
+        "\n# What it is for.\n#\n# Everything that changes",
+        "\nseed: 7                       # lucky\n",
+        "\n\n# Long.\nsearch:\n",
+        "\n  # First.\n  # Second.\n  epochs: 3\n",
+        "\n  sampling: hard              # as said\n",
+        "\n  path: 'a # b'               # odd\n",
+        "\n  kinds:                      # one\n  - widen\n",
+    ):
+        assert part in text
+    assert replace(text, {}) == text
+
+
+TEXT = st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.sampled_from(" #:'\"\n")
+
+
+@given(st.text(TEXT, min_size=1, max_size=200))
+def test_any_text_that_is_a_value_comes_through(path: str) -> None:
+    try:
+        text = replace("data: {}", {"data.path": path})
+        plain_values(text, "here")
+    except (ParamsError, UnicodeError):
+        return
+    values = plain_values(complete(text, "here"), "here")
+    assert values["data"]["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("search: {arch_reech: 3}", "search.arch_reech: unknown key; did you mean 'arch_reach'?"),
+        ("search: 3", "search: expected a section with keys, got 3"),
+        ("search: {epochs: 0}", "search.epochs: expected greater than or equal to 1, got 0"),
+        ("# nothing", "expected sections such as 'network:', got NoneType"),
+    ],
 )
+def test_a_mistake_in_a_profile_is_named(text: str, line: str) -> None:
+    with pytest.raises(ParamsError) as refused:
+        complete(text, "here")
+    assert str(refused.value) == f"here: {line}"
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, the current one, with 48 photos of two classes."""
-    monkeypatch.chdir(tmp_path)
-    source = np.random.default_rng(0)
-    for name in ("ants", "bees"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(24):
-            pixels = source.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
-    return tmp_path
-
-
-def run_all(text: str, artifacts: Path) -> None:
-    """Run every stage in this process, with the params that it reads."""
-    for stage, inputs, name in STAGES:
-        params = parse_params(stage.Params, text, "params.yaml")
-        finish: Callable[[], None] | None = stage.main(
-            params, *(artifacts / one for one in inputs), artifacts / name
-        )
-        if finish:
-            finish()
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_every_profile_reaches_its_report(profile: str, here: Path) -> None:
-    run_all(compose(ROOT, profile, SHRUNK), here / "artifacts")
-    page = (here / "artifacts" / "report" / "report.html").read_text()
-    assert "ants" in page
-    assert (here / "artifacts" / "export" / "model.onnx").stat().st_size > 1000
-    card = (here / "artifacts" / "export" / "model_card.md").read_text()
-    assert "is the sum of" in card
+def test_a_stage_takes_no_default_for_what_its_file_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    lines = (ROOT / "params.yaml").read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "arch_reach:" not in line))
+    with pytest.raises(ParamsError) as refused:
+        read_params(Params, path)
+    assert str(refused.value) == f"{path}: search.arch_reach: missing; add 'arch_reach: 14.0'"

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGE = """
 import json, os, signal, sys, time
 from pathlib import Path
-import yaml
+from ruamel.yaml import YAML
 
 name, out = sys.argv[1], Path("artifacts") / sys.argv[1]
 behaviour = json.loads(os.environ.get("TOY", "{}")).get(name, {})
@@ -33,7 +33,7 @@ else:
     signal.signal(signal.SIGTERM, interrupted)
 print(f"{name}: hello", os.environ.get("MY_TOKEN", ""))
 print(f"{name}: a warning", file=sys.stderr)
-params = yaml.safe_load(Path("params.yaml").read_text())
+params = YAML(typ="safe").load(Path("params.yaml").read_text())
 out.mkdir(parents=True, exist_ok=True)
 distance = abs(params["search"]["arch_update_freq"] - 5) / 10
 if name in ("warmup", "search"):

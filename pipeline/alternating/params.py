@@ -5,73 +5,90 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.training.params import Rate
-from pipeline.training.schedules import ScheduleParams
+from pipeline.training.schedules import HighestRate, LastRate, ScheduleParams
 
 
 class SearchParams(ScheduleParams):
     """Weights and architecture alternate, the temperature falls."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of search")
+    learning_rate: HighestRate = 0.03
+    learning_rate_end: LastRate = 0.01
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=12, description="epochs of search"
+    )
     arch_update_freq: Annotated[int, Field(ge=2, le=1000)] = Field(
-        description="every n-th step fits the architecture on validation images, the others weights"
+        default=5,
+        description="every n-th step is an architecture step, the others fit the weights",
     )
     sampling: Literal["hard", "soft"] = Field(
-        description="hard: one sampled operation per edge; soft: the mixture (slower)"
+        default="hard",
+        description="hard: one sampled operation per edge; soft: the mixture (slower)",
     )
     arch_gradient: Literal["gate", "straight_through", "reinmax", "score"] = Field(
-        description="what the logits learn by where sampling is hard. gate: the sampled operation's"
+        default="score",
+        description="what the logits learn by where sampling is hard; gate: the sampled operation's"
         " gradient (GDAS); straight_through, reinmax: every candidate's (slower); score: the losses"
-        " of arch_paths paths, compared"
+        " of arch_paths paths, compared",
     )
     arch_paths: Annotated[int, Field(ge=1, le=64)] = Field(
-        description="paths that an architecture step samples; at least 2 for score"
+        default=4, description="paths that an architecture step samples; at least 2 for score"
     )
     arch_images: Literal["validation", "training"] = Field(
-        description="split that the architecture learns from"
+        default="validation", description="split that the architecture learns from"
     )
     beta_decay: Annotated[float, Field(ge=0, le=1000)] = Field(
-        description="weight, reached when search ends, of the logits' log-sum-exp, a mean over"
-        " edges, in the architecture's loss; rises evenly from 0; 0: off (Ye et al. 2022)"
+        default=0.0,
+        description="weight in the architecture's loss of the logits' log-sum-exp (mean over"
+        " edges); 0: off; rises evenly from 0 to this at the end of search (Ye et al. 2022)",
     )
     stop_skips: Annotated[int, Field(ge=1)] | None = Field(
-        description="the architecture stays as it is once the genotype of a cell has this many skip"
-        " connections (Liang et al. 2019); null: never"
+        default=None,
+        description="skip connections in a cell's genotype at which the architecture stays as it"
+        " is; null: never (Liang et al. 2019)",
     )
     stop_operations: Annotated[float, Field(ge=-1, le=1)] | None = Field(
-        description="in search the weights of an operation stop learning once their gradients on"
-        " training and on held-out images agree less than this: mean cosine of 20 comparisons, one"
-        " at each architecture step along whose path it ran; in growth all learn again (OLES; Jiang"
-        " et al. 2023); null: never"
+        default=None,
+        description="least agreement of an operation's gradients on training and held-out images;"
+        " null: off; below it the operation's weights stop learning until growth (OLES, Jiang et"
+        " al. 2023); agreement is the mean cosine of 20 comparisons, one at each architecture step"
+        " along whose path the operation ran",
     )
     explore: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="probability, falling evenly to 0, that an edge of a weight step takes any"
-        " operation but none: no operation is judged by weights that have adapted to others"
+        default=1.0,
+        description="probability that an edge of a weight step takes any operation but none; falls"
+        " evenly to 0; so no operation is judged by weights that have adapted to others",
     )
     arch_learning_rate: Rate | Literal["auto"] = Field(
-        description="of the logits, per architecture step; auto: arch_reach / number of such steps"
+        default="auto",
+        description="of the logits, per architecture step; auto: arch_reach / number of such steps",
     )
     arch_reach: Annotated[float, Field(gt=0, le=1000)] = Field(
-        description="for auto: how far a logit moves in search if all steps go the same way"
+        default=14.0,
+        description="for auto: how far a logit moves in search if all steps go the same way",
     )
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
+        default=2.0,
         description="of Gumbel-softmax at the start; no hard draw depends on it, only gradients and"
-        " mixtures do: with arch_gradient score it changes nothing"
+        " mixtures do: with arch_gradient score it changes nothing",
     )
     temperature_end: Annotated[float, Field(gt=0, le=100)] = Field(
-        description="the lowest temperature"
+        default=0.1, description="the lowest temperature"
     )
     temperature_floor: Annotated[float, Field(ge=0, le=100)] = Field(
-        description="search samples at no less than this, while the temperature falls on; 0: off"
+        default=0.0,
+        description="search samples at no less than this, while the temperature falls on; 0: off",
     )
     anneal_rate: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
-        description="factor per architecture step; auto: reach temperature_end at the end of search"
+        default="auto",
+        description="factor per architecture step; auto: temperature_end when search ends",
     )
     transition_noise: Annotated[float, Field(ge=0, le=100)] = Field(
-        description="standard deviation of the noise on the logits when search begins"
+        default=0.05, description="standard deviation of the noise on the logits when search begins"
     )
     sharpen: Annotated[float, Field(ge=0, le=100)] = Field(
-        description="added once, when search begins, to the three strongest operations but none"
-        " of an edge whose largest weight is below 0.4; 0: off"
+        default=0.0,
+        description="added to the three strongest logits, but none's, of an undecided edge; 0: off;"
+        " once, when search begins; undecided: the largest weight is below 0.4",
     )
 
     @model_validator(mode="after")

@@ -11,9 +11,11 @@ class AugmentationParams(Section):
     """How training varies its images; validation and test images stay as they are."""
 
     crop_padding: Annotated[int, Field(ge=0)] = Field(
-        description="pixels of black around an image before it is cropped at random; 0 is off"
+        default=1,
+        description="pixels of black around an image before it is cropped at random; 0 is off",
     )
-    flip: bool = Field(description="mirror every other image, at random")
+    flip: bool = Field(default=False, description="mirror every other image, at random")
     cutout: Annotated[int, Field(ge=0, le=1024)] = Field(
-        description="side in pixels of a square that is blanked (DeVries & Taylor 2017); 0 is off"
+        default=0,
+        description="side in pixels of a square that is blanked (DeVries & Taylor 2017); 0 is off",
     )

@@ -14,7 +14,8 @@ class DataParams(Section):
     """The images, and how they are split."""
 
     name: DataName = Field(
-        description="the data set; digits needs no download, image_folder is the user's own images"
+        default="digits",
+        description="the data set; digits needs no download, image_folder is the user's own images",
     )
     path: str = Field(
         default="data",
@@ -22,12 +23,14 @@ class DataParams(Section):
         description="folder that holds the images; downloads go to <path>/downloads",
     )
     image_size: Annotated[int, Field(ge=4, le=1024)] = Field(
-        description="side of the square images in pixels; others are resized and cropped to it"
+        default=8,
+        description="side of the square images in pixels; others are resized and cropped to it",
     )
     validation_fraction: ProperFraction = Field(
-        description="part of the training images that the architecture is decided on"
+        default=0.3, description="part of the training images that the architecture is decided on"
     )
     test_fraction: ProperFraction = Field(
+        default=0.2,
         description="part that is kept for the one test; used only where the data set has no"
-        " test split of its own (digits, an image folder without test/)"
+        " test split of its own (digits, an image folder without test/)",
     )

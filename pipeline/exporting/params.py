@@ -11,12 +11,11 @@ class ExportParams(Section):
     max_difference: float = Field(
         default=1e-4,
         gt=0,
-        description="largest absolute difference of a logit between torch and ONNX Runtime"
-        " that is accepted",
+        description="largest accepted difference of a logit between torch and ONNX Runtime",
     )
     any_size: bool = Field(
         default=False,
-        description="whether the models take images of any height and width and bring them to"
+        description="the models take images of any height and width; they bring them to"
         " data.image_size themselves, as training did",
     )
     int8: bool = Field(

@@ -12,7 +12,7 @@ from pipeline.console.progress import console, say
 from pipeline.flows.serving import require_server
 from pipeline.flows.sweeping import Ranking, check_space, sweep
 from pipeline.harness.errors import ParamsError, RunError
-from pipeline.harness.params_file import plain_values
+from pipeline.harness.plain_yaml import plain_values
 from pipeline.running.front import require_clone
 from pipeline.running.proposals import Range, grid
 from pipeline.running.results import check_metric

@@ -6,8 +6,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import yaml
 from prefect import flow, get_run_logger
+from ruamel.yaml import YAML
 
 from pipeline.flows.artifacts import publish
 from pipeline.flows.project import holder, in_one_line, project, say_waiting
@@ -123,7 +123,7 @@ def run_dvc(
         StoppedError, GivenUpError: the run was ended on purpose.
     """
     graph = read_graph(tree)
-    params = yaml.safe_load((tree / "params.yaml").read_text(encoding="utf-8"))
+    params = YAML(typ="safe").load((tree / "params.yaml").read_text(encoding="utf-8"))
     epochs = {
         stage.name: params[stage.name]["epochs"]
         for stage in graph

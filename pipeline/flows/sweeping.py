@@ -7,10 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypedDict
 
-import yaml
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.runtime import flow_run
+from ruamel.yaml import YAML
 
 from pipeline.flows.artifacts import artifact_key
 from pipeline.flows.project import holder, in_one_line, project, say_waiting
@@ -151,7 +151,7 @@ def _study(
 ) -> Study:
     if trials is None:
         return grid(space)
-    params = yaml.safe_load(plan.params({}))
+    params = YAML(typ="safe").load(plan.params({}))
     stages = [stage.name for stage in read_graph(plan.tree)]
     before = stages[: stages.index(plan.objective.partition(".")[0]) + 1]
     epochs = sum(params[stage].get("epochs", 0) for stage in before if stage in params)

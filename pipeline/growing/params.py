@@ -5,40 +5,49 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from pipeline.events.event import Kind
-from pipeline.training.schedules import ScheduleParams
+from pipeline.training.schedules import HighestRate, LastRate, ScheduleParams
 
 
 class GrowthParams(ScheduleParams):
     """Searching on, and growing when that no longer helps."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of growth")
+    learning_rate: HighestRate = 0.02
+    learning_rate_end: LastRate = 0.005
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=10, description="epochs of growth"
+    )
     kinds: tuple[Kind, ...] = Field(
-        description="how the network may grow; they take turns in this order; []: it does not"
+        default=("deepen", "widen"),
+        description="how the network may grow; they take turns in this order; []: it does not",
     )
     patience: Annotated[int, Field(ge=1)] = Field(
-        description="epochs over which accuracy must have improved, or the network grows"
+        default=2, description="epochs over which accuracy must have improved, or the network grows"
     )
     min_improvement: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="improvement of validation accuracy (a fraction of 1) that puts growth off"
+        default=0.01,
+        description="improvement of validation accuracy (a fraction of 1) that puts growth off",
     )
     settle: Annotated[int, Field(ge=1)] = Field(
-        description="epochs after a growth at which it is accepted or rolled back"
+        default=2, description="epochs after a growth at which it is accepted or rolled back"
     )
     tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="loss of validation accuracy (a fraction of 1) that rolls a growth back"
+        default=0.02,
+        description="loss of validation accuracy (a fraction of 1) that rolls a growth back",
     )
     widen_factor: Annotated[float, Field(gt=1, le=4)] = Field(
-        description="channels after / before widening"
+        default=1.5, description="channels after / before widening"
     )
-    max_cells: Annotated[int, Field(ge=3, le=256)] = Field(description="budget: cells")
+    max_cells: Annotated[int, Field(ge=3, le=256)] = Field(default=5, description="budget: cells")
     max_channels: Annotated[int, Field(ge=4, le=4096)] = Field(
-        description="budget: channels of a node in the first cell"
+        default=24, description="budget: channels of a node in the first cell"
     )
     max_params: Annotated[int, Field(gt=0)] = Field(
-        description="budget: parameters of the discrete network that would be derived"
+        default=500_000,
+        description="budget: parameters of the discrete network that would be derived",
     )
     max_mflops: Annotated[float, Field(gt=0)] | None = Field(
-        description="budget: million multiply-adds per image of that network; null: none"
+        default=None,
+        description="budget: million multiply-adds per image of that network; null: none",
     )
 
     @model_validator(mode="after")

@@ -3,21 +3,23 @@
 import difflib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.harness.errors import ParamsError
+from pipeline.harness.plain_yaml import plain_values, short, spelt
 from pipeline.harness.section import Section
 
 PARAMS_FILE = Path("params.yaml")
 P = TypeVar("P", bound=Section)
-INTEGER, NUMBER, TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
-LONGEST = 80
-"""Characters of a value that a message shows."""
+OURS = "Value error, "
+"""How pydantic begins the message of an error that a validator raises."""
+MISTAKES = 20
+"""Number of mistakes that are shown at once."""
 
 
 def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False) -> P:
@@ -31,7 +33,7 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ParamsError(
-            f"{path}: no such file; 'cp profiles/digits.yaml {path}' gives one that works"
+            f"{path}: no such file; 'aso-se profile digits' writes {PARAMS_FILE}"
         ) from None
     except UnicodeDecodeError as error:
         line = 1 + error.object.count(b"\n", 0, error.start)
@@ -41,30 +43,45 @@ def read_text(path: Path) -> str:
 
 
 def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) -> P:
-    """Read the sections that `model` names.
+    """Read the sections and keys that `model` names.
 
     Args:
-        model: a section whose fields are the sections of the file.
+        model: a section whose fields are the sections of the file, or parts of them.
         text: YAML.
         where: it comes from, as each message begins.
-        whole: also refuse a section that `model` does not name.
+        whole: also refuse a section or a key that `model` does not name.
 
     Raises:
         ParamsError: one line per mistake: file, key, what was expected, what came.
     """
-    document = plain_values(text, where)
+    return validate(model, plain_values(text, where), where, whole=whole)
+
+
+def validate(model: type[P], values: dict[str, Any], where: str, *, whole: bool = False) -> P:
+    """Make params of plain values; arguments and errors as of `parse_params`.
+
+    A default of the model fills no gap: what a stage reads is in the file that DVC compares.
+    """
     if not whole:
-        document = _part(document, model)
+        values = _part(values, model)
+    missing = dict(_missing(values, model))
+    errors: list[ErrorDetails] = []
     try:
         # Through JSON, pydantic's strict mode takes a list for a tuple and 1 for 1.0, but neither
         # `true` nor "1".
-        return model.model_validate_json(json.dumps(document))
+        params = model.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        if error.errors()[0]["type"] == "json_invalid":
-            reason = error.errors()[0]["ctx"]["error"]
+        errors = error.errors()
+        if errors[0]["type"] == "json_invalid":
+            reason = errors[0]["ctx"]["error"]
             raise ParamsError(f"{where}: not plain values: {reason}") from None
-        lines = [f"{where}: {line}" for line in _mistakes(error.errors(), model)]
-        raise ParamsError("\n".join(lines)) from None
+    else:
+        if not missing:
+            return params
+    lines = _mistakes(errors, missing, model)
+    if len(lines) > MISTAKES:
+        lines[MISTAKES:] = [f"and {len(lines) - MISTAKES} more"]
+    raise ParamsError("\n".join(f"{where}: {line}" for line in lines))
 
 
 def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
@@ -77,91 +94,34 @@ def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return named
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain values, as DVC reads them (YAML 1.2).
-
-    `3e-4` is a number; `010`, `0x10`, `1:30` and a date are text. A key may stand only once.
-    Aliases and tags are refused: ten lines of aliases can stand for a billion values.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Build a node; raise where it is no plain value."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
-            raise yaml.composer.ComposerError(
-                None, None, "only plain values stand here, no alias and no tag", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - PyYAML's
-        """Build a value; name the line of a number or a text that Python does not take."""
-        try:
-            value = super().construct_object(node, deep=deep)
-            if isinstance(value, str):
-                value.encode()  # half a surrogate pair is no text
-        except ValueError as error:
-            raise yaml.constructor.ConstructorError(
-                None, None, str(error), node.start_mark
-            ) from None
-        return value
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, *args: Any, **kwargs: Any
-    ) -> dict[Any, Any]:
-        """Build a mapping; raise where a key comes twice."""
-        seen = set()
-        for key, _ in node.value:
-            name = str(self.construct_object(key, deep=True))
-            if name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{_short(repr(name))} stands twice", key.start_mark
-                )
-            seen.add(name)
-        mapping = cast("dict[Any, Any]", super().construct_mapping(node, *args, **kwargs))
-        return {str(key): value for key, value in mapping.items()}
+def _missing(
+    values: dict[str, Any], model: type[BaseModel], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path of each key that a model names and values lack, and what to do about it."""
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        if name not in values:
+            advice = ""
+            if section:
+                advice = f"; add the section with its keys: {', '.join(section.model_fields)}"
+            elif not field.is_required():
+                advice = f"; add '{name}: {spelt(field.default)}'"
+            yield (*place, name), f"missing{advice}"
+        elif section and isinstance(values[name], dict):
+            yield from _missing(values[name], section, (*place, name))
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in forms if tag not in {INTEGER, NUMBER, TIMESTAMP}]
-    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(INTEGER, re.compile(r"^[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(
-    NUMBER,
-    re.compile(
-        r"^([-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+|[-+]?(\d[\d_]*\.\d*|\.\d+)"
-        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"
-    ),
-    list("-+.0123456789"),
-)
-
-
-def plain_values(text: str, where: str) -> dict[str, Any]:
-    """Read YAML of sections; raise ParamsError with a line if it is anything else."""
-    try:
-        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.MarkedYAMLError, yaml.reader.ReaderError) as error:
-        if isinstance(error, yaml.reader.ReaderError):
-            before, reason = text.count("\n", 0, error.position), error.reason
-        else:
-            before = error.problem_mark.line if error.problem_mark else 0
-            reason = error.problem or "damaged"
-        raise ParamsError(f"{where}: line {before + 1}: not YAML: {reason}") from None
-    except RecursionError:
-        raise ParamsError(f"{where}: not YAML: nested too deeply") from None
-    if not isinstance(document, dict):
-        raise ParamsError(
-            f"{where}: expected sections such as 'network:', got {type(document).__name__}"
-        )
-    return document
-
-
-def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
+def _mistakes(
+    errors: list[ErrorDetails], missing: dict[tuple[str, ...], str], model: type[BaseModel]
+) -> list[str]:
     """Return one line per key that is wrong; a misspelt key is not also a missing one."""
     by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for detail in errors:
-        by_key.setdefault(tuple(_path(detail, model)), []).append(detail)
-    lines, meant = {}, set()
+        # A contradiction with a default, which stands in for what is missing, is none.
+        contradiction = detail["type"] == "value_error" and not _is_of_value(detail)
+        if not (missing and (contradiction or detail["type"] == "missing")):
+            by_key.setdefault(tuple(_path(detail, model)), []).append(detail)
+    lines, meant = [], set()
     for path, details in by_key.items():
         key = ".".join(map(_plain, path))
         if details[0]["type"] == "extra_forbidden":
@@ -170,12 +130,12 @@ def _mistakes(errors: list[ErrorDetails], model: type[BaseModel]) -> list[str]:
             close = difflib.get_close_matches(name, known, n=1) or _elsewhere(path, model)
             meanings = " or ".join(f"'{one}'" for one in close)
             hint = f"did you mean {meanings}?" if close else f"known here: {', '.join(known)}"
-            lines[path] = f"{key}: unknown key; {hint}"
+            lines.append(f"{key}: unknown key; {hint}")
             meant |= {(*parents, *close[:1])}
         else:
-            lines[path] = _explain(key, details)
-    missing = {path for path, details in by_key.items() if details[0]["type"] == "missing"}
-    return [line for path, line in lines.items() if path not in missing & meant]
+            lines.append(_explain(key, details))
+    gaps = [f"{'.'.join(path)}: {what}" for path, what in missing.items() if path not in meant]
+    return lines + gaps
 
 
 def _elsewhere(path: tuple[str, ...], model: type[BaseModel]) -> list[str]:
@@ -191,23 +151,23 @@ def _elsewhere(path: tuple[str, ...], model: type[BaseModel]) -> list[str]:
 
 def _explain(key: str, details: list[ErrorDetails]) -> str:
     first = details[0]
-    if first["type"] == "missing":
-        return f"{key}: missing; profiles/digits.yaml shows one"
     if first["type"] == "model_type":
-        return f"{key}: expected a section with keys, got {_short(repr(first['input']))}"
-    if first["type"] == "value_error":  # ours: "<key within the section>: <what is wrong>"
-        return f"{key}.{first['msg']}".replace("Value error, ", "").lstrip(".")
+        return f"{key}: expected a section with keys, got {short(repr(first['input']))}"
+    if first["type"] == "value_error":  # a section's begins with the key: "epochs: expected ..."
+        separator = ": " if _is_of_value(first) else "."
+        return (key + separator + first["msg"].removeprefix(OURS)).lstrip(".")
     wanted = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
-    return f"{key}: expected {wanted}, got {_short(repr(first['input']))}"
+    return f"{key}: expected {wanted}, got {short(repr(first['input']))}"
+
+
+def _is_of_value(detail: ErrorDetails) -> bool:
+    """Whether an error of ours is about a single value, not about what keys say of each other."""
+    return detail["msg"].startswith(f"{OURS}expected ")
 
 
 def _plain(name: str) -> str:
     """Return the name of a key; quoted where it could be taken for another or for more lines."""
-    return _short(name if re.fullmatch(r"[\w-]+", name) else repr(name))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return short(name if re.fullmatch(r"[\w-]+", name) else repr(name))
 
 
 def _path(detail: ErrorDetails, model: type[BaseModel] | None) -> list[str]:

@@ -37,15 +37,27 @@ class ReferenceParams(Section):
     """What a user would take instead, trained and tested on the same images."""
 
     kinds: tuple[KindName, ...] = Field(
-        description="the references: the most frequent class; scikit-learn's classifiers on pixels;"
-        " logistic regression on the features of `backbone`; a ResNet-20 and a random architecture"
-        " of the space, both with as many parameters as the found network, trained as in optimize"
-        " for its epochs, or for as many passes over images as all phases made; []: none"
+        default=(
+            "majority",
+            "logistic_regression",
+            "nearest_neighbour",
+            "svc",
+            "resnet",
+            "resnet_all_passes",
+            "random_architecture",
+        ),
+        description="what the found network is compared with; []: nothing; majority: the most"
+        " frequent class; logistic_regression, nearest_neighbour, svc: scikit-learn's on pixels;"
+        " frozen_features: logistic regression on the features of `backbone`; resnet,"
+        " random_architecture: a ResNet-20 or a random architecture of the space, with as many"
+        " parameters as the found network, trained as in optimize for its epochs; with"
+        " _all_passes: for as many passes over images as all phases made",
     )
     backbone: Annotated[str, Field(min_length=1)] | None = Field(
-        description="for frozen_features: a pretrained network of torchvision by name, such as"
-        " resnet18, its weights in torchvision's cache or, after a colon, in a file"
-        " (resnet18:weights.pth); nothing is downloaded, and a file that changes is not noticed"
+        default=None,
+        description="for frozen_features: a network of torchvision, such as resnet18; null: none;"
+        " its pretrained weights are in torchvision's cache or, after a colon, in a file"
+        " (resnet18:weights.pth); nothing is downloaded; a file that changes is not noticed",
     )
 
     @model_validator(mode="after")

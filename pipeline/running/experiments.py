@@ -13,7 +13,7 @@ from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML
 
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
@@ -133,7 +133,7 @@ def _share_cache(tree: Path, folder: Path) -> None:
 
 def _share_images(tree: Path, folder: Path) -> None:
     """Link the images that Git does not have: the data set's folder, or what is in it."""
-    path = yaml.safe_load((folder / PARAMS_FILE).read_text(encoding="utf-8"))["data"]["path"]
+    path = YAML(typ="safe").load((folder / PARAMS_FILE).read_text(encoding="utf-8"))["data"]["path"]
     here, there = tree / path, folder / path
     if there.is_dir():
         for child in here.iterdir():

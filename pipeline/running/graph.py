@@ -6,7 +6,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
 
 from pipeline.harness.errors import RunError
 
@@ -34,7 +34,9 @@ def read_graph(tree: Path) -> tuple[Stage, ...]:
     path = tree / "dvc.yaml"
     if not path.is_file():
         raise RunError(f"{path}: no such file; run this in a clone of the project")
-    entries: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    entries: dict[str, dict[str, Any]] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))[
+        "stages"
+    ]
     outputs = {name: _outputs(entry) for name, entry in entries.items()}
     stages = {
         name: Stage(

@@ -7,13 +7,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from pipeline.harness.errors import ParamsError
-from pipeline.harness.params_file import PARAMS_FILE, parse_params, plain_values, read_text
+from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
+from pipeline.harness.plain_yaml import plain_values
 from pipeline.params import Params
+from pipeline.profiles import PROFILES, read_profile
 
 
 def compose(tree: Path, profile: str | None, overrides: Mapping[str, Any]) -> str:
@@ -27,12 +26,8 @@ def compose(tree: Path, profile: str | None, overrides: Mapping[str, Any]) -> st
     Raises:
         ParamsError: no such profile; or one line per key that is wrong.
     """
-    path = tree / (f"profiles/{profile}.yaml" if profile else PARAMS_FILE)
-    if profile and not path.is_file():
-        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml")))
-        raise ParamsError(f"profile: expected one of {known}, got {profile!r}")
-    text = read_text(path)
-    where = str(path.relative_to(tree))
+    where = f"{PROFILES / profile}.yaml" if profile else str(PARAMS_FILE)
+    text = read_profile(tree, profile) if profile else read_text(tree / PARAMS_FILE)
     if overrides:
         plain_values(text, where)  # before ruamel, which stumbles over strange tags
         text = replace(text, overrides)
@@ -42,16 +37,12 @@ def compose(tree: Path, profile: str | None, overrides: Mapping[str, Any]) -> st
 
 
 def replace(text: str, overrides: Mapping[str, Any]) -> str:
-    """Return YAML with the values of some keys replaced, everything else as it is.
+    """Return YAML with the values of some keys replaced, in the form in which DVC writes it.
 
     Raises:
         ParamsError: a key leads through something that is no section.
     """
     yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(type(None), _null)
     try:
         document = yaml.load(text)
     except YAMLError as error:
@@ -63,13 +54,7 @@ def replace(text: str, overrides: Mapping[str, Any]) -> str:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
                 raise ParamsError(f"{key}: unknown key; '{section}' is a value, no section")
-        # Quoted: what reads the file may take a bare `no` for false.
-        place[name] = DoubleQuotedScalarString(value) if isinstance(value, str) else value
+        place[name] = value
     written = StringIO()
     yaml.dump(document, written)
     return written.getvalue()
-
-
-def _null(representer: RoundTripRepresenter, _: None) -> ScalarNode:
-    """Write `null` where ruamel would leave the value out."""
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")

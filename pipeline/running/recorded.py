@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.harness.errors import RunError
 
@@ -19,14 +20,14 @@ def read_stages(tree: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         text = (tree / DVC_LOCK).read_text(encoding="utf-8")
-        stages: dict[str, dict[str, Any]] = yaml.safe_load(text)["stages"]
+        stages: dict[str, dict[str, Any]] = YAML(typ="safe").load(text)["stages"]
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
         parts = [part for one in stages.values() for part in (one, one.get("params", {}))]
         whole = text.endswith("\n") and not any(None in part.values() for part in parts)
         whole &= all({"path", "md5"} <= out.keys() for out in outs)
     except FileNotFoundError:
         raise RunError(f"{DVC_LOCK}: no such file; 'aso-se run' makes it") from None
-    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+    except (ValueError, LookupError, TypeError, AttributeError, YAMLError):
         whole = False
     if not whole:
         raise RunError(f"{DVC_LOCK}: damaged; 'aso-se run' repairs it")

@@ -14,8 +14,9 @@ from typing import Any
 
 from pipeline.console.progress import say
 from pipeline.harness.errors import ParamsError, RunError
-from pipeline.harness.params_file import PARAMS_FILE, plain_values, read_params, read_text
+from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
 from pipeline.harness.places import LOCK, PROGRESS, RESUME
+from pipeline.harness.plain_yaml import plain_values
 from pipeline.params import Params
 from pipeline.running.experiments import dvc
 from pipeline.running.graph import Stage, read_graph

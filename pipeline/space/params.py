@@ -25,34 +25,47 @@ class SupernetParams(Section):
     """The supernet that search starts from."""
 
     space: SpaceName = Field(
-        description="search space: cells as in Liu et al. 2019 or in Dong & Yang 2020"
+        default="darts",
+        description="search space: cells as in Liu et al. 2019 or in Dong & Yang 2020",
     )
     operations: tuple[OperationName, ...] = Field(
-        description="candidates of the space on every edge; none and skip_connect must be there"
+        default=(
+            "none",
+            "max_pool_3x3",
+            "avg_pool_3x3",
+            "skip_connect",
+            "sep_conv_3x3",
+            "sep_conv_5x5",
+            "dil_conv_3x3",
+            "dil_conv_5x5",
+        ),
+        description="candidates of the space on every edge; none and skip_connect must be there",
     )
     cells: Annotated[int, Field(ge=3, le=64)] = Field(
+        default=3,
         description="cells at the start; those at 1/3 and 2/3 halve the size, double the channels;"
-        " in nasbench201 3 times its N, the residual blocks between them not counted"
+        " in nasbench201 3 times its N, the residual blocks between them not counted",
     )
     nodes: Annotated[int, Field(ge=1, le=8)] = Field(
-        description="nodes of a cell besides its inputs; 3 in nasbench201"
+        default=2, description="nodes of a cell besides its inputs; 3 in nasbench201"
     )
     channels: Annotated[int, Field(ge=4, le=1024, multiple_of=2)] = Field(
-        description="channels of a node in the first cells"
+        default=16, description="channels of a node in the first cells"
     )
     stem_multiplier: Annotated[int, Field(ge=1, le=8)] = Field(
-        description="channels of the stem, as a multiple of `channels`; 1 in nasbench201"
+        default=3, description="channels of the stem, as a multiple of `channels`; 1 in nasbench201"
     )
     share_logits: bool = Field(
+        default=True,
         description="one architecture for all normal and one for all reduction cells;"
-        " in nasbench201 one for all"
+        " in nasbench201 one for all",
     )
     initial_none: Logit = Field(
-        description="initial logit of none: low, so that no edge starts cut off"
+        default=-2.0, description="initial logit of none: low, so that no edge starts cut off"
     )
-    initial_skip: Logit = Field(description="initial logit of skip_connect")
+    initial_skip: Logit = Field(default=0.0, description="initial logit of skip_connect")
     initial_noise: Annotated[float, Field(ge=0, le=100)] = Field(
-        description="standard deviation of the noise on the initial logits"
+        default=0.5, description="standard deviation of the noise on the initial logits"
     )
 
 
@@ -60,11 +73,13 @@ class GenotypeParams(Section):
     """What of a searched supernet the found network keeps."""
 
     edges_per_node: Annotated[int, Field(ge=1, le=8)] = Field(
-        description="incoming edges that a node keeps in the found network; 3, all, in nasbench201"
+        default=2,
+        description="incoming edges that a node keeps in the found network; 3, all, in nasbench201",
     )
     max_skips: Annotated[int, Field(ge=0)] | None = Field(
-        description="skip connections that a found cell may keep: of more the weakest give way to"
-        " the next best operation; null: any number"
+        default=None,
+        description="skip connections that a found cell may keep; null: any number; of more the"
+        " weakest give way to the next best operation",
     )
 
 

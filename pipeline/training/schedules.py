@@ -95,8 +95,8 @@ ScheduleName = Annotated[
     AfterValidator(_known),
     WithJsonSchema({"type": "string", "enum": list(SCHEDULES)}),
     Field(
-        description="how the rate goes over the steps: cosine, linear, constant, one_cycle (rises,"
-        " then falls) or plateau (falls where the training loss stands still)"
+        description="how the rate goes over the steps; one_cycle: rises, then falls; plateau: falls"
+        " where the training loss stands still"
     ),
 ]
 HighestRate = Annotated[
@@ -108,17 +108,17 @@ LastRate = Annotated[
 ]
 RisingEpochs = Annotated[
     float,
-    Field(ge=0, description="in which the rate first rises evenly from 0; the schedule follows"),
+    Field(ge=0, description="epochs in which the rate first rises evenly from 0"),
 ]
 
 
 class ScheduleParams(Section):
     """The learning rate of a phase; its section is one of these."""
 
-    schedule: ScheduleName
+    schedule: ScheduleName = "cosine"
     learning_rate: HighestRate
     learning_rate_end: LastRate
-    rising_epochs: RisingEpochs
+    rising_epochs: RisingEpochs = 0.0
 
     def rate(self, *, epochs: int, done: float, losses: Sequence[float]) -> float:
         """Return the learning rate of a step.

@@ -4,22 +4,27 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.training.schedules import ScheduleParams
+from pipeline.training.schedules import HighestRate, LastRate, ScheduleParams
 
 
 class WarmupParams(ScheduleParams):
     """Weights only: first along skip connections, then along more and more operations."""
 
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(description="epochs of warmup")
+    learning_rate: HighestRate = 0.05
+    learning_rate_end: LastRate = 0.02
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=12, description="epochs of warmup"
+    )
     skip_epochs: Annotated[int, Field(ge=0)] = Field(
-        description="of these, with the skip connection fixed on every edge"
+        default=3, description="of these, with the skip connection fixed on every edge"
     )
     explore: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="highest probability that an edge takes any operation but none"
+        default=1.0, description="highest probability that an edge takes any operation but none"
     )
     ramp_epochs: Annotated[int, Field(ge=1)] = Field(
+        default=6,
         description="epochs after the skip-only ones in which that probability rises evenly; in all"
-        " of them where warmup has fewer"
+        " of them where warmup has fewer",
     )
 
     @model_validator(mode="after")

@@ -13,8 +13,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-import yaml
 from PIL import Image
+from ruamel.yaml import YAML
 from torch import Tensor, nn
 
 from pipeline.comparison.references import Reference, References
@@ -57,7 +57,7 @@ def card(facts: ModelFacts, network: Network) -> str:
 
 def test_it_begins_with_what_hugging_face_reads(card: str) -> None:
     _, front_matter, _ = card.split("---\n", 2)
-    document = yaml.safe_load(front_matter)
+    document = YAML(typ="safe").load(front_matter)
     assert document["license"] == "other"  # depends on the images, which are not ours
     assert document["pipeline_tag"] == "image-classification"
     assert {"image-classification", "onnx"} <= set(document["tags"])

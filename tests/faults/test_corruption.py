@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image
+from ruamel.yaml import YAML
 
 from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
@@ -150,13 +150,13 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def whole(tmp_path_factory: pytest.TempPathFactory, surroundings: None) -> Path:
     """A tree in which every stage has run."""
     tree = tmp_path_factory.mktemp("whole")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     for section, changes in TINY.items():
         params[section].update(changes)
     params["training"] |= {"weight_decay": 0.0003, "statistics_batches": 1}
     params["export"]["max_difference"] = 0.01
     params["network"]["operations"] = ["none", "skip_connect", "sep_conv_3x3"]
-    (tree / "params.yaml").write_text(yaml.safe_dump(params))
+    (tree / "params.yaml").write_text(json.dumps(params))
     for name in STAGES:
         run(name, tree)
     return tree

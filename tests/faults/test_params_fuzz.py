@@ -5,24 +5,26 @@ The mutations are made from the models: of every key and every value that it mus
 
 import copy
 import itertools
+import json
 import math
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from pipeline.__main__ import main
 from pipeline.params import Params
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
-GOOD: dict[str, Any] = yaml.safe_load(TEXT.replace("e-4", ".0e-4"))
+GOOD: dict[str, Any] = YAML(typ="safe").load(TEXT)
 SCHEMA = Params.model_json_schema()
 HUGE = 10**30
 VALUES = (
@@ -123,7 +125,9 @@ def beyond(schema: dict[str, Any]) -> Iterator[Any]:
 
 
 def dumped(document: Any) -> bytes:
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+    text = StringIO()
+    YAML(typ="safe", pure=True).dump(document, text)
+    return text.getvalue().encode()
 
 
 def dotted(*names: str) -> str:
@@ -162,8 +166,7 @@ def wrong_keys() -> Iterator[Mutation]:
                 lines = (f"{dotted(section, other)}: unknown key",)
             if what == "foreign":
                 lines = (*lines, f"{name}: missing")
-            if section != "export" and name != "data.path":  # these have a default
-                yield Mutation(f"{name} {what}", dumped(document), lines)
+            yield Mutation(f"{name} {what}", dumped(document), lines)
         pattern = rf"^( *)({key}:.*)$" if section else rf"^()({key}:.*)$"
         start = TEXT.index(f"\n{section}:\n") if section else 0
         twice = re.sub(pattern, r"\1\2\n\1\2", TEXT[start:], count=1, flags=re.MULTILINE)
@@ -180,7 +183,7 @@ def wrong_keys() -> Iterator[Mutation]:
         for extra in ("colour", "a.b", "line\nbreak", "\x1b[2J", "", "é", "\ud800", "x" * 999, 5):
             document = copy.deepcopy(GOOD)
             document[section][extra] = 1
-            text = yaml.safe_dump(document).encode()
+            text = json.dumps(document).encode()
             begin = "line " if extra == "\ud800" else f"{section}."
             yield Mutation(f"{section}: extra {extra!r}", text, (begin,))
         moved = copy.deepcopy(GOOD)
@@ -232,6 +235,8 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a list as a key": (b"? [1, 2]\n: 3\n", "line 1"),
     "a mapping as a key": (b"? {a: 1}\n: 3\n", "line 1"),
     "1 and '1'": (b"1: a\n'1': b\n", "line 2"),
+    "YAML 1.1": (b"%YAML 1.1\n---\n" + TEXT.encode(), "line "),
+    "many digits": (b"seed: 0x" + b"f" * 9_999, "line 1"),
 }
 TAGS = (
     "!!python/object/apply:os.system ['touch run']",
@@ -251,8 +256,8 @@ TAGS = (
     "! 3",
     "*nowhere",
 )
-SPELT = ("010", "0x10", "0o17", "0b11", "1:30", "2001-01-01", "٣", "1e999", "1,5", "1.")
-"""What YAML 1.1 or Python, but neither DVC nor a person, takes for a whole number."""
+SPELT = ("1:30", "٣", "1e999", "1,5", "1.", "1e1", "0o8", "--1", "1 000")
+"""What some language, but not DVC, takes for a whole number."""
 
 
 def wrong_files() -> Iterator[Mutation]:
@@ -264,6 +269,9 @@ def wrong_files() -> Iterator[Mutation]:
         for key in ("seed: 42", "  cells: 3", "  flip: false"):
             text = TEXT.replace(key, f"{key.partition(':')[0]}: {tag}", 1)
             yield Mutation(f"{key} {tag}", text.encode(), ("line ",))
+    for date in ("2001-01-01", "2001-13-45", "2001-01-01 10:00:00"):
+        text = TEXT.replace("path: data", f"path: {date}", 1)
+        yield Mutation(f"path: {date}", text.encode(), ("line ",))
     for number in SPELT:
         text = TEXT.replace("search:\n  epochs: 12", f"search:\n  epochs: {number}", 1)
         yield Mutation(f"epochs: {number}", text.encode(), ("search.epochs: expected",))
@@ -331,10 +339,11 @@ def test_what_the_models_allow_is_valid_or_contradicts_another_key(
         TEXT.replace("\n", "\r\n").encode(),
         b"%YAML 1.2\n---\n" + TEXT.encode() + b"...\n",
         TEXT.replace("max_params: 500000", "max_params: 500_000").encode(),
-        TEXT.replace("path: data", "path: 2001-01-01").encode(),
+        TEXT.replace("path: data", "path: '2001-01-01'").encode(),
+        TEXT.replace("max_params: 500000", "max_params: 0x7a120").encode(),
         TEXT.replace("seed: 42", '"seed": &s 42').encode(),
     ],
-    ids=["BOM", "CRLF", "directive", "underscore", "date", "quoted"],
+    ids=["BOM", "CRLF", "directive", "underscore", "date", "hexadecimal", "quoted"],
 )
 def test_another_spelling_of_the_same_params_is_valid(
     content: bytes, path: Path, capsys: pytest.CaptureFixture[str]
@@ -347,7 +356,7 @@ def test_another_spelling_of_the_same_params_is_valid(
     ("kind", "reason"),
     [
         ("folder", "cannot be read: Is a directory"),
-        ("nothing", "no such file; 'cp profiles/digits.yaml"),
+        ("nothing", "no such file; 'aso-se profile digits' writes"),
         ("loop", "cannot be read: Too many levels of symbolic links"),
     ],
 )

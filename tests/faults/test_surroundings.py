@@ -3,6 +3,7 @@
 The whole chain runs with `-m slow` only; of a locale, `prepare` has seen all that there is.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from PIL import Image
+from ruamel.yaml import YAML
 
 from pipeline.prepared.facts import read_facts
 from stages.prepare import Params, main
@@ -59,7 +60,7 @@ def elsewhere(tmp_path: Path) -> Path:
         path = folder / "Bilder" / CLASSES[level % 2] / f"{level} é.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (4 * level, 9, 200 * (level % 2))).save(path)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for section, changes in TINY.items():
         params[section].update(changes)
     params["data"] |= {"name": "image_folder", "path": "Bilder"}
@@ -67,7 +68,7 @@ def elsewhere(tmp_path: Path) -> Path:
     params["training"] |= {"weight_decay": 0.0003, "batch_size": 16}
     params["growth"]["epochs"] = 1
     params["export"]["max_difference"] = 0.01
-    text = yaml.safe_dump(params, allow_unicode=True)
+    text = json.dumps(params, ensure_ascii=False)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     return folder
 
@@ -82,7 +83,7 @@ def test_a_locale_changes_neither_names_nor_bytes(
     assert (done.returncode, done.stderr) == (0, b"")
     assert read_facts(elsewhere / out / "prepare").classes == CLASSES
     monkeypatch.chdir(elsewhere)
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
     chosen = {name: params[name] for name in ("seed", "data")}
     main(Params.model_validate(chosen), Path("here"))
     assert files(elsewhere / out / "prepare") == files(Path("here"))

@@ -80,7 +80,7 @@ def test_forcing_runs_every_stage(server: Server, toy: Toy) -> None:
     [
         ({"overrides": {"search.arch_upd_freq": 3}}, "did you mean 'arch_update_freq'?"),
         ({"overrides": {"search.epochs": "many"}}, "search.epochs: expected a valid integer"),
-        ({"profile": "imagenet"}, "profile: expected one of cifar10, got 'imagenet'"),
+        ({"profile": "imagenet"}, "profiles/imagenet.yaml: no such profile; there are: cifar10"),
         ({"push": True}, "push: this project has no default DVC remote"),
     ],
 )

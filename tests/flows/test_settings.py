@@ -7,15 +7,15 @@ from importlib import import_module
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import yaml
 from prefect import Flow
 from prefect.schedules import Cron
 from prefect.settings import get_current_settings
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = {
     deployment["name"]: deployment
-    for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    for deployment in YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
 }
 SETTINGS = """
 from prefect.settings import get_current_settings

@@ -2,16 +2,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from pipeline.harness.errors import ParamsError
 from pipeline.running.overrides import compose, replace
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "params.yaml").read_text()
-PARAMS = yaml.safe_load(TEXT)
+PARAMS = YAML(typ="safe").load(TEXT)
 KEYS = [
     f"{section}.{name}"
     for section, values in PARAMS.items()
@@ -23,7 +23,7 @@ VALUES = st.one_of(
     st.floats(-1e6, 1e6).map(lambda value: round(value, 6)),
     st.booleans(),
     st.none(),
-    st.sampled_from(["auto", "hard", "no", "1e3", ""]),
+    st.sampled_from(["auto", "hard", "no", "1e3", "", "010", "2020-01-01", "a: b", "#", "null"]),
     st.lists(st.sampled_from(["none", "skip_connect"]), max_size=3),
 )
 
@@ -37,7 +37,7 @@ def look_up(document: Any, key: str) -> Any:
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4))
 def test_overrides_change_their_keys_and_nothing_else(overrides: dict[str, Any]) -> None:
     text = replace(TEXT, overrides)
-    document = yaml.safe_load(text)
+    document = YAML(typ="safe").load(text)
     for key in KEYS:
         assert look_up(document, key) == overrides.get(key, look_up(PARAMS, key))
 
@@ -54,7 +54,7 @@ def test_without_overrides_the_file_is_taken_as_it_is() -> None:
 
 def test_a_profile_is_taken_with_overrides() -> None:
     text = compose(ROOT, "cifar10", {"search.arch_update_freq": 3})
-    document = yaml.safe_load(text)
+    document = YAML(typ="safe").load(text)
     assert (document["data"]["name"], document["search"]["arch_update_freq"]) == ("cifar10", 3)
 
 
@@ -65,7 +65,11 @@ def test_a_profile_is_taken_with_overrides() -> None:
         (None, {"serach.epochs": 3}, "serach: unknown key; did you mean 'search'?"),
         (None, {"search.epochs": "many"}, "search.epochs: expected a valid integer, got 'many'"),
         (None, {"seed.a": 3}, "seed.a: unknown key; 'seed' is a value, no section"),
-        ("cifar", {}, "profile: expected one of cifar10, cifar10-quick, digits, image_folder"),
+        (
+            "cifar",
+            {},
+            "profiles/cifar.yaml: no such profile; there are: cifar10, cifar10-quick, digits",
+        ),
     ],
 )
 def test_a_mistake_is_named(profile: str | None, overrides: dict[str, Any], says: str) -> None:

@@ -19,9 +19,9 @@ from typing import IO, Any, NoReturn
 import injecting
 
 LIBRARIES = (
-    "numpy PIL.ImageOps pydantic yaml rich.progress safetensors.torch onnx onnxruntime onnxscript"
-    " torch._dynamo torch._export torch.onnx._internal.exporter._core torch.utils.flop_counter"
-    " sklearn.datasets sklearn.metrics"
+    "numpy PIL.ImageOps pydantic ruamel.yaml rich.progress safetensors.torch onnx onnxruntime"
+    " onnxscript torch._dynamo torch._export torch.onnx._internal.exporter._core"
+    " torch.utils.flop_counter sklearn.datasets sklearn.metrics"
 )
 for library in LIBRARIES.split():
     importlib.import_module(library)

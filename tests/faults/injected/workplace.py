@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[3]
 INJECTED = Path(__file__).parent
 COMMANDS = {
     name: stage["cmd"].removeprefix("exec python -m ").split()
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items()
+    for name, stage in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].items()
 }
 """Stage -> the words after `python -m`."""
 TRAINED = ("warmup", "search", "growth", "optimize")
@@ -103,10 +103,10 @@ def workplace(folder: Path) -> Iterator[Workplace]:
     """Make one in an empty folder."""
     for name in ("pipeline", "stages"):
         (folder / name).symlink_to(ROOT / name)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
     for section, changes in TINY.items():
         params[section].update(changes)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    (folder / "params.yaml").write_text(json.dumps(params))
     _draw_images(folder / "data")
     with subprocess.Popen(
         [sys.executable, INJECTED / "forking.py"],

@@ -1,0 +1,97 @@
+"""Every shipped profile, shrunk, goes through all stages to the report."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.harness.params_file import parse_params
+from pipeline.running.overrides import compose
+from stages import (
+    derive,
+    export,
+    growth,
+    optimize,
+    prepare,
+    reference,
+    report,
+    search,
+    warmup,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+SHRUNK: dict[str, Any] = {
+    "data.name": "image_folder",
+    "data.path": "photos",
+    "data.image_size": 8,
+    "data.validation_fraction": 0.5,
+    "data.test_fraction": 0.3,
+    "augmentation.crop_padding": 1,
+    "augmentation.cutout": 0,
+    "network.cells": 3,
+    "network.channels": 4,
+    "training.batch_size": 8,
+    "training.evaluation_batch_size": 8,
+    "training.statistics_batches": 2,
+    "warmup.epochs": 2,
+    "warmup.skip_epochs": 1,
+    "search.epochs": 2,
+    "growth.epochs": 4,
+    "growth.patience": 1,
+    "growth.settle": 1,
+    "growth.min_improvement": 0.9,
+    "growth.tolerance": 0.9,
+    "growth.max_cells": 4,
+    "growth.max_channels": 6,
+    "optimize.epochs": 2,
+    "reference.kinds": ["majority", "nearest_neighbour", "resnet", "random_architecture"],
+}
+STAGES: tuple[tuple[Any, tuple[str, ...], str], ...] = (
+    (prepare, (), "prepare"),
+    (warmup, ("prepare",), "warmup"),
+    (search, ("prepare", "warmup"), "search"),
+    (growth, ("prepare", "search"), "growth"),
+    (optimize, ("prepare", "growth"), "optimize"),
+    (derive, ("prepare", "optimize"), "derive"),
+    (reference, ("prepare", "derive"), "reference"),
+    (export, ("prepare", "derive", "reference"), "export"),
+    (report, (".",), "report"),
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, the current one, with 48 photos of two classes."""
+    monkeypatch.chdir(tmp_path)
+    source = np.random.default_rng(0)
+    for name in ("ants", "bees"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(24):
+            pixels = source.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path
+
+
+def run_all(text: str, artifacts: Path) -> None:
+    """Run every stage in this process, with the params that it reads."""
+    for stage, inputs, name in STAGES:
+        params = parse_params(stage.Params, text, "params.yaml")
+        finish: Callable[[], None] | None = stage.main(
+            params, *(artifacts / one for one in inputs), artifacts / name
+        )
+        if finish:
+            finish()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_reaches_its_report(profile: str, here: Path) -> None:
+    run_all(compose(ROOT, profile, SHRUNK), here / "artifacts")
+    page = (here / "artifacts" / "report" / "report.html").read_text()
+    assert "ants" in page
+    assert (here / "artifacts" / "export" / "model.onnx").stat().st_size > 1000
+    card = (here / "artifacts" / "export" / "model_card.md").read_text()
+    assert "is the sum of" in card
