@@ -47,6 +47,8 @@ def written(root: Path) -> str:
         data = [dep for dep in stage.get("deps", []) if not is_code(dep)]
         stage["deps"] = [*data, *code_deps(recipe, root)]
         tracked = [] if "params.yaml" in data else list(params_of(recipe))
+        if tracked and "params" not in stage:
+            stage.insert(list(stage).index("deps"), "params", [])
         if tracked:
             stage["params"] = CommentedSeq(tracked)
             stage["params"].fa.set_flow_style()
