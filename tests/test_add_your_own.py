@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.harness.files import write_atomically
+from pipeline.running.repro import environment_of_dvc
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "add-your-own.md"
@@ -72,7 +73,13 @@ def edit(file: Path, diff: str) -> None:
 
 
 def run(*command: str) -> str:
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=environment_of_dvc(Path.cwd()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
