@@ -1,6 +1,6 @@
 """Search alternates: weights on training images, the architecture on validation images."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,17 @@ def test_an_architecture_step_changes_the_logits_and_no_bit_of_the_weights(
     assert identical(snapshot(state.network), weights)
     assert all(parameter.grad is None for parameter in state.network.parameters())
     assert all(map(torch.equal, state.optimizer.buffers, momentum))
+
+
+def test_a_slowdown_is_a_factor_on_how_far_the_logits_move(checkpoint: Path) -> None:
+    moved = []
+    for slowdown in (1.0, 0.25):
+        phase = searching(checkpoint, replace(context(), slowdown=slowdown))
+        state = phase.begin()
+        before = state.logits.detach().clone()
+        architecture_step(phase, state)
+        moved.append(state.logits.detach() - before)
+    torch.testing.assert_close(moved[1], moved[0] / 4, rtol=1e-3, atol=1e-6)
 
 
 def test_an_architecture_step_whose_path_is_cut_everywhere_moves_nothing(checkpoint: Path) -> None:

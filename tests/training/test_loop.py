@@ -16,7 +16,7 @@ from pipeline.training.stability import Expected
 from pipeline.warming.params import WarmupParams
 from pipeline.warming.warm import Warmup
 from tests.conftest import context, tiny
-from tests.phases import Told
+from tests.phases import PHASES, Told
 
 EXPECTED = Expected(classes=10, accuracy="accuracy", images=10**4, edges=28)
 GOOD: Row = {"train_loss": 1.0, "accuracy": 0.5, "share_skip_connect": 0.3}
@@ -174,6 +174,18 @@ def test_the_rows_of_a_phase_that_recovered_do_not_depend_on_where_it_was_killed
     with pytest.raises(KeyboardInterrupt):
         attempt(killed)
     assert attempt(failing(3, 0.3)) == whole
+
+
+@pytest.mark.parametrize("name", ["warmup", "search", "growth that is accepted", "optimize"])
+def test_a_slowdown_is_a_factor_on_the_learning_rate_of_every_phase(
+    name: str, checkpoint: Path
+) -> None:
+    phase = PHASES[name](checkpoint)
+    full, slow = (
+        float(next(phase.train(phase.begin(), slowdown, []))["learning_rate"])
+        for slowdown in (1.0, 0.25)
+    )
+    assert slow == pytest.approx(full / 4)
 
 
 class Spoilt(Warmup):
