@@ -182,15 +182,16 @@ def test_frozen_features_come_from_a_file_and_nothing_is_downloaded(here: Path) 
         assert len(str(refused.value).splitlines()) == 1
 
 
-def test_frozen_features_need_a_backbone_and_no_kind_stands_twice() -> None:
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        ("frozen_features", "backbone: frozen_features needs"),
+        ("svc", r"reference\.kinds: each may stand only once"),
+    ],
+)
+def test_frozen_features_need_a_backbone_and_no_kind_stands_twice(first: str, reason: str) -> None:
     text = (ROOT / "params.yaml").read_text()
-    for old, new, reason in (
-        (
-            "    - majority\n",
-            "    - frozen_features\n",
-            "backbone: frozen_features needs",
-        ),
-        ("    - majority\n", "    - svc\n", "reference.kinds: each may stand only once"),
-    ):
-        with pytest.raises(ParamsError, match=reason):
-            parse_params(AllParams, text.replace(old, new), "params.yaml", whole=True)
+    assert "- majority\n" in text
+    changed = text.replace("- majority\n", f"- {first}\n")
+    with pytest.raises(ParamsError, match=reason):
+        parse_params(AllParams, changed, "params.yaml", whole=True)
