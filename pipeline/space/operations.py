@@ -138,6 +138,20 @@ class FactorizedReduce(nn.Module):
         return halves
 
 
+class MeanOfFour(nn.Module):
+    """The mean of 2x2 pixels; where an odd size ends, of those that are there.
+
+    As `nn.AvgPool2d(2, ceil_mode=True)`, of which ONNX Runtime before 1.29 makes other numbers.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, ceil(H / 2), ceil(W / 2))."""
+        height, width = x.shape[2:]
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+        return F.avg_pool2d(x, 2)
+
+
 class ResidualReduction(nn.Module):
     """What halves the resolution between two cells: the basic block of a residual network.
 
@@ -148,9 +162,7 @@ class ResidualReduction(nn.Module):
         super().__init__()
         self.first = relu_conv_norm(inputs, outputs, 3, stride=2)
         self.second = relu_conv_norm(outputs, outputs, 3)
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, 2, ceil_mode=True), convolution(inputs, outputs, 1)
-        )
+        self.shortcut = nn.Sequential(MeanOfFour(), convolution(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, ceil(H / 2), ceil(W / 2))."""

@@ -14,6 +14,7 @@ from pipeline.space.network import initialize
 from pipeline.space.operations import (
     BatchNorm,
     FactorizedReduce,
+    MeanOfFour,
     build_operation,
     relu_conv_norm,
 )
@@ -60,6 +61,13 @@ def test_a_factorized_reduction_sees_the_diagonal_of_every_block_of_four_pixels(
     rows, columns = torch.meshgrid(*map(torch.arange, size), indexing="ij")
     seen = (rows + columns) % 2 == 0
     assert torch.equal(images.grad != 0, seen.expand(1, 2, *size))
+
+
+@given(st.tuples(*[st.integers(1, 9)] * 2), st.integers(0, 99))
+def test_the_mean_of_four_is_torchs_pool_that_rounds_up(size: tuple[int, int], seed: int) -> None:
+    images = torch.randn(2, 3, *size, generator=generator(seed, "images"))
+    pooled = nn.AvgPool2d(2, 2, ceil_mode=True)(images)
+    torch.testing.assert_close(MeanOfFour()(images), pooled, rtol=1e-6, atol=1e-6)
 
 
 def test_a_factorized_reduction_to_an_odd_number_of_channels_is_refused() -> None:
