@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+LOWEST := .venv-lowest/bin
 # DVC runs `python -m stages...`: let it find the environment's python.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 # Containers often forbid bytecode; then every stage would compile torch anew, for 2 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test install lint types lock clean
+.PHONY: run test test-lowest install lint types lock clean
 
 run: install  ## install, then search, grow, train and export (only what changed runs)
 	aso-se run
@@ -16,14 +17,26 @@ run: install  ## install, then search, grow, train and export (only what changed
 test: install  ## install, then run the tests
 	OMP_NUM_THREADS=1 pytest -n auto --dist loadgroup
 
+test-lowest: export PATH := $(CURDIR)/$(LOWEST):$(PATH)
+test-lowest: .venv-lowest/installed  ## install the lowest versions that pyproject.toml allows, then run the tests
+	OMP_NUM_THREADS=1 pytest -n auto --dist loadgroup
+
 install: .venv/installed
 
 # Installed again when a dependency changes; otherwise this takes no time.
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dvc,prefect,dev]'
+	touch $@
+
+$(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; name it: make run PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv --constraint constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dvc,prefect,dev]'
+	$(BIN)/python -m pip install --quiet uv --constraint constraints.txt
+
+# Made from nothing, for uv keeps what is installed. constraints.txt is left out: it holds newer versions.
+.venv-lowest/installed: pyproject.toml $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[dvc,prefect,dev]'
 	touch $@
 
 lint: install
@@ -37,4 +50,4 @@ lock: install  ## does dvc.lock belong to the tree?
 	./.ci/lock
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-lowest
