@@ -7,6 +7,7 @@ N images, H x W pixels, C channels, K classes.
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,21 +93,24 @@ def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
     Raises:
         ValueError: the network has not as many outputs as there are classes.
     """
-    program = torch.onnx.export(
-        _FromPixels(network, facts).eval(),
-        # Two images, for torch takes a batch of one for a constant.
-        (torch.zeros(2, facts.height, facts.width, facts.channels, dtype=torch.uint8),),
-        dynamo=True,
-        # Folds BatchNorm and constants: 1,229 nodes become 276, 64 images of 32x32 take 0.17 s, not
-        # 0.49 s (8 cells, C = 16, 2 cores, best of 5); logits stay within 6e-6 of torch's.
-        optimize=True,
-        external_data=False,
-        verbose=False,
-        opset_version=OPSET,
-        input_names=[INPUT],
-        output_names=[LOGITS, PROBABILITIES],
-        dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
-    )
+    with warnings.catch_warnings():
+        # Before 2.14, torch warns here of its own code.
+        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+        program = torch.onnx.export(
+            _FromPixels(network, facts).eval(),
+            # Two images, for torch takes a batch of one for a constant.
+            (torch.zeros(2, facts.height, facts.width, facts.channels, dtype=torch.uint8),),
+            dynamo=True,
+            # Folds BatchNorm and constants: 1,229 nodes become 276, 64 images of 32x32 take 0.17 s, not
+            # 0.49 s (8 cells, C = 16, 2 cores, best of 5); logits stay within 6e-6 of torch's.
+            optimize=True,
+            external_data=False,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[LOGITS, PROBABILITIES],
+            dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
+        )
     assert program is not None
     model = program.model_proto
     if facts.any_size:
