@@ -31,11 +31,13 @@ from pipeline.batches.images import join, read_images
 from pipeline.batches.randomness import generator
 from pipeline.comparison.references import read_references
 from pipeline.harness.params_file import parse_params
-from pipeline.optimizing.optimize import begin, epochs
+from pipeline.harness.records import Row
+from pipeline.optimizing.optimize import Optimize
 from pipeline.params import Params
 from pipeline.running.overrides import compose
 from pipeline.space.network import initialize
 from pipeline.space.operations import BatchNorm, convolution
+from pipeline.training.context import Context
 from pipeline.training.evaluation import evaluate
 
 PIPELINE = "the pipeline"
@@ -70,20 +72,23 @@ def plain_accuracy(params: Params, prepared: Path) -> float:
         read_images(prepared, split, "cpu") for split in ("train", "validation", "test")
     )
     images = join(training, validation) if params.optimize.use_validation else training
-    network = Plain(images.pixels.shape[1], int(images.labels.max()) + 1)
-    initialize(network, generator(params.seed, "benchmark", "plain"))
-    network = network.to(memory_format=torch.channels_last)
-    state = begin(network, params.optimize, params.training, epoch=0, seed=params.seed)
-    for _ in epochs(
-        state,
-        images,
-        None,
-        params=params.optimize,
+    context = Context(
+        images=images,
+        classes=int(images.labels.max()) + 1,
         training=params.training,
         augmentation=params.augmentation,
         seed=params.seed,
-    ):
-        pass
+    )
+
+    def fresh() -> tuple[Plain, int]:
+        network = Plain(context.channels, context.classes)
+        initialize(network, generator(params.seed, "benchmark", "plain"))
+        return network.to(memory_format=torch.channels_last), 0
+
+    phase = Optimize(context=context, params=params.optimize, fresh=fresh)
+    state = phase.begin()
+    rows: list[Row] = []
+    rows.extend(phase.train(state, 1.0, rows))
     return 100 * evaluate(state.result, test, params.training.evaluation_batch_size)[1]
 
 

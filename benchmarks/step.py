@@ -41,9 +41,10 @@ from torch import Tensor, nn
 
 from pipeline.alternating.gradients import score
 from pipeline.devices.device import autocast
+from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.depthwise import Depthwise
-from pipeline.space.genotype import Architecture, Gene, Genotype
+from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build, constant, untracked_statistics
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import (
@@ -113,9 +114,7 @@ class Bench:
     def weight_step(self, network: Network, optimizer: Sgd, weights: EdgeWeights | None) -> float:
         """Forward, backward, clipped update."""
         return self.timed(
-            lambda: descend(
-                optimizer, [self.loss(network, weights)], learning_rate=0.01, gradient_clip=5.0
-            )
+            lambda: descend(optimizer, [self.loss(network, weights)], learning_rate=0.01)
         )
 
     def comparing_step(self, logits: Tensor, choices: Tensor) -> float:

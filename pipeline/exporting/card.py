@@ -14,7 +14,8 @@ import jinja2
 from pipeline.comparison.references import References, sentence
 from pipeline.exporting import golden
 from pipeline.exporting.architecture import table
-from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, OPSET, PROBABILITIES, ModelFacts
+from pipeline.exporting.exporter import OPSET
+from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, PROBABILITIES, ModelFacts
 from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
 from pipeline.exporting.variants import Variant
 from pipeline.prepared.facts import RESAMPLING

@@ -7,7 +7,6 @@ N images, H x W pixels, C channels, K classes.
 """
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.batches.batches import normalise
+from pipeline.exporting.exporter import OPSET, to_onnx
 from pipeline.exporting.resizing import join, resizing_model
 
 FORMAT = 1
 """Version of the metadata and of the names, types and shapes of input and outputs."""
-
-OPSET = 18
-"""The lowest that torch writes; it gives 18 where a lower one is asked for."""
 
 IR_VERSION = 8
 """torch writes 10 for metadata that is removed here; ONNX Runtime 1.15 and later load 8."""
@@ -93,29 +90,18 @@ def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
     Raises:
         ValueError: the network has not as many outputs as there are classes.
     """
-    with warnings.catch_warnings():
-        # Before 2.14, torch warns here of its own code.
-        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
-        program = torch.onnx.export(
-            _FromPixels(network, facts).eval(),
-            # Two images, for torch takes a batch of one for a constant.
-            (torch.zeros(2, facts.height, facts.width, facts.channels, dtype=torch.uint8),),
-            dynamo=True,
-            # Folds BatchNorm and constants: 1,229 nodes become 276, 64 images of 32x32 take 0.17 s, not
-            # 0.49 s (8 cells, C = 16, 2 cores, best of 5); logits stay within 6e-6 of torch's.
-            optimize=True,
-            external_data=False,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[LOGITS, PROBABILITIES],
-            dynamic_shapes={INPUT: {0: torch.export.Dim("batch")}},
-        )
-    assert program is not None
-    model = program.model_proto
+    # Two images, for torch takes a batch of one for a constant.
+    example = torch.zeros(2, facts.height, facts.width, facts.channels, dtype=torch.uint8)
+    model = to_onnx(
+        _FromPixels(network, facts),
+        example,
+        name=INPUT,
+        outputs=[LOGITS, PROBABILITIES],
+        free=("batch",),
+    )
     if facts.any_size:
         size = {"height": facts.height, "width": facts.width, "channels": facts.channels}
-        model = join(resizing_model(INPUT, **size, opset=OPSET), model)
+        model = join(resizing_model(INPUT, **size), model)
     return seal(model, facts)
 
 

@@ -22,6 +22,8 @@ import onnx.utils
 import torch
 from torch import Tensor, nn
 
+from pipeline.exporting.exporter import to_onnx
+
 PREFIX = "resizing_"
 """How the names of all that is computed here begin in the file."""
 
@@ -47,26 +49,18 @@ class Resizing(nn.Module):
         return resized.permute(0, 2, 3, 1).to(torch.uint8)
 
 
-def resizing_model(
-    name: str, *, height: int, width: int, channels: int, opset: int
-) -> onnx.ModelProto:
+def resizing_model(name: str, *, height: int, width: int, channels: int) -> onnx.ModelProto:
     """Return `Resizing` as a model with an input of this name and the output `RESIZED`."""
-    free = {axis: torch.export.Dim(name) for axis, name in enumerate(("batch", "height", "width"))}
-    program = torch.onnx.export(
-        Resizing(height, width).eval(),
-        # Lengths that differ from each other and the network's: torch takes equal ones for one.
-        (torch.zeros(2, 2 * height + 1, 3 * width + 2, channels, dtype=torch.uint8),),
-        dynamo=True,
-        optimize=True,
-        external_data=False,
-        verbose=False,
-        opset_version=opset,
-        input_names=[name],
-        output_names=[RESIZED.removeprefix(PREFIX)],
-        dynamic_shapes={"images": free},
+    # Lengths that differ from each other and the network's: torch takes equal ones for one.
+    example = torch.zeros(2, 2 * height + 1, 3 * width + 2, channels, dtype=torch.uint8)
+    exported = to_onnx(
+        Resizing(height, width),
+        example,
+        name=name,
+        outputs=[RESIZED.removeprefix(PREFIX)],
+        free=("batch", "height", "width"),
     )
-    assert program is not None
-    model: onnx.ModelProto = onnx.compose.add_prefix(program.model_proto, PREFIX)
+    model: onnx.ModelProto = onnx.compose.add_prefix(exported, PREFIX)
     model.graph.input[0].name = name
     for node in model.graph.node:
         node.input[:] = [name if one == PREFIX + name else one for one in node.input]

