@@ -39,7 +39,7 @@ class SupernetParams(Section):
             "dil_conv_3x3",
             "dil_conv_5x5",
         ),
-        description="candidates on every edge, of the space's; none and skip_connect are required",
+        description="candidate operations on every edge; none and skip_connect are required",
     )
     cells: Annotated[int, Field(ge=3, le=64)] = Field(
         default=3,
