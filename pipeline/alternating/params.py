@@ -43,7 +43,7 @@ class SearchParams(ScheduleParams):
     )
     stop_skips: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="skip connections in a cell that stop architecture steps; null: never (Liang et"
+        description="skip connections in a cell that end architecture steps; null: never (Liang et"
         " al. 2019)",
     )
     stop_operations: Annotated[float, Field(ge=-1, le=1)] | None = Field(
