@@ -190,7 +190,7 @@ def test_frozen_features_need_a_backbone_and_no_kind_stands_twice() -> None:
             "    - frozen_features\n",
             "backbone: frozen_features needs",
         ),
-        ("    - majority\n", "    - svc\n", "reference.kinds: each may stand only once"),
+        ("    - majority\n", "    - svc\n", "reference.kinds: each may appear only once"),
     ):
         with pytest.raises(ParamsError, match=reason):
             parse_params(AllParams, text.replace(old, new), "params.yaml", whole=True)
