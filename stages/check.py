@@ -1,11 +1,11 @@
-"""Check: all of `params.yaml`, before anything is computed.
+"""Check: validate all of `params.yaml` before anything is computed.
 
 It imports no torch and takes a third of a second.
 
     python -m stages.check artifacts/check
 
-Every stage depends on its constant output, so no mistake in any section, not even in a section's
-name, passes as "up to date".
+Every stage depends on its constant output, so that a mistake in any section, even in its name,
+never passes as "up to date".
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from pipeline.params import Params
 
 
 def main(_params: Params, out: Path) -> None:
-    """Read every section strictly."""
+    """Validate every section."""
     read_params(Params, PARAMS_FILE, whole=True)
     write_atomically(out / "params.txt", b"valid\n")
     say(f"check: {PARAMS_FILE} is valid")

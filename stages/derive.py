@@ -1,9 +1,9 @@
-"""Derive: the plain network, tested once on images that nothing has seen.
+"""Derive: extract the final network and test it once on unseen images.
 
     python -m stages.derive artifacts/prepare artifacts/optimize artifacts/derive
 
-Writes the model, its genotype, the test metrics and one row per test image: what it is, what it
-was taken for and with which probability.
+Writes the model, its genotype, the test metrics and one row per test image: its class, the
+predicted class and the probability of that.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpo
 
 
 class Params(Section):
-    """It depends on no param: what it does is decided by its inputs."""
+    """No params: the result depends on the inputs only."""
 
 
 def main(_params: Params, prepare: Path, optimize: Path, out: Path) -> None:
@@ -44,7 +44,7 @@ def main(_params: Params, prepare: Path, optimize: Path, out: Path) -> None:
         "mflops": size.mflops,
     }
 
-    # Under the model's own checksum: export writes them into the model card.
+    # The model's checksum covers the metrics, which export writes into the model card.
     model = Checkpoint(network=network, facts={"stage": "derive", "metrics": metrics})
     write_checkpoint(out / "model.safetensors", model)
     write_atomically(out / "genotype.json", genotype.to_json().encode())

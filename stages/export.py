@@ -1,10 +1,10 @@
-"""Export: one ONNX file that takes raw pixels and returns probabilities.
+"""Export: write one ONNX file that takes raw pixels and returns probabilities.
 
     python -m stages.export artifacts/prepare artifacts/derive artifacts/reference artifacts/export
 
-Writes the model only if ONNX Runtime computes what torch does on the test images; beside it its
-facts as JSON, a model card, answers to compare a runtime with, the smaller models that params ask
-for and what was measured.
+Writes the model only if ONNX Runtime agrees with torch on the test images. Also writes its facts as
+JSON, a model card, expected outputs to check a runtime with, the smaller models that the params ask
+for, and metrics.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Growth: search on, and let the network grow where that no longer helps.
+"""Growth: continue the search, and grow the network when accuracy stagnates.
 
     python -m stages.growth artifacts/prepare artifacts/search artifacts/growth
 

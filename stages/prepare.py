@@ -1,4 +1,4 @@
-"""Prepare: the images of a data set, decoded, resized and split once, for every later stage.
+"""Prepare: decode, resize and split the images of a data set, once for all later stages.
 
     python -m stages.prepare artifacts/prepare
 
@@ -25,7 +25,7 @@ class Params(Section):
 
 
 def main(params: Params, out: Path) -> None:
-    """Read, split, describe and write."""
+    """Read, split, describe and write the images."""
     source = read_source(params.data)
     splits = split(
         source,

@@ -1,9 +1,9 @@
-"""Reference: what a user would take instead, on the same images, beside the found network.
+"""Reference: compare the found network with alternatives on the same images.
 
     python -m stages.reference artifacts/prepare artifacts/derive artifacts/reference
 
-Writes how each reference did, with its interval and whether the found network is better, and what
-was measured of the best of them.
+Writes the accuracy of each reference with its interval, whether the found network is better, and
+metrics.
 """
 
 from pathlib import Path

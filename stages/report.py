@@ -1,8 +1,8 @@
-"""Report: what was searched and found, as one page, and its pictures as files.
+"""Report: describe the search and its result on one page, with its pictures as files.
 
     python -m stages.report artifacts artifacts/report
 
-Reads what every stage left under the first folder. The page needs no other file and no network.
+Reads what every stage wrote under the first folder. The page needs no other file and no internet.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from pipeline.reporting.page import page
 from pipeline.reporting.pictures import draw
 
 Shown = dict[str, Any]
-"""A section as it stands in the file: the report shows it, and `check` has validated it."""
+"""Section as it is written in the file; `check` has validated it, the report shows it."""
 
 
 class Params(Section):

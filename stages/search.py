@@ -1,8 +1,8 @@
-"""Search: weights and architecture alternate, the temperature falls.
+"""Search: alternate steps of weights and architecture, at a falling temperature.
 
     python -m stages.search artifacts/prepare artifacts/warmup artifacts/search
 
-Goes on from the warmed-up weights and logits; writes a checkpoint, the most likely genotype, the
+Starts from the warmed-up weights and logits; writes a checkpoint, the most likely genotype, the
 history and metrics.
 """
 

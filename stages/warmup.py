@@ -1,4 +1,4 @@
-"""Warmup: the weights learn, the architecture waits.
+"""Warmup: train the weights before the architecture.
 
     python -m stages.warmup artifacts/prepare artifacts/warmup
 
@@ -33,7 +33,7 @@ class Params(Section):
 
 
 def main(params: Params, prepare: Path, out: Path) -> Finish:
-    """Warm a fresh supernet up."""
+    """Train the weights of a fresh supernet."""
     context = read_context(prepare, choose_device(), params)
     phase = Warmup(context=context, network=params.network, params=params.warmup)
     points = resume_points("warmup", params, prepare)

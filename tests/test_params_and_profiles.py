@@ -104,7 +104,7 @@ def test_the_defaults_are_params_yaml() -> None:
         (
             edited("growth", "kinds", "kinds: [deepen, deepen]"),
             "growth.kinds",
-            "each may stand only once",
+            "each may appear only once",
         ),
         (
             edited("search", "temperature_end", "temperature_end: 5.0"),

@@ -184,4 +184,4 @@ def test_a_whole_file_that_is_no_point_is_passed_over(
     path.write_bytes(encode({}, {"facts": {}}))
     _, rows = points.newest()
     assert len(rows) == 3
-    assert capsys.readouterr().out.startswith(f"{path}: not a resume point: passed over")
+    assert capsys.readouterr().out.startswith(f"{path}: not a resume point: skipped")

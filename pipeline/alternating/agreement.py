@@ -1,7 +1,7 @@
 """Operation-level early stopping (OLES; Jiang et al. 2023).
 
-Where the gradients of an operation's weights on training and on held-out images no longer point the
-same way, it learns what only the training images have. Its weights then stay as they are.
+If the gradients of an operation's weights on training and on held-out images no longer point the
+same way, the operation overfits the training images. Its weights are then frozen.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,16 @@ from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.context import Batch
 
 COMPARISONS = 20
-"""By whose mean an operation is judged; then they are counted anew."""
+"""Number of comparisons after which an operation is judged by their mean and counting restarts."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Agreement:
-    """What is known of each operation that has weights, in the order of `operations`.
+    """The gradient agreement of each operation that has weights, in the order of `operations`.
 
-    cosines: sum of those between its two gradients since it was last judged. comparisons: their
-    number. judged: whether it ever was. stopped: whether it learns no more. All on the CPU.
+    cosines: sum of the cosines between its two gradients since it was last judged. comparisons:
+    number of these cosines. judged: whether it was ever judged. stopped: whether its weights are
+    frozen. All on the CPU.
     """
 
     cosines: Tensor
@@ -37,7 +38,7 @@ class Agreement:
 
 
 def begin(network: Network) -> Agreement:
-    """Know nothing; all learn."""
+    """Return the agreement before any comparison; all operations learn."""
     count = len(operations(network))
     return Agreement(
         cosines=torch.zeros(count),
@@ -59,7 +60,7 @@ def operations(network: Network) -> list[nn.Module]:
 
 
 def stop(network: Network, stopped: Tensor) -> None:
-    """Let the weights of stopped operations need no gradients; those of the others do."""
+    """Turn off the gradients of stopped operations, and turn on those of the others."""
     for operation, at_rest in zip(operations(network), stopped.tolist(), strict=True):
         operation.requires_grad_(requires_grad=not at_rest)
 
@@ -76,15 +77,15 @@ def compare(
     """Compare the gradients of the newest weight step with those of held-out images.
 
     Args:
-        agreement: is changed; operations that agree too little stop.
-        network: whose weights have the gradients of that step.
+        agreement: agreement so far, which is updated; operations that agree too little stop.
+        network: network whose weights have the gradients of that step.
         batch: held-out images.
-        path: of that step.
+        path: path of that step.
         least: mean cosine below which an operation stops.
         micro_batch: images at a time.
 
     Returns:
-        `micro_batch`, halved as often as there was too little memory.
+        `micro_batch`, halved each time memory ran out.
     """
     held_out, labels, total = share(*batch)
     trained = {

@@ -1,7 +1,7 @@
-"""Weight steps on training images, architecture steps on held-out images, in turn.
+"""Weight steps on training images and architecture steps on held-out images, in turn.
 
-The weights see one sampled path per step. An architecture step fits the logits alone (`gradients`
-says by what), and leaves the weights and their BatchNorm statistics as they are.
+A weight step runs one sampled path. An architecture step fits only the logits (see `gradients`) and
+does not change the weights and their BatchNorm statistics.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ from pipeline.training.steps import Tally, weight_step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternation:
-    """How search and growth train: what stays the same while they do."""
+    """The training of search and growth, with what stays the same while it runs."""
 
     context: SupernetContext
     params: SearchParams
@@ -42,8 +42,8 @@ class Alternation:
     def run(self, state: SearchState, epoch: Epoch, *, left: float) -> Row:
         """Run one epoch over the training images, with an architecture step whenever one is due.
 
-        left: part of search that is to come, 0 after it; exploring and the auxiliary skip
-        connections fade with it, beta-decay rises.
+        left: part of search that is left, 0 after it; exploring and the auxiliary skip connections
+        fall with it, beta-decay rises.
         """
         context, params = self.context, self.params
         held_out = self._held_out(epoch)
@@ -70,7 +70,7 @@ class Alternation:
     ) -> None:
         """Fit the logits on one batch of held-out images, then lower the temperature.
 
-        The weights stay as they are. source: of the draws. left: see `run`.
+        The weights do not change. source: random source of the draws. left: see `run`.
 
         Raises:
             TrainingFailedError: the gradient is not finite.
@@ -125,7 +125,7 @@ class Alternation:
         state.logit_optimizer.step(state.logits.grad, self.context.slowdown)
 
     def _compare(self, state: SearchState, batch: Batch, path: EdgeWeights) -> None:
-        """Stop operations that learn what only the training images have, if that is asked for."""
+        """Stop operations that overfit the training images, if the params ask for it."""
         if state.agreement and self.params.stop_operations is not None:
             state.micro_batch = compare(
                 state.agreement,
@@ -137,7 +137,7 @@ class Alternation:
             )
 
     def _held_out(self, epoch: Epoch) -> Iterator[Batch]:
-        """Yield batches to decide on, shuffled anew each time all images have been used."""
+        """Yield batches for architecture steps, reshuffled after each pass over the images."""
         validation = self.params.arch_images == "validation"
         images = self.context.validation if validation else self.context.images
         for turn in count():
@@ -145,7 +145,7 @@ class Alternation:
             yield from self.context.batches(images, purpose)
 
     def _draw(self, state: SearchState, left: float, source: Generator) -> EdgeWeights:
-        """Sample what a weight step or an evaluation runs; an edge may explore instead."""
+        """Draw the edge weights of a weight step or an evaluation; an edge may explore instead."""
         logits, temperature = state.logits.detach(), self._temperature(state)
         auxiliary = self.context.training.auxiliary_skip * left
         if self.params.sampling == "soft":
@@ -169,7 +169,7 @@ class Alternation:
 
 
 def most_skips(state: Supernet) -> int:
-    """Return how many skip connections that cell has whose genotype has most."""
+    """Return the largest number of skip connections in a cell of the genotype."""
     genotype = decide(state.logits, state.network.blueprint)
     return max(
         sum(gene.operation == SKIP for genes in architecture.nodes for gene in genes)

@@ -1,6 +1,6 @@
-"""How an architecture step learns from the losses of sampled paths.
+"""The gradient of an architecture step, estimated from the losses of sampled paths.
 
-Each way estimates the gradient of the expected loss of a sampled path with respect to the logits.
+Each way estimates the gradient of a sampled path's expected loss with respect to the logits.
 A architectures, E edges of a cell, O candidate operations.
 """
 
@@ -24,7 +24,7 @@ from pipeline.space.relaxation import (
 )
 
 Loss = Callable[[EdgeWeights], Tensor]
-"""The loss of a batch under edge weights, a scalar on the network's device."""
+"""Function from edge weights to the loss of a batch, a scalar on the network's device."""
 
 
 def estimator(
@@ -35,17 +35,17 @@ def estimator(
     source: Generator,
     device: torch.device,
 ) -> Callable[[Loss], Tensor | None]:
-    """Draw `params.arch_paths` paths; return what turns their losses into a gradient.
+    """Draw `params.arch_paths` paths; return a function from the loss to a gradient.
 
-    The gradient is (A, E, O) on the CPU, or None where no drawn path reaches the logits. It is
-    linear in the losses: those of the parts of a batch add up.
+    The gradient is (A, E, O) on the CPU, or None if no drawn path reaches the logits. It is linear
+    in the losses, so the gradients of the parts of a batch add up.
 
     Args:
-        params: which estimate.
+        params: kind of estimate and number of paths.
         logits: (A, E, O), which require a gradient.
-        temperature: > 0, of the relaxation.
-        source: of the draws.
-        device: the network's.
+        temperature: temperature of the relaxation, > 0.
+        source: random source of the draws.
+        device: device of the network.
     """
     if params.sampling == "hard" and params.arch_gradient == "score":
         drawn = [
@@ -82,15 +82,14 @@ def differentiate(logits: Tensor, drawn: list[EdgeWeights], loss_of: Loss) -> Te
 
 @torch.no_grad()
 def score(logits: Tensor, choices: Tensor, loss_of: Loss) -> Tensor:
-    """Return the score function's estimate, each path's loss compared with those of the others.
+    """Return the score-function estimate, which compares each path's loss with the others'.
 
-    It needs no backward pass and has no bias, whatever the network does (Williams 1992; Kool et
-    al. 2019).
+    It needs no backward pass and is unbiased for any network (Williams 1992; Kool et al. 2019).
 
     Args:
         logits: (A, E, O).
         choices: (P, A, E) operation indices of P >= 2 paths, drawn from softmax(logits).
-        loss_of: the loss of one.
+        loss_of: loss of one path.
     """
     paths = len(choices)
     losses = torch.stack([loss_of(from_choices(one)) for one in choices]).to(logits)

@@ -9,7 +9,7 @@ from pipeline.training.schedules import HighestRate, LastRate, ScheduleParams
 
 
 class SearchParams(ScheduleParams):
-    """Weights and architecture alternate, the temperature falls."""
+    """Alternating steps of weights and architecture, at a falling temperature."""
 
     learning_rate: HighestRate = 0.03
     learning_rate_end: LastRate = 0.01
@@ -26,9 +26,9 @@ class SearchParams(ScheduleParams):
     )
     arch_gradient: Literal["gate", "straight_through", "reinmax", "score"] = Field(
         default="score",
-        description="what the logits learn by where sampling is hard; gate: the sampled operation's"
-        " gradient (GDAS); straight_through, reinmax: every candidate's (slower); score: the losses"
-        " of arch_paths paths, compared",
+        description="what the logits learn from if sampling is hard; gate: gradient of the sampled"
+        " operation (GDAS); straight_through, reinmax: gradient of every candidate (slower); score:"
+        " comparison of the losses of arch_paths paths",
     )
     arch_paths: Annotated[int, Field(ge=1, le=64)] = Field(
         default=4, description="paths that an architecture step samples; at least 2 for score"
@@ -38,57 +38,59 @@ class SearchParams(ScheduleParams):
     )
     beta_decay: Annotated[float, Field(ge=0, le=1000)] = Field(
         default=0.0,
-        description="weight in the architecture's loss of the logits' log-sum-exp (mean over"
-        " edges); 0: off; rises evenly from 0 to this at the end of search (Ye et al. 2022)",
+        description="weight of the logits' log-sum-exp (mean over edges) in the architecture loss;"
+        " 0: off; rises linearly from 0 to this value during search (Ye et al. 2022)",
     )
     stop_skips: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="skip connections in a cell's genotype at which the architecture stays as it"
-        " is; null: never (Liang et al. 2019)",
+        description="skip connections in a cell that end architecture steps; null: never (Liang et"
+        " al. 2019)",
     )
     stop_operations: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         default=None,
         description="least agreement of an operation's gradients on training and held-out images;"
-        " null: off; below it the operation's weights stop learning until growth (OLES, Jiang et"
-        " al. 2023); agreement is the mean cosine of 20 comparisons, one at each architecture step"
-        " along whose path the operation ran",
+        " null: off; below it the operation's weights are frozen until growth (OLES, Jiang et al."
+        " 2023); agreement is the mean cosine of 20 comparisons, one at each architecture step"
+        " whose path ran the operation",
     )
     explore: Annotated[float, Field(ge=0, le=1)] = Field(
         default=1.0,
         description="probability that an edge of a weight step takes any operation but none; falls"
-        " evenly to 0; so no operation is judged by weights that have adapted to others",
+        " linearly to 0; so no operation is judged by weights that have adapted to others",
     )
     arch_learning_rate: Rate | Literal["auto"] = Field(
         default="auto",
-        description="of the logits, per architecture step; auto: arch_reach / number of such steps",
+        description="learning rate of the logits; auto: arch_reach / number of architecture steps",
     )
     arch_reach: Annotated[float, Field(gt=0, le=1000)] = Field(
         default=14.0,
-        description="for auto: how far a logit moves in search if all steps go the same way",
+        description="for auto: distance that a logit moves if all steps of search go the same way",
     )
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
         default=2.0,
-        description="of Gumbel-softmax at the start; no hard draw depends on it, only gradients and"
-        " mixtures do: with arch_gradient score it changes nothing",
+        description="initial temperature of Gumbel-softmax; it changes gradients and mixtures, not"
+        " hard draws; no effect with arch_gradient score",
     )
     temperature_end: Annotated[float, Field(gt=0, le=100)] = Field(
-        default=0.1, description="the lowest temperature"
+        default=0.1, description="lowest temperature"
     )
     temperature_floor: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.0,
-        description="search samples at no less than this, while the temperature falls on; 0: off",
+        description="lowest temperature used for sampling, even if the temperature falls below it;"
+        " 0: off",
     )
     anneal_rate: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
         default="auto",
-        description="factor per architecture step; auto: temperature_end when search ends",
+        description="factor on the temperature per architecture step; auto: reaches temperature_end"
+        " when search ends",
     )
     transition_noise: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.05, description="standard deviation of the noise on the logits when search begins"
     )
     sharpen: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.0,
-        description="added to the three strongest logits, but none's, of an undecided edge; 0: off;"
-        " once, when search begins; undecided: the largest weight is below 0.4",
+        description="added once to the three strongest logits, except none's, of undecided edges;"
+        " 0: off; when search begins; undecided: the largest weight is below 0.4",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The state of a search: a supernet whose logits learn too, and the rates they learn at."""
+"""The state of a search: a supernet whose logits learn too, and their learning rate."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,7 +24,8 @@ class SearchState(Supernet):
 
     logit_optimizer: Adam over the logits. anneal_rate: factor on the temperature per architecture
     step. first_epoch: epochs done before the phase. steps: weight steps since then, which decide
-    when an architecture step is due. agreement: of gradients, where operations may stop early.
+    when an architecture step is due. agreement: agreement of gradients, or None if no operation may
+    stop early.
     """
 
     logit_optimizer: Adam
@@ -37,15 +38,15 @@ class SearchState(Supernet):
 def architecture_steps(images: int, batch_size: int, epochs: int, arch_update_freq: int) -> int:
     """Return how many architecture steps a phase makes.
 
-    One after each arch_update_freq - 1 weight steps.
+    There is one after every arch_update_freq - 1 weight steps.
     """
     return epochs * len(batch_sizes(images, batch_size)) // (arch_update_freq - 1)
 
 
 def start(warmed: Checkpoint, context: SupernetContext, params: SearchParams) -> SearchState:
-    """Begin from the warmed-up weights and logits.
+    """Return the first state of search: the warmed-up weights and logits.
 
-    What was learnt is kept, a little noise breaks ties.
+    A little noise on the logits breaks ties.
     """
     network, logits = warmed.network, warmed.searched()
     noise = torch.randn(logits.shape, generator=generator(context.seed, "search", "transition"))
@@ -66,7 +67,7 @@ def continued(
     *,
     temperature: float,
 ) -> SearchState:
-    """Go on from a checkpoint's weights with these logits; the optimisers begin anew."""
+    """Return a state with a checkpoint's weights, these logits and new optimisers."""
     network, images = checkpoint.network, len(context.images)
     rate = arch_learning_rate(params, context.training, images)
     return SearchState(
@@ -83,7 +84,7 @@ def continued(
 
 
 def snapshot(state: SearchState) -> dict[str, Any]:
-    """Return the state as tensors, which stay its own, and as what JSON holds."""
+    """Return the state as JSON values and tensors, which are not copied."""
     adam = state.logit_optimizer
     return {
         **supernet.snapshot(state),
@@ -117,7 +118,7 @@ def resumed(saved: dict[str, Any], context: SupernetContext) -> SearchState:
 
 
 def arch_learning_rate(params: SearchParams, training: TrainingParams, images: int) -> float:
-    """Return the rate of the logits: Adam moves a logit by at most about its rate per step."""
+    """Return the learning rate of the logits; Adam moves a logit by at most about it per step."""
     if params.arch_learning_rate != "auto":
         return params.arch_learning_rate
     steps = architecture_steps(images, training.batch_size, params.epochs, params.arch_update_freq)
@@ -133,7 +134,7 @@ def anneal_rate(params: SearchParams, training: TrainingParams, images: int) -> 
 
 
 def sharpen(logits: Tensor, *, none: int, delta: float) -> Tensor:
-    """Add `delta` to the three strongest operations but `none` of edges below 0.4."""
+    """Add `delta` to the three strongest operations, except `none`, of each undecided edge."""
     flat = undecided(logits)[..., None]
     ranked = logits.clone()
     ranked[..., none] = -torch.inf

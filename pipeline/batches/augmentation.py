@@ -1,4 +1,4 @@
-"""Variety for training images, a batch at a time, where the batch is.
+"""Augmentation of training images, a batch at a time, on the batch's device.
 
 N images, C channels, H x W pixels; every batch is channels_last.
 """
@@ -11,15 +11,15 @@ from pipeline.batches.params import AugmentationParams
 
 
 def augment(pixels: Tensor, params: AugmentationParams, generator: Generator) -> Tensor:
-    """Crop each image at random out of its black frame, and mirror it or not: one gather of pixels.
+    """Frame each image in black, crop it at random and maybe mirror it, in one gather of pixels.
 
-    On one CPU core 200,000 images of 32x32x3 a second, where indexing by image, row and column
-    makes 77,000.
+    One CPU core does 200,000 images of 32x32x3 a second; with indexing by image, row and column
+    it does 77,000.
 
     Args:
         pixels: (N, C, H, W) uint8, channels_last.
         params: `crop_padding` and `flip` are used here.
-        generator: on the device of `pixels`.
+        generator: random source on the device of `pixels`.
 
     Returns:
         (N, C, H, W) uint8, channels_last.
@@ -33,7 +33,7 @@ def augment(pixels: Tensor, params: AugmentationParams, generator: Generator) ->
     if params.flip:
         mirrored = torch.rand((N, 1), generator=generator, device=device) < 0.5
         columns = torch.where(mirrored, W - 1 - columns, columns)
-    # Number of the first pixel of each framed image, of each row, of each pixel.
+    # Index of the first row of each framed image, then of each pixel.
     first = torch.arange(N, device=device)[:, None] * framed.shape[1]
     source = (first + top + rows)[:, :, None] * framed.shape[2] + (left + columns)[:, None, :]
     cropped = framed.reshape(-1, C).index_select(0, source.reshape(-1))
@@ -45,13 +45,13 @@ def cut_out(batch: Tensor, *, side: int, generator: Generator) -> Tensor:
 
     Args:
         batch: (N, C, H, W) normalised, so that 0 is the mean of the training images.
-        side: of the square, in pixels; what lies outside the image is lost.
-        generator: on the device of `batch`.
+        side: side of the square in pixels; the part outside the image is ignored.
+        generator: random source on the device of `batch`.
     """
     N, _, H, W = batch.shape
 
     def covered(length: int) -> Tensor:
-        """(N, length): where a stretch of `side` around a random centre lies."""
+        """Return (N, length), true on a stretch of `side` pixels around a random centre."""
         centre = torch.randint(length, (N, 1), generator=generator, device=batch.device)
         distance = torch.arange(length, device=batch.device) - (centre - side // 2)
         return (distance >= 0) & (distance < side)

@@ -1,7 +1,7 @@
 """The batches that training and evaluation take from a split.
 
-There are no workers: a whole split is in memory, the device's where it fits, and a batch is a few
-operations on it that never wait for the device.
+There are no workers: a whole split is in memory, on the device if it fits, and a batch takes a few
+operations that never wait for the device.
 N images, C channels, H x W pixels; everything is channels_last.
 """
 
@@ -31,7 +31,7 @@ def training_batches(
     purpose: what the randomness is for, e.g. ("search", epoch); equal purposes give equal batches.
     """
     device = images.device
-    # The order is drawn on the CPU: it is the same on every device, and copied to it once.
+    # Drawn on the CPU, so that the order is the same for every device; copied once.
     shuffle = generator(seed, *purpose, "shuffle")
     order = batch_indices(len(images), batch_size, shuffle, images.pixels.device)
     rows = images.pixels.permute(0, 2, 3, 1)  # images as contiguous rows: 20 times faster to pick
@@ -46,10 +46,10 @@ def training_batches(
 
 
 def evaluation_batches(images: Images, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield every image once, in order, as it is: (N, C, H, W) float32 normalised, (N,) labels.
+    """Yield every image once, in order, unchanged: (N, C, H, W) float32 normalised, (N,) labels.
 
-    The batches are equal but for one image: paths are evaluated with the statistics of their batch,
-    which a short last one would make poor.
+    Batch sizes differ by at most one image: paths are evaluated with the statistics of their batch,
+    and those of a short last batch would be poor.
     """
     count = len(images)
     batches = max(1, min(-(-count // batch_size), count // 2))
@@ -79,7 +79,7 @@ def batch_indices(
 def batch_sizes(count: int, batch_size: int) -> list[int]:
     """Return sizes that add up to `count`; a last single image joins the batch before it.
 
-    BatchNorm cannot take statistics of one value, which is what one image is where it is 1x1.
+    BatchNorm fails on one value per channel, which a single image of 1x1 pixels has.
     """
     whole, rest = divmod(count, batch_size)
     sizes = [batch_size] * whole

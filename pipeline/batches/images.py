@@ -1,4 +1,4 @@
-"""A split in memory, and how it is read from what `prepare` wrote.
+"""A split in memory, read from what `prepare` wrote.
 
 N images, C channels, H x W pixels; everything is channels_last.
 """
@@ -16,9 +16,9 @@ from pipeline.prepared.packing import Split, read_split
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """One split.
+    """The images and labels of one split.
 
-    pixels: (N, C, H, W) uint8, channels_last, on the device or, if it is too small, on the host.
+    pixels: (N, C, H, W) uint8, channels_last, on the device, or on the host if memory is short.
     labels: (N,) int64. mean, std: (C,) float32, of the training split, as fractions of 255.
     """
 
@@ -32,12 +32,12 @@ class Images:
 
     @property
     def device(self) -> torch.device:
-        """Where the batches are made."""
+        """Device on which batches are made."""
         return self.labels.device
 
 
 def join(first: Images, second: Images) -> Images:
-    """Return both splits as one, where the first is and with its statistics."""
+    """Return both splits as one, on the device of the first and with its statistics."""
     return Images(
         pixels=torch.cat((first.pixels, second.pixels.to(first.pixels.device))),
         labels=torch.cat((first.labels, second.labels)),
@@ -59,7 +59,7 @@ def read_images(folder: Path, split: Split, device: torch.device | str) -> Image
 
 
 def _near(images: Tensor, device: torch.device) -> Tensor:
-    """Move images to a device if they take at most half of what is free there.
+    """Move images to a device if they take at most half of its free memory.
 
     Else they stay on the host, and each batch is copied.
     """

@@ -12,10 +12,10 @@ class AugmentationParams(Section):
 
     crop_padding: Annotated[int, Field(ge=0)] = Field(
         default=1,
-        description="pixels of black around an image before it is cropped at random; 0 is off",
+        description="black pixels added on each side of an image before a random crop; 0: off",
     )
-    flip: bool = Field(default=False, description="mirror every other image, at random")
+    flip: bool = Field(default=False, description="mirror each image with probability 1/2")
     cutout: Annotated[int, Field(ge=0, le=1024)] = Field(
         default=0,
-        description="side in pixels of a square that is blanked (DeVries & Taylor 2017); 0 is off",
+        description="side in pixels of a square that is blanked (DeVries & Taylor 2017); 0: off",
     )

@@ -1,7 +1,7 @@
-"""Counter-based randomness: a draw depends on what it is for, never on what was drawn before it.
+"""Counter-based randomness: a draw depends on its purpose, never on earlier draws.
 
-Resuming therefore needs no generator state, and the ranks of a parallel run draw the same path
-without talking.
+So resuming needs no generator state, and the ranks of a parallel run draw the same path without
+communication.
 """
 
 import hashlib
@@ -12,9 +12,9 @@ import torch
 def generator(
     seed: int, *purpose: str | int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """Return a fresh generator for one purpose, e.g.
+    """Return a fresh generator for one purpose.
 
-    `generator(seed, "search", "path", epoch, step)`.
+    For example `generator(seed, "search", "path", epoch, step)`.
     """
     digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)

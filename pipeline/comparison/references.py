@@ -1,6 +1,6 @@
-"""The references beside a result: what crosses from the stage that trains them to whoever tells.
+"""The references of a result, as `reference` writes them and later stages read them.
 
-Accuracies are fractions of 1, of the test images.
+Accuracies are those on the test images, as fractions of 1.
 """
 
 from dataclasses import asdict, dataclass
@@ -21,8 +21,8 @@ class Reference:
     """A classifier that was tried on the same images.
 
     low, high: 95 % interval of the accuracy. difference: accuracy of the found network minus this
-    one's. p_value: of no difference. verdict: on the found network. parameters, epochs: of a
-    network that was trained.
+    one's. p_value: p-value of no difference. verdict: verdict on the found network. parameters:
+    number of parameters of a network. epochs: number of epochs that it was trained.
     """
 
     name: str
@@ -54,12 +54,12 @@ class References:
 
     @property
     def best(self) -> Reference | None:
-        """The one with the highest accuracy, the first of equals."""
+        """The reference with the highest accuracy, the first of equals."""
         return max(self.compared, key=lambda one: one.test_accuracy, default=None)
 
 
 def sentence(references: References) -> str:
-    """Return who wins: the found network, the best reference, or neither."""
+    """Return a sentence on which is better: the found network, the best reference, or neither."""
     best = references.best
     if best is None:
         return "It was compared with nothing."
@@ -89,12 +89,12 @@ def read_references(path: Path) -> References:
     """Read the references of a run.
 
     Raises:
-        ReportError: missing, damaged, or of another version.
+        ReportError: the file is missing, damaged, or of another version.
     """
     try:
         return TypeAdapter(References).validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ReportError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
-    except ValueError as error:  # pydantic's is one too
+    except ValueError as error:  # pydantic's errors too
         reason = str(error).splitlines()[0]
         raise ReportError(f"{path}: not a list of references: {reason}; {AGAIN}") from None

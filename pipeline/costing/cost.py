@@ -1,7 +1,4 @@
-"""What a network costs.
-
-Parameters and floating-point operations, counted without computing anything.
-"""
+"""The cost of a network: parameters and multiply-adds, counted without running it."""
 
 from dataclasses import dataclass
 
@@ -15,10 +12,11 @@ from pipeline.space.network import Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """parameters: of the network.
+    """The cost of a discrete network.
 
-    Mflops: millions of multiply-adds for one image, convolutions and head. The tables of
-    NAS-Bench-201 also count the head's bias, one operation for each class.
+    parameters: number of parameters. mflops: millions of multiply-adds for one image, in
+    convolutions and head. The tables of NAS-Bench-201 also count the head's bias, one operation for
+    each class.
     """
 
     parameters: int
@@ -32,7 +30,7 @@ def cost(blueprint: Blueprint, genotype: Genotype, image_size: tuple[int, int]) 
         image = torch.empty(1, blueprint.image_channels, *image_size)
         with FlopCounterMode(display=False) as counter:
             network(image)
-    # torch counts a multiply-add as two operations, the field's tables as one.
+    # torch counts a multiply-add as two operations, published tables as one.
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         mflops=counter.get_total_flops() / 2e6,

@@ -1,4 +1,4 @@
-"""The one look at the test split.
+"""Predictions and measurements on the test split.
 
 N images, K classes.
 """
@@ -14,12 +14,12 @@ from pipeline.batches.images import Images
 from pipeline.devices.memory import within_memory
 
 BATCH_SIZE = 128
-"""Images at a time: another number would change the last bits of a result, so it is no param."""
+"""Images at a time; not a param, because another number changes the last bits of a result."""
 
 
 @torch.no_grad()
 def predict(network: nn.Module, images: Images) -> Tensor:
-    """Return (N, K) float32 logits on the CPU; the network is in evaluation mode."""
+    """Return (N, K) float32 logits on the CPU; the network must be in evaluation mode."""
 
     def logits(size: int) -> Tensor:
         return torch.cat([network(batch) for batch, _ in evaluation_batches(images, size)]).cpu()

@@ -1,4 +1,4 @@
-"""Where to compute: a fact of the machine, never of the params."""
+"""The choice of the device: a setting of the machine, never of the params."""
 
 import os
 from contextlib import AbstractContextManager
@@ -12,15 +12,15 @@ from pipeline.harness.errors import DeviceBusyError, DeviceError
 
 
 def choose_device() -> torch.device:
-    """Return the device that `ASO_SE_DEVICE` names, and say which it is.
+    """Return the device that `ASO_SE_DEVICE` names, and print which it is.
 
-    Of several processes that train together each takes its own, and they wait for each other.
-    Without a name, or with `auto`, the accelerator with the most free memory; the CPU where there
-    is none, or none that can be used now.
+    Without a name, or with `auto`, it is the accelerator with the most free memory, or the CPU if
+    no accelerator can be used. Processes that train together each take their own device, and wait
+    for each other.
 
     Raises:
         DeviceError: the named device does not exist here.
-        DeviceBusyError: it does, and others hold it.
+        DeviceBusyError: the named device is in use.
     """
     named = os.environ.get("ASO_SE_DEVICE") or "auto"
     kind = torch.accelerator.current_accelerator(check_available=True)
@@ -38,10 +38,10 @@ def choose_device() -> torch.device:
 
 
 def _own(kind: str) -> str:
-    """Return the name of the device that is this process's own among several of a kind.
+    """Return the name of this process's own device among several of a kind.
 
     Raises:
-        DeviceError: one device is named, of which each would need its own.
+        DeviceError: `kind` names a single device, but each process needs its own.
     """
     if ":" in kind:
         raise DeviceError(
@@ -52,7 +52,7 @@ def _own(kind: str) -> str:
 
 
 def _roomiest() -> torch.device:
-    """Return the accelerator with the most free memory, else the CPU; say what cannot be used."""
+    """Return the accelerator with the most free memory, else the CPU; print which are skipped."""
     kind = torch.accelerator.current_accelerator(check_available=True)
     free = {}
     for index in range(torch.accelerator.device_count() if kind else 0):
@@ -60,12 +60,12 @@ def _roomiest() -> torch.device:
             device = _opened(f"{kind}:{index}")
             free[device] = torch.accelerator.get_memory_info(device)[0]
         except DeviceError as error:
-            say(f"{kind}:{index}: {error}: passed over")
+            say(f"{kind}:{index}: {error}: skipped")
     return max(free, key=lambda device: free[device], default=torch.device("cpu"))
 
 
 def _opened(name: str) -> torch.device:
-    """Return a device that has just been used; raises DeviceError with the reason alone."""
+    """Return a device after testing it; raise DeviceError with only the reason."""
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -78,5 +78,5 @@ def _opened(name: str) -> torch.device:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 where it is faster: on accelerators (on CPUs it was measured 29 % slower)."""
+    """Return a context that uses bfloat16 on accelerators (on CPUs it was measured 29 % slower)."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu")

@@ -1,8 +1,8 @@
-"""Where memory is used up: the same step in smaller parts.
+"""Retries in smaller parts for steps that run out of memory.
 
-The sum of the gradients of the parts of a batch is that of the whole but for rounding, except that
-BatchNorm knows only the images that it sees together: a part is normalised by its own statistics,
-as on several devices, and running statistics see each part in turn.
+The gradients of the parts of a batch add up to that of the batch, except for rounding and
+BatchNorm: each part is normalised by its own statistics, as on several devices, and updates the
+running statistics in turn.
 """
 
 import gc
@@ -20,40 +20,40 @@ T = TypeVar("T")
 
 
 def within_memory(compute: Callable[[int], T], images: int) -> tuple[T, int]:
-    """Return `compute(images)` and `images`, halved as often as that finds too little memory.
+    """Return `compute(images)` and `images`, which is halved each time memory runs out.
 
-    compute: begins anew each time; what it leaves behind when it fails stays (of a weight step,
-    running statistics of BatchNorm that have seen some images twice).
-    images: how many it may take at a time.
+    compute: starts from the beginning each time; side effects of a failed call remain (after a
+    weight step, BatchNorm's running statistics may have seen some images twice).
+    images: largest number of images at a time.
 
     Raises:
-        MemoryError, RuntimeError: of `compute`, if not even one image at a time fits; at once where
-            several processes train together.
+        MemoryError, RuntimeError: raised by `compute`, if not even one image at a time fits; at
+            once if several processes train together.
     """
     while True:
         try:
             return compute(images), images
         except (MemoryError, RuntimeError) as error:
-            # Of several processes the others would wait for this one's part for ever.
+            # Other processes would wait forever for this one's part.
             if images == 1 or ranks.count() > 1 or not is_lack_of_memory(error):
                 raise
-        # Not in the handler: there the error's traceback holds what the attempt had allocated.
+        # Outside the handler: inside, the error's traceback still holds the attempt's memory.
         release()
         images = (images + 1) // 2
         say(f"out of memory: going on with {images} images at a time")
 
 
 def at_a_time(saved: int, batch_size: int) -> int:
-    """Return how many images at a time a resumed run takes.
+    """Return the number of images at a time of a resumed run.
 
-    Several processes take all of their shares: in parts of as many images a larger share would have
-    more parts than the others wait for.
+    Several processes take their whole shares: if these were split by `saved`, a larger share could
+    have more parts than the other processes wait for.
     """
     return batch_size if ranks.count() > 1 else saved
 
 
 def release() -> None:
-    """Give back what a failed attempt had allocated."""
+    """Free the memory of a failed attempt."""
     gc.collect()
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()
@@ -62,7 +62,7 @@ def release() -> None:
 def parts(batch: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (N, ...) images and (N,) labels in equal parts of at most `size` + 1 images.
 
-    One more, as in a batch that took in a last single image: BatchNorm wants no part of one.
+    One more than `size`, because BatchNorm fails on a part of one image.
     """
     count = max(1, -(-(len(labels) - 1) // size))
     return zip(batch.tensor_split(count), labels.tensor_split(count), strict=True)

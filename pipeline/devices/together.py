@@ -1,9 +1,9 @@
-"""Several processes, one network: the same path on all, each with a part of every batch.
+"""Training in several processes: all run the same path, each on a part of every batch.
 
-torchrun starts them; alone, nothing here does anything. Randomness is counter-based, so all draw
-the same paths and the same batches without talking. They talk three times: BatchNorm normalises by
-the statistics of the whole batch, gradients are added up once a step (operations that the path does
-not run have none, on any process), and so are the sums of a tally.
+torchrun starts them; in a single process, nothing here has an effect. Randomness is counter-based,
+so all draw the same paths and batches without communication. They communicate for three sums:
+BatchNorm's statistics of the whole batch, the gradients once a step (operations that the path does
+not run have none, on any process), and the sums of a tally.
 """
 
 import atexit
@@ -19,7 +19,7 @@ from pipeline.space.operations import BatchNorm
 
 
 def meet(device: torch.device) -> None:
-    """Wait for all processes; to be called once, before anything else here."""
+    """Wait for all processes; call this before anything else in this module."""
     if ranks.count() > 1 and not distributed.is_initialized():
         if device.type != "cpu":
             torch.accelerator.set_device_index(device.index)
@@ -34,9 +34,9 @@ def wait() -> None:
 
 
 def share(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return this process's part of a batch, and how many images all the parts have.
+    """Return this process's part of a batch, and the number of images in all parts.
 
-    A batch with fewer than two images for each is done by every process as a whole.
+    If there are fewer than two images per process, every process takes the whole batch.
     """
     if len(labels) < 2 * ranks.count():
         return batch, labels, len(labels) * ranks.count()
@@ -46,7 +46,7 @@ def share(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 def is_mine(number: int) -> bool:
-    """Whether this process does the job of that number, where jobs are dealt out in turn."""
+    """Whether this process does job `number`; jobs are assigned in turn."""
     return number % ranks.count() == ranks.number()
 
 
@@ -63,7 +63,7 @@ def add_up(tensors: list[Tensor]) -> None:
 
 @contextmanager
 def one_batch(*networks: nn.Module) -> Iterator[None]:
-    """Let BatchNorm see the parts of all processes as the one batch that they are."""
+    """Let BatchNorm treat the parts of all processes as one batch."""
     several = networks if ranks.count() > 1 else ()
     norms = [one for network in several for one in network.modules() if isinstance(one, BatchNorm)]
     for norm in norms:
@@ -76,7 +76,7 @@ def one_batch(*networks: nn.Module) -> Iterator[None]:
 
 
 class _Total(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs, for losses add up too."""
+    """The sum over all processes; its gradient is the sum of theirs, as the losses add up too."""
 
     @staticmethod
     def forward(_: Any, tensor: Tensor) -> Tensor:

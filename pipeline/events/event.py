@@ -1,4 +1,4 @@
-"""A growth of the network, as growth records it and the report tells it."""
+"""A growth of the network, as growth records it and the report shows it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +10,8 @@ Kind = Literal["deepen", "widen"]
 class Event:
     """One growth.
 
-    epoch: after which it came. Accuracies are means over `settle` epochs, fractions of 1;
-    max_difference is of logits, None where memory lacked to build the network.
+    epoch: epoch after which the network grew. accuracy_before, accuracy_after: means over `settle`
+    epochs, fractions of 1. max_difference: largest difference of logits, None if memory ran out.
     """
 
     epoch: int
@@ -29,5 +29,5 @@ class Event:
 
     @property
     def what(self) -> str:
-        """Return what came, in two words: '4 cells' or '24 channels'."""
+        """Return the new size in two words: '4 cells' or '24 channels'."""
         return f"{self.cells} cells" if self.kind == "deepen" else f"{self.channels} channels"

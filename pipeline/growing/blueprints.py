@@ -1,4 +1,4 @@
-"""Growth as data: the blueprint after one more cell, or with wider cells."""
+"""Growth as data: the blueprint with one more cell, or with wider cells."""
 
 from dataclasses import replace
 from math import ceil
@@ -7,11 +7,9 @@ from pipeline.space.blueprint import Blueprint, CellPlan
 
 
 def position(blueprint: Blueprint) -> int:
-    """Return the index of the next new cell.
+    """Return the index of the next new cell: the end of the resolution with the fewest cells.
 
-    The end of the resolution that has the fewest cells, the later of equals.
-
-    A resolution is what lies between two reduction cells; the reduction cell begins it.
+    Of equals it is the last. A resolution begins with a reduction cell and ends before the next.
     """
     starts = [0] + [
         i for i, cell in enumerate(blueprint.cells) if cell.kind == "reduction" and i > 0
@@ -24,8 +22,8 @@ def position(blueprint: Blueprint) -> int:
 def deepen(blueprint: Blueprint) -> Blueprint:
     """Return the blueprint with one more normal cell, which enters as s1 + gate * cell(s0, s1).
 
-    It shares the architecture of the other normal cells where these share one; otherwise it has
-    its own, the last.
+    It shares the architecture of the other normal cells if these share one; otherwise it has its
+    own, the last.
     """
     index = position(blueprint)
     normal = {cell.architecture for cell in blueprint.cells if cell.kind == "normal"}
@@ -40,9 +38,9 @@ def deepen(blueprint: Blueprint) -> Blueprint:
 
 
 def widen(blueprint: Blueprint, factor: float) -> Blueprint:
-    """Return the blueprint with about `factor` times the channels in every cell, even numbers.
+    """Return the blueprint with about `factor` times the channels in every cell, always even.
 
-    The stem stays, unless the first cell takes its channels as they are.
+    The stem keeps its channels, unless the first cell reads them without adapting them.
     """
     cells = tuple(
         replace(cell, channels=2 * ceil(cell.channels * factor / 2)) for cell in blueprint.cells

@@ -1,4 +1,4 @@
-"""Does a grown network still compute what the smaller one did?"""
+"""The difference between the outputs of a network before and after a growth."""
 
 from copy import deepcopy
 
@@ -27,12 +27,12 @@ def max_difference(before: Network, after: Network, images: Tensor, logits: Tens
         paths.append(_both(explore(small, probability=1.0, generator=source), large))
     images = images.double()
     differences = [(old(images, one) - new(images, other)).abs().max() for one, other in paths]
-    largest = torch.finfo(torch.float32).max  # for what is no number: JSON has neither NaN nor inf
+    largest = torch.finfo(torch.float32).max  # for NaN and inf, which JSON lacks
     return float(torch.stack(differences).max().nan_to_num(nan=largest, posinf=largest))
 
 
 def _both(weights: EdgeWeights, blueprint: Blueprint) -> tuple[EdgeWeights, EdgeWeights]:
-    """Pair edge weights with those of a grown blueprint, whose new architecture, if any, skips."""
+    """Pair edge weights with those of a grown blueprint; a new architecture, if any, skips."""
     missing = blueprint.architectures - len(weights.active)
     extra = skip_only(blueprint).active[:1] * missing
     return weights, EdgeWeights(active=weights.active + extra)

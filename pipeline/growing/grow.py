@@ -1,10 +1,10 @@
-"""Growth: search on; when accuracy stands still, grow; when that hurt, go back.
+"""Growth: search continues; the network grows when accuracy stagnates; a harmful growth is undone.
 
-A growth is a transaction: the grown network is built aside, must give the same outputs (checked on
-real images in double precision, so that rounding cannot hide a mistake or fake one), and is kept
-only if it has not lost accuracy after `settle` epochs; if it loses what was learnt, no such epoch
-is waited for. Otherwise the state from before it comes back and that kind is not tried again at
-that size; nor is one for which there is too little memory.
+The grown network is built beside the old one and must give the same outputs (checked on real images
+in double precision, so that rounding can neither hide nor fake an error). It is kept only if it has
+not lost accuracy after `settle` epochs; if it loses what was learnt, it is rolled back at once.
+After a rollback the old state returns, and that kind is not tried again at that size. Nor is a kind
+that runs out of memory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,9 +42,9 @@ from pipeline.training.resume import Snapshot
 from pipeline.training.stability import Expected, degraded
 
 LARGEST_DIFFERENCE = 1e-5
-"""Largest difference of logits before and after a growth, in evaluation mode."""
+"""Largest accepted difference of logits before and after a growth, in evaluation mode."""
 KEPT_ACCURACY = "kept_accuracy"
-"""Column: validation accuracy of the network that goes on, the one before a growth rolled back."""
+"""Column with the validation accuracy of the kept network: after a rollback, the old one."""
 COMPARED_IMAGES = 256
 """Largest number of validation images on which outputs before and after a growth are compared."""
 
@@ -62,16 +62,16 @@ class Growth:
 
     @property
     def epochs(self) -> int:
-        """How many it runs."""
+        """Number of epochs that it runs."""
         return self.params.epochs
 
     def begin(self) -> GrowthState:
-        """Return the searched weights and logits; the optimisers begin anew."""
+        """Return the searched weights and logits, with new optimisers."""
         searched = read_checkpoint(self.checkpoint, self.context.images.device)
         return states.start(searched, self.context, self.search)
 
     def train(self, state: GrowthState, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
-        """Search on and grow; yield a row after each epoch, when `state` is the whole state."""
+        """Search and grow; yield a row after each epoch, when `state` is complete."""
         context = replace(self.context, slowdown=slowdown)
         alternation = Alternation(context=context, params=self.search)
         for number in range(state.search.epoch - state.search.first_epoch, self.params.epochs):
@@ -93,7 +93,7 @@ class Growth:
             yield {**row, KEPT_ACCURACY: kept, "event": event}
 
     def snapshot(self, state: GrowthState) -> Snapshot:
-        """Return the state as tensors, which stay its own, and as what JSON holds."""
+        """Return the state as JSON values and tensors, which are not copied."""
         return states.snapshot(state)
 
     def resumed(self, saved: Snapshot) -> GrowthState:
@@ -101,7 +101,7 @@ class Growth:
         return states.resumed(saved, self.context)
 
     def _settle(self, state: GrowthState) -> str:
-        """Accept or roll back a growth whose time has come; return what happened, or ''."""
+        """Accept or roll back a growth that has settled; return what happened, or ''."""
         trial, params = state.trial, self.params
         if trial is None:
             return ""
@@ -125,7 +125,7 @@ class Growth:
         return f"{event.kind} {event.verdict}"
 
     def _try_to_grow(self, state: GrowthState) -> str:
-        """Grow if accuracy stands still and the budget allows; return what happened, or ''."""
+        """Grow if accuracy stagnates and the budget allows it; return what happened, or ''."""
         params, old = self.params, state.search
         if not stagnates(
             state.accuracies, patience=params.patience, min_improvement=params.min_improvement
@@ -158,7 +158,7 @@ class Growth:
     def _attempt(
         self, old: SearchState, target: Blueprint, kind: Kind
     ) -> tuple[SearchState, float] | None:
-        """Return the grown state and how far its outputs differ, or None where memory lacks."""
+        """Return the grown state and how far its outputs differ, or None if memory runs out."""
         count = min(COMPARED_IMAGES, self.context.training.evaluation_batch_size)
         batch, _ = next(evaluation_batches(self.context.validation, count))
         source = generator(self.context.seed, "growth", "weights", old.epoch)
@@ -169,7 +169,7 @@ class Growth:
                 len(batch),
             )
         except (MemoryError, RuntimeError) as error:
-            # Of several processes the others would go on with a larger network.
+            # Other processes would continue with a larger network.
             if ranks.count() > 1 or not is_lack_of_memory(error):
                 raise
             return None
@@ -212,7 +212,7 @@ def _event(epoch: int, kind: Kind, before: Blueprint, after: Blueprint) -> Event
 
 
 def _parameters(blueprint: Blueprint) -> int:
-    """Return the parameters of a supernet, without building it."""
+    """Return the number of parameters of a supernet, without building it."""
     with torch.device("meta"):
         network = Network(blueprint)
     return sum(parameter.numel() for parameter in network.parameters())

@@ -1,13 +1,13 @@
-"""Growth in weights: a bigger network that computes what the smaller one did.
+"""Growth of the weights: a larger network that computes the same as the smaller one.
 
-**Deepen**: the new cell's gate is 0, so it adds nothing yet. **Widen**: old channels never read
-new ones, because the weights on the way from new to old are 0; the new ones have random weights,
-so their outgoing weights get a gradient from the first step on. (After Net2Net, Chen et al. 2016;
+**Deepen**: the new cell's gate is 0, so it adds nothing yet. **Widen**: old channels do not read
+new ones, because the weights from new to old channels are 0; the new ones have random weights, so
+their outgoing weights get a gradient from the first step on. (After Net2Net, Chen et al. 2016;
 gates as in ReZero, Bachlechner et al. 2020.)
 
-A widened node keeps its first half of channels in the first half and its second in the second,
-because a factorized reduction makes one half on each of its paths. `Channels` maps say where the
-old channels lie among the new ones.
+A widened node keeps the first half of its channels in the first half and the second in the second,
+because a factorized reduction makes one half on each of its paths. `Channels` maps give the
+positions of the old channels among the new ones.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
 
 Channels = Tensor
-"""(old channels,) int64: the position of each old channel among the new ones."""
+"""Position of each old channel among the new ones, (old channels,) int64."""
 
 
 def grow(
@@ -30,7 +30,7 @@ def grow(
 ) -> Network:
     """Return a network of the grown blueprint with the old weights in place.
 
-    added: index of the cell that is new in `blueprint`, None when it was widened.
+    added: index of the cell that is new in `blueprint`, None if it was widened.
     """
     grown = build(blueprint, generator=generator, device=network.head.weight.device)
     state = grown.state_dict()
@@ -46,7 +46,7 @@ def grow_momentum(
 ) -> Sgd:
     """Return an optimiser of the grown network with the momentum of the old weights.
 
-    New weights have none.
+    New weights have zero momentum.
     """
     following = Sgd.of(grown.parameters(), params)
     old = dict(zip(dict(network.named_parameters()), optimizer.buffers, strict=True))
@@ -59,8 +59,9 @@ def grow_momentum(
 def grow_logits(logits: Tensor, optimizer: Adam, fresh: Tensor) -> tuple[Tensor, Adam]:
     """Return logits with a block for the new cell, and Adam with the old moments.
 
-    After many steps Adam takes its moments for settled, so a new block begins with the mean square
-    gradient of the old ones: with 0 its first steps would be several times the learning rate.
+    After many steps Adam does not correct its moments any more, so a new block begins with the mean
+    square gradient of the old ones: from 0, its first steps would be several times the learning
+    rate.
 
     logits: (A, E, O). fresh: (A', E, O), its last A' - A blocks are the new cells' initial logits.
     """
@@ -74,9 +75,9 @@ def grow_logits(logits: Tensor, optimizer: Adam, fresh: Tensor) -> tuple[Tensor,
 
 
 def place(old: Tensor, new: Tensor, outputs: Channels | None, inputs: Channels | None) -> Tensor:
-    """Return `new` with `old` in its place, and 0 from new inputs to old outputs.
+    """Return `new` with `old` copied to its place, and 0 from new inputs to old outputs.
 
-    outputs, inputs: maps for dimensions 0 and 1; None where a dimension did not grow.
+    outputs, inputs: maps for dimensions 0 and 1; None if a dimension did not grow.
     """
     if old.dim() == 0:
         return old
@@ -93,9 +94,9 @@ def place(old: Tensor, new: Tensor, outputs: Channels | None, inputs: Channels |
 
 
 def spread(old: int, new: int) -> Channels:
-    """Return where a node's old channels lie.
+    """Return the positions of a node's old channels among its new ones.
 
-    Each half of the old at the start of a half of the new.
+    Each old half is at the start of a new half.
     """
     half = old // 2
     return torch.cat([torch.arange(half), new // 2 + torch.arange(old - half)])
@@ -104,7 +105,7 @@ def spread(old: int, new: int) -> Channels:
 def _places(
     before: Blueprint, after: Blueprint, state: Mapping[str, Tensor], added: int | None
 ) -> Iterator[tuple[str, str, Channels | None, Channels | None]]:
-    """Yield each old tensor: its name now and before, the maps of its output and input channels."""
+    """Yield the new and old name of each old tensor, and the maps of its outputs and inputs."""
     maps = _Maps(before, after, added)
     for name, tensor in state.items():
         part, *rest = name.split(".")
@@ -152,5 +153,5 @@ class _Maps:
         self.head = sources[1]
 
     def old_index(self, index: int) -> int:
-        """Return where a cell was before the new one came."""
+        """Return the index that a cell had before the new one was added."""
         return index - (self.added is not None and index > self.added)

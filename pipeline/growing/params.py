@@ -9,7 +9,7 @@ from pipeline.training.schedules import HighestRate, LastRate, ScheduleParams
 
 
 class GrowthParams(ScheduleParams):
-    """Searching on, and growing when that no longer helps."""
+    """Continued search, and growth of the network when accuracy stagnates."""
 
     learning_rate: HighestRate = 0.02
     learning_rate_end: LastRate = 0.005
@@ -18,21 +18,22 @@ class GrowthParams(ScheduleParams):
     )
     kinds: tuple[Kind, ...] = Field(
         default=("deepen", "widen"),
-        description="how the network may grow; they take turns in this order; []: it does not",
+        description="how the network may grow; kinds take turns in this order; []: no growth",
     )
     patience: Annotated[int, Field(ge=1)] = Field(
-        default=2, description="epochs over which accuracy must have improved, or the network grows"
+        default=2, description="epochs without enough improvement after which the network grows"
     )
     min_improvement: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.01,
-        description="improvement of validation accuracy (a fraction of 1) that puts growth off",
+        description="improvement of validation accuracy (a fraction of 1) below which the network"
+        " grows",
     )
     settle: Annotated[int, Field(ge=1)] = Field(
-        default=2, description="epochs after a growth at which it is accepted or rolled back"
+        default=2, description="epochs after which a growth is accepted or rolled back"
     )
     tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.02,
-        description="loss of validation accuracy (a fraction of 1) that rolls a growth back",
+        description="largest loss of validation accuracy (a fraction of 1) of an accepted growth",
     )
     widen_factor: Annotated[float, Field(gt=1, le=4)] = Field(
         default=1.5, description="channels after / before widening"
@@ -53,5 +54,5 @@ class GrowthParams(ScheduleParams):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(set(self.kinds)) < len(self.kinds):
-            raise ValueError("kinds: each may stand only once")
+            raise ValueError("kinds: each may appear only once")
         return self

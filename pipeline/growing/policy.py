@@ -13,7 +13,7 @@ from pipeline.space.genotype import Genotype
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What a network's size is for growth: a kind that hurt is not tried again at the same size."""
+    """The size of a network; a kind of growth that hurt is not tried again at the same size."""
 
     cells: int
     channels: int
@@ -25,10 +25,10 @@ def size(blueprint: Blueprint) -> Size:
 
 
 def stagnates(accuracies: Sequence[float], *, patience: int, min_improvement: float) -> bool:
-    """Whether the best of the last `patience` epochs hardly beats the best before them.
+    """Whether the best of the last `patience` epochs hardly improves on the best before them.
 
-    accuracies: one per epoch since the network last changed; up to `patience` decide nothing.
-    min_improvement: what would be enough.
+    accuracies: one per epoch since the network last changed; up to `patience` are too few.
+    min_improvement: improvement that is enough.
     """
     if len(accuracies) <= patience:
         return False
@@ -51,8 +51,8 @@ def choose(
 ) -> tuple[Kind, Blueprint] | None:
     """Return the next growth and the blueprint it leads to, or None if the budget allows none.
 
-    The kinds take turns: the search starts after `last`. refused: what was not kept, with the
-    size it was tried at.
+    The kinds take turns: the one after `last` is tried first. refused: kinds that were not kept,
+    with the size they were tried at.
     """
     start = params.kinds.index(last) + 1 if last in params.kinds else 0
     for kind in params.kinds[start:] + params.kinds[:start]:
@@ -77,9 +77,9 @@ def _within_budget(
 
 
 def extend(genotype: Genotype, blueprint: Blueprint) -> Genotype:
-    """Return the genotype with, for a new cell's own architecture, that of the last one.
+    """Return the genotype for a larger blueprint, whose new cells repeat the last architecture.
 
-    Enough to count costs.
+    This is enough to count costs.
     """
     missing = blueprint.architectures - len(genotype.architectures)
     added = genotype.architectures[-1:] * missing

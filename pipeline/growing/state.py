@@ -1,4 +1,4 @@
-"""The state of growth: a search, the growths so far, and what to go back to."""
+"""The state of growth: a search, the growths so far, and the state to roll back to."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.supernet.supernet import SupernetContext
 
 @dataclass(slots=True, kw_only=True)
 class Trial:
-    """A growth that has not settled: what to go back to."""
+    """A growth that has not settled, with the state to roll back to."""
 
     event: Event
     state: SearchState
@@ -25,9 +25,8 @@ class Trial:
 class GrowthState:
     """The complete state of the stage.
 
-    accuracies: validation accuracy of each epoch since the network last changed. last:
-    kind of the newest accepted growth. refused: kinds that were not kept, with the size they were
-    tried at.
+    accuracies: validation accuracy of each epoch since the network last changed. last: kind of the
+    newest accepted growth. refused: kinds that were not kept, with the size they were tried at.
     """
 
     search: SearchState
@@ -38,7 +37,7 @@ class GrowthState:
     events: list[Event] = field(default_factory=list)
 
     def roll_back(self, trial: Trial) -> None:
-        """Return to the state before a growth, which is not tried again at that size."""
+        """Return to the state before a growth; that kind is not tried again at that size."""
         event = trial.event
         tried = Size(cells=event.cells_before, channels=event.channels_before)
         self.refused |= {(event.kind, tried)}
@@ -47,7 +46,7 @@ class GrowthState:
 
 
 def start(searched: Checkpoint, context: SupernetContext, params: SearchParams) -> GrowthState:
-    """Go on from search: its weights, logits and temperature; the optimisers begin anew."""
+    """Return a state with search's weights, logits and temperature, and new optimisers."""
     logits, temperature = searched.searched(), searched.fact("temperature")
     return GrowthState(
         search=searching.continued(searched, logits, context, params, temperature=temperature)
@@ -55,7 +54,7 @@ def start(searched: Checkpoint, context: SupernetContext, params: SearchParams) 
 
 
 def snapshot(state: GrowthState) -> dict[str, Any]:
-    """Return the state as tensors, which stay its own, and as what JSON holds."""
+    """Return the state as JSON values and tensors, which are not copied."""
     trial = state.trial
     return {
         "search": searching.snapshot(state.search),
@@ -88,7 +87,7 @@ def resumed(saved: dict[str, Any], context: SupernetContext) -> GrowthState:
 
 
 def summarize(events: list[Event]) -> dict[str, float]:
-    """Return how many growths had each verdict, and the largest difference of logits."""
+    """Return the number of growths with each verdict, and the largest difference of logits."""
     verdicts = [event.verdict for event in events]
     return {
         "growths_accepted": verdicts.count("accepted"),

@@ -1,4 +1,4 @@
-"""The second head that networks with cells may learn by, as in DARTS and NASNet."""
+"""The second head with which networks of cells may be trained, as in DARTS and NASNet."""
 
 import torch
 from torch import Tensor, nn

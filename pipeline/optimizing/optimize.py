@@ -1,4 +1,4 @@
-"""Optimize: the architecture is fixed; its discrete network is trained to the end."""
+"""Optimize: train the discrete network of the fixed architecture to the end."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ from pipeline.training.steps import Forward, Tally, weight_step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """How a network in training is watched: on images that are held out."""
+    """Evaluation of a network in training, on held-out images."""
 
     images: Images
     batch_size: int
@@ -47,8 +47,8 @@ class Watch:
 class Optimize(Generic[N]):
     """The phase (see `Phase`): from an untrained network to a trained one.
 
-    fresh: returns the network and how many epochs were done before. watch: None where all images
-    are trained on.
+    fresh: function that returns the network and the number of epochs done before. watch: evaluation
+    after each epoch, or None if no images are held out.
     """
 
     context: Context
@@ -58,7 +58,7 @@ class Optimize(Generic[N]):
 
     @property
     def expected(self) -> Expected:
-        """What its epochs are measured against."""
+        """What its epochs are judged against."""
         watched = self.context.images if self.watch is None else self.watch.images
         return Expected(
             classes=self.context.classes,
@@ -68,7 +68,7 @@ class Optimize(Generic[N]):
 
     @property
     def epochs(self) -> int:
-        """How many it runs."""
+        """Number of epochs that it runs."""
         return self.params.epochs
 
     def begin(self) -> OptimizeState[N]:
@@ -77,7 +77,7 @@ class Optimize(Generic[N]):
         return begin(network, self.params, self.context, epoch=epoch)
 
     def train(self, state: OptimizeState[N], slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
-        """Train; yield a row after each epoch, when `state` is the whole state."""
+        """Train; yield a row after each epoch, when `state` is complete."""
         context = replace(self.context, slowdown=slowdown)
         while state.epoch - state.first_epoch < self.params.epochs:
             epoch = Epoch(
@@ -101,7 +101,7 @@ class Optimize(Generic[N]):
             yield row
 
     def snapshot(self, state: OptimizeState[N]) -> Snapshot:
-        """Return the state as tensors, which stay its own, and as what JSON holds."""
+        """Return the state as JSON values and tensors, which are not copied."""
         return state.snapshot()
 
     def resumed(self, saved: Snapshot) -> OptimizeState[N]:
@@ -111,10 +111,10 @@ class Optimize(Generic[N]):
         return state
 
     def _forward(self, state: OptimizeState[Any], epoch: Epoch, step: Step) -> Forward:
-        """Return how a step runs the network, with the source of its dropped paths as at first."""
+        """Return the forward pass of a step; a restarted step draws the same dropped paths."""
         params = self.params
         probability = params.drop_path * epoch.done / max(1, epoch.epochs - 1)
-        rank = (ranks.number(),) if ranks.number() else ()  # alone, or first: the same numbers
+        rank = (ranks.number(),) if ranks.number() else ()  # rank 0 draws like a single process
         purpose = ("optimize", "drop_path", epoch.number, step.number, *rank)
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,8 +149,8 @@ def discrete_network(
 ) -> tuple[Network, int]:
     """Extract the discrete network of a grown supernet; return it and the epochs done before.
 
-    Its BatchNorm statistics are re-estimated, for they were of other paths. from_scratch: it has
-    fresh weights, not those of the supernet.
+    Its BatchNorm statistics are re-estimated, because the supernet's are of other paths.
+    from_scratch: whether it gets fresh weights instead of the supernet's.
     """
     images = context.images
     grown = read_checkpoint(checkpoint, images.device)

@@ -20,10 +20,10 @@ N = TypeVar("N", bound=nn.Module)
 
 @dataclass(slots=True, kw_only=True)
 class OptimizeState(Generic[N]):
-    """The complete state.
+    """The complete state of training a network to the end.
 
-    averaged: the EMA of the network, or None. micro_batch: images at a time, fewer than a batch
-    once memory was used up.
+    averaged: EMA of the network, or None. micro_batch: images at a time, fewer than a batch once
+    memory ran out.
     """
 
     network: N
@@ -36,16 +36,16 @@ class OptimizeState(Generic[N]):
 
     @property
     def result(self) -> N:
-        """The network that counts: the averaged one where there is one."""
+        """The averaged network if there is one, else the network."""
         return self.network if self.averaged is None else cast("N", self.averaged.module)
 
     @property
     def networks(self) -> list[nn.Module]:
-        """The network in training, and its second head where it has one."""
+        """The network in training, and its second head if it has one."""
         return [self.network] if self.auxiliary is None else [self.network, self.auxiliary]
 
     def snapshot(self) -> Snapshot:
-        """Return the state as tensors, which stay its own, and as what JSON holds."""
+        """Return the state as JSON values and tensors, which are not copied."""
         return {
             "network": self.network.state_dict(),
             "auxiliary": self.auxiliary and self.auxiliary.state_dict(),
@@ -56,7 +56,7 @@ class OptimizeState(Generic[N]):
         }
 
     def load(self, saved: Snapshot) -> None:
-        """Bring a fresh state to where a snapshot of the same params was taken."""
+        """Restore a snapshot, made with the same params, into a fresh state."""
         for name in ("network", "auxiliary", "averaged"):
             if saved[name]:
                 getattr(self, name).load_state_dict(saved[name])
@@ -66,9 +66,9 @@ class OptimizeState(Generic[N]):
 
 
 def begin(network: N, params: OptimizeParams, context: Context, *, epoch: int) -> OptimizeState[N]:
-    """Return the state in which the training of a network begins.
+    """Return the first state of the training of a network.
 
-    A network without cells has no second head. epoch: done before.
+    A network without cells has no second head. epoch: number of epochs done before.
     """
     auxiliary = None
     if params.auxiliary_weight and isinstance(network, Network):

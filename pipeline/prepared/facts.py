@@ -66,8 +66,8 @@ def read_facts(folder: Path) -> DatasetFacts:
             height=height,
             width=width,
             channels=channels,
-            mean=tuple(document["mean"]),
-            std=tuple(document["std"]),
+            mean=tuple(map(float, document["mean"])),
+            std=tuple(map(float, document["std"])),
             counts=document["counts"],
             digests=dict(document["sha256"]),
         )

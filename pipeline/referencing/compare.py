@@ -1,4 +1,4 @@
-"""Two classifiers on the same test images: is one of them better?
+"""Comparison of two classifiers on the same test images.
 
 N test images.
 """
@@ -11,15 +11,15 @@ from pipeline.comparison.references import Reference, Verdict
 from pipeline.deriving.measure import interval
 
 LEVEL = 0.05
-"""Two-sided probability below which a difference counts as more than chance."""
+"""Two-sided p-value below which a difference counts as more than chance."""
 
 
 def compare(
     found: NDArray[np.bool_], reference: NDArray[np.bool_], *, name: str, title: str
 ) -> Reference:
-    """Compare by the images that only one of them gets right (McNemar's exact test).
+    """Compare both by the images that only one of them gets right (McNemar's exact test).
 
-    found, reference: (N,) whether each answer is right. name, title: of the reference.
+    found, reference: (N,), true where an answer is right. name, title: those of the reference.
     """
     only_found = int((found & ~reference).sum())
     only_reference = int((reference & ~found).sum())

@@ -1,4 +1,4 @@
-"""The reference for whoever has a pretrained network: its features, and a linear model on them.
+"""A reference from a pretrained network: a linear model on its features.
 
 N images, C channels, H x W pixels, F features.
 """
@@ -23,7 +23,7 @@ from pipeline.referencing.problem import Answer, Problem
 
 
 def frozen_features(problem: Problem) -> Answer:
-    """Fit logistic regression to the features of a pretrained network, which stays as it is.
+    """Fit logistic regression to the features of a pretrained network, which is not trained.
 
     Raises:
         DataError: there is no such network, or its weights are not on this machine.
@@ -40,12 +40,12 @@ def frozen_features(problem: Problem) -> Answer:
 
 
 def read_backbone(named: str) -> tuple[nn.Module, Any]:
-    """Return a network of torchvision and the transform that its images want.
+    """Return a network of torchvision and the transform that its images need.
 
     named: 'resnet18', whose weights torchvision has downloaded before, or 'resnet18:FILE'.
 
     Raises:
-        DataError: unknown, not here, damaged, or weights of another network.
+        DataError: the network is unknown, or its weights are missing, damaged or of another one.
     """
     name, _, file = named.partition(":")
     where = f"reference.backbone: {named}"
@@ -67,7 +67,7 @@ def read_backbone(named: str) -> tuple[nn.Module, Any]:
 
 @torch.no_grad()
 def features(network: nn.Module, transform: Any, images: Images) -> NDArray[np.float32]:
-    """Return (N, F): what enters the network's last linear layer, or else what leaves it."""
+    """Return (N, F): the input of the last linear layer, or the output of a network without one."""
     caught: list[Tensor] = []
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     if linear:

@@ -18,7 +18,7 @@ from pipeline.referencing.trained import random_architecture, resnet
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A reference. title: as people read it. answer: trains it and tests it."""
+    """A reference. title: its name for people. answer: function that trains and tests it."""
 
     title: str
     answer: Callable[[Problem], Answer | Untried]

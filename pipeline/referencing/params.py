@@ -20,13 +20,13 @@ KindName = Literal[
 
 
 class PassesParams(Section):
-    """How many passes over images a phase makes; `epochs` as in the phase's own section."""
+    """The number of passes over images of a phase; `epochs` is that of the phase's section."""
 
     epochs: int
 
 
 class SearchPassesParams(PassesParams):
-    """How many passes search makes, as in its own section."""
+    """The number of passes over images of search, with keys of its section."""
 
     arch_update_freq: int
     arch_gradient: str
@@ -34,7 +34,7 @@ class SearchPassesParams(PassesParams):
 
 
 class ReferenceParams(Section):
-    """What a user would take instead, trained and tested on the same images."""
+    """Alternatives to the found network, trained and tested on the same images."""
 
     kinds: tuple[KindName, ...] = Field(
         default=(
@@ -56,14 +56,14 @@ class ReferenceParams(Section):
     backbone: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
         description="for frozen_features: a network of torchvision, such as resnet18; null: none;"
-        " its pretrained weights are in torchvision's cache or, after a colon, in a file"
-        " (resnet18:weights.pth); nothing is downloaded; a file that changes is not noticed",
+        " its pretrained weights are in torchvision's cache or in a file named after a colon"
+        " (resnet18:weights.pth); nothing is downloaded; a changed file does not cause a rerun",
     )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(set(self.kinds)) < len(self.kinds):
-            raise ValueError("kinds: each may stand only once")
+            raise ValueError("kinds: each may appear only once")
         if "frozen_features" in self.kinds and self.backbone is None:
             raise ValueError("backbone: frozen_features needs one, such as resnet18")
         return self

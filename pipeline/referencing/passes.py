@@ -1,11 +1,11 @@
-"""How many passes over images the whole pipeline makes, so that a reference may make as many."""
+"""The number of passes over images of the whole pipeline, for references that make as many."""
 
 from typing import Protocol
 
 from pipeline.referencing.params import SearchPassesParams
 
 FORWARD = 1 / 3
-"""Cost of a pass that only computes outputs, as a part of one that trains on them."""
+"""Cost of a pass that only computes outputs, as a fraction of that of a training pass."""
 
 
 class Counted(Protocol):
@@ -13,7 +13,7 @@ class Counted(Protocol):
 
     @property
     def epochs(self) -> int:
-        """How many it runs."""
+        """Number of epochs that it runs."""
 
 
 def epochs_of_all_passes(
@@ -25,12 +25,12 @@ def epochs_of_all_passes(
     searched: int,
     trained: int,
 ) -> int:
-    """Return for how many epochs of optimize the passes of all phases would last.
+    """Return the number of epochs of optimize that make as many passes as all phases.
 
-    A pass is one image in one weight step. An architecture step counts as much, or with `score`
+    A pass is one image in one weight step. An architecture step counts the same, or with `score`
     a third for each of its paths, which it only evaluates.
 
-    searched, trained: images of an epoch of the searching phases, and of optimize.
+    searched, trained: images per epoch of the phases before optimize, and of optimize.
     """
     paths = search.arch_paths * FORWARD if search.arch_gradient == "score" else 1
     with_architecture = 1 + paths / (search.arch_update_freq - 1)

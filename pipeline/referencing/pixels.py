@@ -1,6 +1,6 @@
-"""References that take a line of scikit-learn, on pixels or on features.
+"""References that use scikit-learn on pixels.
 
-N images, D values of each.
+N images, D values per image.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ from pipeline.batches.images import Images
 from pipeline.referencing.problem import Answer, Problem, Untried
 
 MOST_VALUES = 150e6
-"""Values of all training images above which logistic regression is skipped: some minutes."""
+"""Largest number of training pixel values for logistic regression (some minutes)."""
 MOST_PRODUCTS = 300e9
-"""Multiply-adds between pairs of images above which neighbours and SVC are skipped: minutes."""
+"""Largest number of multiply-adds between images for neighbours and SVC (some minutes)."""
 
 
 def majority(problem: Problem) -> Answer:

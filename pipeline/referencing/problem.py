@@ -1,4 +1,4 @@
-"""What every reference is given, and what it gives back."""
+"""The input of every reference, and its output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,19 +18,19 @@ from pipeline.training.resume import Points, resume_points
 
 @dataclass(frozen=True, slots=True)
 class PointsByName:
-    """The resume points of each reference that is trained, by its name."""
+    """The resume points of each trained reference, by its name."""
 
     params: Section
     inputs: tuple[Path, ...]
     made: list[Points] = field(default_factory=list)
 
     def __call__(self, name: str) -> Points:
-        """Return the points of one."""
+        """Return the resume points of the reference `name`."""
         self.made.append(resume_points(f"reference-{name}", self.params, *self.inputs))
         return self.made[-1]
 
     def remove(self) -> None:
-        """Remove them all: the stage has succeeded."""
+        """Remove all points; call this when the stage has succeeded."""
         for one in self.made:
             one.remove()
 
@@ -39,10 +39,10 @@ class PointsByName:
 class Problem:
     """The images and the network that the references are measured against.
 
-    context: of a training, with the images that optimize trained on. test: the test split, on the
-    device. found: the derived network. rules: by which it was decided. all_epochs: how many epochs
-    of optimize take the passes of all phases. points: name of what is trained -> its resume points.
-    backbone: see ReferenceParams.
+    context: training context, with the images that optimize trained on. test: test split, on the
+    device. found: derived network. rules: rules by which it was decided. all_epochs: number of
+    epochs of optimize that make as many passes as all phases. points: function from the name of a
+    trained reference to its resume points. backbone: see ReferenceParams.
     """
 
     context: Context
@@ -61,15 +61,16 @@ class Problem:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """Number of classes."""
         return self.context.classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """How a reference did.
+    """The answer of a reference.
 
-    predicted: (N,) classes of the test images. parameters, epochs: of a network, and its training.
+    predicted: (N,) predicted classes of the test images. parameters: number of parameters of a
+    network. epochs: number of epochs that it was trained.
     """
 
     predicted: NDArray[np.int64]
@@ -79,6 +80,6 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Untried:
-    """Why a reference was not tried, or could not be."""
+    """The reason why a reference was not tried, or failed."""
 
     reason: str

@@ -1,4 +1,4 @@
-"""A random architecture of the search space, as large as the network that was found."""
+"""A random architecture of the search space, as large as the found network."""
 
 from bisect import bisect_left
 from dataclasses import replace
@@ -13,7 +13,7 @@ from pipeline.space.params import GenotypeParams
 from pipeline.space.relaxation import decide
 
 WIDEST = 1024
-"""Channels of the first cell at most."""
+"""Largest number of channels of the first cell."""
 
 
 def random_genotype(blueprint: Blueprint, rules: GenotypeParams, generator: Generator) -> Genotype:
@@ -23,7 +23,7 @@ def random_genotype(blueprint: Blueprint, rules: GenotypeParams, generator: Gene
 
 
 def of_size(blueprint: Blueprint, genotype: Genotype, parameters: int) -> Blueprint:
-    """Return the same cells with the channels that come nearest to so many parameters."""
+    """Return the same cells, with channels that come nearest to the number of parameters."""
     widths = range(2, WIDEST + 1)
 
     def count(channels: int) -> int:
@@ -37,7 +37,7 @@ def of_size(blueprint: Blueprint, genotype: Genotype, parameters: int) -> Bluepr
 def scaled(blueprint: Blueprint, channels: int) -> Blueprint:
     """Return the same cells with about `channels` in the first and the others in proportion.
 
-    All are even, as what halves a resolution wants them.
+    All numbers are even, because reductions need even numbers.
     """
     factor = channels / blueprint.cells[0].channels
 

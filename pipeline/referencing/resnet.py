@@ -1,4 +1,4 @@
-"""ResNet for small images: what a user would have trained without a search.
+"""ResNet for small images: what a user would train without a search.
 
 The CIFAR form of He et al. 2016 (section 4.2): a 3x3 stem, three stages of `BLOCKS` basic blocks
 each, twice the channels and half the resolution from one to the next, global average pooling. With
@@ -16,7 +16,7 @@ from pipeline.space.operations import BatchNorm, conv_norm, convolution
 
 BLOCKS = 3
 WIDEST = 2048
-"""Channels of the first stage at most, far beyond any network of this project."""
+"""Largest number of channels of the first stage, far beyond any network of this project."""
 
 
 class Block(nn.Module):
@@ -48,7 +48,7 @@ class ResNet(nn.Module):
     """(N, C, H, W) float32 normalised images -> (N, K) logits."""
 
     def __init__(self, image_channels: int, width: int, classes: int) -> None:
-        """Lay the modules out; `width` is the number of channels of the first stage."""
+        """Create the modules; `width` is the number of channels of the first stage."""
         super().__init__()
         self.stem = nn.Sequential(
             convolution(image_channels, width, 3), BatchNorm(width), nn.ReLU(inplace=True)
@@ -82,7 +82,7 @@ def build_resnet(
 
 
 def width_of_size(parameters: int, *, image_channels: int, classes: int) -> int:
-    """Return the width with which a ResNet comes nearest to so many parameters."""
+    """Return the width with which a ResNet comes nearest to the number of parameters."""
     widths = range(1, WIDEST + 1)
 
     def count(width: int) -> int:

@@ -1,4 +1,4 @@
-"""The table of references: each beside the found network, and which of them is best."""
+"""The table of references, each compared with the found network."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,9 +14,9 @@ from pipeline.referencing.problem import Answer, Problem
 
 
 def measure(kinds: Sequence[KindName], problem: Problem, right: Tensor) -> References:
-    """Try each reference, and say how it did.
+    """Try each reference and print its accuracy.
 
-    right: (N,) whether the found network's answer to each test image is right.
+    right: (N,), true where the found network's answer to a test image is right.
     """
     labels = problem.test.labels.cpu().numpy()
     compared: list[Reference] = []

@@ -1,4 +1,4 @@
-"""References that are networks, trained from scratch as optimize trains the found one."""
+"""References that are networks, trained from scratch in the same way as in optimize."""
 
 from collections.abc import Callable
 
@@ -50,7 +50,7 @@ def parameters(network: nn.Module) -> int:
 def _trained(
     fresh: Callable[[], tuple[nn.Module, int]], name: str, problem: Problem, *, all_passes: bool
 ) -> Answer | Untried:
-    """Train what `fresh` builds and test it; a network that cannot be trained is no reference."""
+    """Train and test what `fresh` builds; return Untried if its training fails."""
     count = problem.all_epochs if all_passes else problem.optimize.epochs
     phase = Optimize(
         context=problem.context,

@@ -1,4 +1,4 @@
-"""Search: weights and architecture alternate while exploring fades out."""
+"""Search: steps of weights and architecture alternate while exploring falls to 0."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from pipeline.training.stability import Expected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """The phase (see `Phase`): from the warmed-up supernet of a checkpoint to a decided one."""
+    """The phase (see `Phase`): from the warmed-up supernet of a checkpoint to a searched one."""
 
     context: SupernetContext
     params: SearchParams
@@ -32,16 +32,16 @@ class Search:
 
     @property
     def epochs(self) -> int:
-        """How many it runs."""
+        """Number of epochs that it runs."""
         return self.params.epochs
 
     def begin(self) -> SearchState:
-        """Return the warmed-up weights and logits, with a little noise on these."""
+        """Return the warmed-up weights and logits, with a little noise on the logits."""
         warmed = read_checkpoint(self.checkpoint, self.context.images.device)
         return states.start(warmed, self.context, self.params)
 
     def train(self, state: SearchState, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
-        """Alternate; yield a row after each epoch, when `state` is the whole state."""
+        """Search; yield a row after each epoch, when `state` is complete."""
         context = replace(self.context, slowdown=slowdown)
         alternation = Alternation(context=context, params=self.params)
         for number in range(state.epoch - state.first_epoch, self.params.epochs):
@@ -56,7 +56,7 @@ class Search:
             yield alternation.run(state, epoch, left=epoch.left)
 
     def snapshot(self, state: SearchState) -> Snapshot:
-        """Return the state as tensors, which stay its own, and as what JSON holds."""
+        """Return the state as JSON values and tensors, which are not copied."""
         return states.snapshot(state)
 
     def resumed(self, saved: Snapshot) -> SearchState:
@@ -67,15 +67,16 @@ class Search:
 def drop_at_start(before: float, history: Sequence[Row]) -> float:
     """Return how far validation accuracy fell in the worst of search's first three epochs.
 
-    before: at the end of warmup, a fraction of 1; so is the result, at most 0 if it did not fall.
+    before: accuracy at the end of warmup. The result is a fraction of 1, at most 0 if it did not
+    fall.
     """
     return before - min(float(row["validation_accuracy"]) for row in history[:3])
 
 
 def say_if_undecided(edges: Tensor, params: SearchParams) -> None:
-    """Tell the user where search left edges open, and what would decide them.
+    """Print how many edges are undecided, and which param decides more, if any are.
 
-    edges: (A, E) whether no operation won.
+    edges: (A, E), true where no operation won.
     """
     if not edges.any():
         return
@@ -87,7 +88,7 @@ def say_if_undecided(edges: Tensor, params: SearchParams) -> None:
 
 
 def say_if_stopped(agreement: Agreement | None) -> None:
-    """Tell the user how many operations stopped learning before the end, if they may."""
+    """Print how many operations stopped learning early, if the params allow it."""
     if agreement:
         say(
             f"search: {int(agreement.stopped.sum())} operations stopped early; of"

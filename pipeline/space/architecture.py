@@ -1,4 +1,4 @@
-"""An architecture: which operation each kept edge of a cell has, as plain data."""
+"""An architecture: the operation of each kept edge of a cell, as plain data."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,9 @@ from pipeline.harness.errors import GenotypeError
 class Gene:
     """One kept edge of a node.
 
-    source: first the inputs of the cell, as its search space lists them, then its nodes. In darts 0
-    is the cell before the previous one, 1 the previous cell, 2 the cell's first node, and so on.
+    source: index of what the edge reads: the cell's inputs, as its search space lists them, then
+    its nodes. In darts 0 is the cell before the previous one, 1 the previous cell, 2 the cell's
+    first node, and so on.
     """
 
     source: int
@@ -26,9 +27,9 @@ class Gene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """What all cells that share one block of architecture parameters look like.
+    """The architecture of all cells that share one block of architecture parameters.
 
-    nodes: the kept edges of each. One without any is zeros.
+    nodes: the kept edges of each node; a node without any outputs zeros.
     """
 
     name: str

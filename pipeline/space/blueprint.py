@@ -1,4 +1,4 @@
-"""Blueprint: plain data from which a network, searched or grown, is built."""
+"""Blueprint: plain data from which a searched or grown network is built."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -9,17 +9,17 @@ from pipeline.space.space import NONE, SKIP, Space
 
 Kind = Literal["normal", "reduction"]
 MOST_NODES = 8
-"""Of a cell, as in `NetworkParams`: the edges grow with their square."""
+"""Largest number of nodes in a cell, as in `NetworkParams`; edges grow with its square."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellPlan:
-    """One cell.
+    """The plan of one cell.
 
-    kind: a reduction cell halves the resolution.
-    architecture: the block of architecture parameters that decides this cell.
-    channels: of each node.
-    grown: entered later, as s1 + gate * cell(s0, s1) with the gate at 0 when it came.
+    kind: normal, or reduction, which halves the resolution.
+    architecture: index of the block of architecture parameters that decides this cell.
+    channels: number of channels of each node.
+    grown: whether growth added it, as s1 + gate * cell(s0, s1) with a gate that started at 0.
     """
 
     kind: Kind
@@ -48,7 +48,7 @@ class Blueprint:
 
     @property
     def rules(self) -> Space:
-        """What the search space fixes."""
+        """The search space."""
         return SPACES[self.space]
 
     @property
@@ -61,7 +61,7 @@ class Blueprint:
 
     @property
     def output_nodes(self) -> int:
-        """How many nodes' channels the output of a cell has."""
+        """Number of nodes whose channels make up the output of a cell."""
         return self.nodes if self.rules.concatenates else 1
 
     @property
@@ -71,7 +71,7 @@ class Blueprint:
 
     @property
     def none(self) -> int:
-        """Index of the operation that cuts its edge."""
+        """Index of `none`, the operation that cuts its edge."""
         return self.operations.index(NONE)
 
     @property
@@ -80,9 +80,10 @@ class Blueprint:
         return self.operations.index(SKIP)
 
     def architecture_name(self, architecture: int) -> str:
-        """Return 'normal', 'reduction', or 'cell 3 (normal)' where cells do not share.
+        """Return the name of an architecture in pictures and genotypes.
 
-        'cell' where all share one.
+        'cell' if all cells share one, 'normal' or 'reduction' if all cells of a kind share one, or
+        for example 'cell 3 (normal)'.
         """
         if self.architectures == 1:
             return "cell"
@@ -97,16 +98,16 @@ class Blueprint:
 
 
 def from_dict(document: dict[str, Any]) -> Blueprint:
-    """Read what `Blueprint.to_dict` wrote; raises KeyError, TypeError, ValueError."""
+    """Read what `Blueprint.to_dict` wrote; raise KeyError, TypeError or ValueError otherwise."""
     fields = dict(document)
     cells = tuple(CellPlan(**cell) for cell in fields.pop("cells"))
     return Blueprint(operations=tuple(fields.pop("operations")), cells=cells, **fields)
 
 
 def plan(params: SupernetParams, *, image_channels: int, classes: int) -> Blueprint:
-    """Return the blueprint that search starts from: reductions at 1/3 and 2/3 of its cells.
+    """Return the blueprint that search starts from, with reductions at 1/3 and 2/3 of its cells.
 
-    (Liu et al. 2019; Dong & Yang 2020, whose N is a third of the cells.)
+    As in Liu et al. 2019 and in Dong & Yang 2020, whose N is a third of the cells.
     """
     reductions = {params.cells // 3, 2 * params.cells // 3}
     cells = []

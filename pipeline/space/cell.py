@@ -19,31 +19,28 @@ from pipeline.space.operations import (
 from pipeline.space.space import SKIP, Space
 
 EdgeActivity = tuple[tuple[int, ...], ...]
-"""For each of the E edges: the indices of the operations that run."""
+"""Indices of the operations that run, for each of the E edges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropPath:
     """Drop an edge's output for some images and scale the rest (Larsson et al. 2017).
 
-    probability: in [0, 1). generator: on the device of the images.
+    probability: probability of dropping, in [0, 1). generator: random source on the images' device.
     """
 
     probability: float
     generator: Generator
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return x with whole images zeroed; the expectation stays."""
+        """Return x with random images zeroed; its expected value stays the same."""
         keep = 1 - self.probability
         mask = torch.rand((len(x), 1, 1, 1), generator=self.generator, device=x.device) < keep
         return x * (mask.to(x.dtype) / keep)
 
 
 class Edge(nn.Module):
-    """All candidates of one edge in a supernet; one of them in a discrete network.
-
-    Or none at all.
-    """
+    """The operations of one edge: all candidates of a supernet, or at most one of them."""
 
     def __init__(
         self,
@@ -76,9 +73,8 @@ class Edge(nn.Module):
     ) -> Tensor | None:
         """Return the sum of the active operations, each times its gate; None if nothing runs.
 
-        active: indices into the names this edge was built from. gates: (O,), or None where each
-        counts fully. auxiliary: weight of the edge's own skip connection beside them (Chu et al.
-        2021).
+        active: indices into the names this edge was built from. gates: (O,), or None if all are 1.
+        auxiliary: weight of an extra skip connection on the edge (Chu et al. 2021).
         """
         total = auxiliary * self.operations[SKIP](x) if auxiliary else None
         for index in active:
@@ -95,9 +91,9 @@ class Edge(nn.Module):
 
 
 class Edges(nn.ModuleList):
-    """The edges of a cell, node by node: every node sums over the inputs and all earlier nodes.
+    """The edges of a cell, node by node; each node sums over the inputs and all earlier nodes.
 
-    With an architecture given, only its edges exist, each with one operation.
+    If an architecture is given, only its edges have an operation, one each.
     """
 
     def __init__(
@@ -110,7 +106,7 @@ class Edges(nn.ModuleList):
         channels: int,
         stride: int = 1,
     ) -> None:
-        """Lay the edges out; `stride` is that of the edges that come from an input."""
+        """Create the edges; `stride` applies to those that come from an input of the cell."""
         super().__init__()
         inputs = len(space.inputs)
         self.nodes, self.inputs, self.stride = nodes, inputs, stride
@@ -158,14 +154,14 @@ class Edges(nn.ModuleList):
         return states[self.inputs :]
 
     def _silent(self, x: Tensor) -> Tensor:
-        """Zeros in the shape of a node, for a node all of whose edges are cut."""
+        """Return zeros in the shape of a node, for a node whose edges are all cut."""
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
 
 
 class Cell(nn.Module):
     """A cell of any search space.
 
-    With an architecture given, only its edges exist, each with one operation.
+    If an architecture is given, only its edges have an operation, one each.
     """
 
     def __init__(
@@ -179,12 +175,13 @@ class Cell(nn.Module):
         halve_first: bool,
         architecture: Architecture | None,
     ) -> None:
-        """Build from the channels of the two outputs before it, the previous one last.
+        """Create the modules.
 
-        halve_first: the one before the previous has twice its resolution.
+        inputs: channels of the outputs of the two cells before, the previous one last.
+        halve_first: whether the first of these has twice the resolution of the last.
 
         Raises:
-            ValueError: a normal cell shall change channels that its space does not adapt.
+            ValueError: a normal cell would change the channels, but its space does not adapt them.
         """
         super().__init__()
         channels, reduces = plan.channels, plan.kind == "reduction"
@@ -222,9 +219,9 @@ class Cell(nn.Module):
     ) -> Tensor:
         """(N, C0, H0, W0), (N, C1, H, W) -> (N, C', H', W'), all nodes or the last one.
 
-        s0, s1: the two outputs before, after a ReLU where the space rectifies. A space whose cells
-            read one output reads s1.
-        activity: which operations run on each edge; None runs what a discrete cell has.
+        s0, s1: outputs of the two cells before, after a ReLU if the space rectifies. Cells that
+            read one output read s1.
+        activity: operations that run on each edge; None runs all that a discrete cell has.
         gates: (E, O) factors through which gradients reach the logits, or None.
         auxiliary: weight of an extra skip connection on each edge.
         """
@@ -238,9 +235,9 @@ class Cell(nn.Module):
 
 
 def reads(part: str, space: Space) -> int | None:
-    """Return which of the two outputs before a cell a part of it reads: 0, 1 (the previous one).
+    """Return which earlier output a part of a cell reads: 0, or 1 for the previous cell's.
 
-    None: the part reads what is within the cell. part: name of a submodule of `Cell`, or of its
+    None: the part reads from within the cell. part: name of a submodule of `Cell`, or of its
     reduction.
     """
     first = 2 - len(space.inputs)

@@ -1,7 +1,7 @@
 """Checkpoints: a network, its logits and what the next stage needs, in one safetensors file.
 
-The file has one metadata key: JSON with all that is no tensor and a sha256 over the whole file. No
-pickle: reading a checkpoint runs nothing of it.
+The file has one metadata key: JSON with everything that is not a tensor, and a sha256 of the whole
+file. There is no pickle, so reading a checkpoint cannot run code from it.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ KEY = "aso-se"
 PREFIX = "network."
 AGAIN = "'dvc repro' writes it again"
 BLANK = "sha256-of-this-file-with-this-text-in-the-place-of-the-digest".ljust(64, "-")
-"""Stands where the digest will, while the digest is computed."""
+"""Placeholder in the file while its digest is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What crosses a stage boundary.
+    """What one stage passes to the next.
 
     network: a supernet, or a discrete network if it has a genotype.
     logits: (A, E, O), or None once the architecture is fixed.
     facts: the rest, as JSON: epoch, temperature, accuracies.
-    path: of the file that it was read from.
+    path: file that it was read from.
     """
 
     network: Network
@@ -47,19 +47,19 @@ class Checkpoint:
     path: Path | None = None
 
     def searched(self) -> Tensor:
-        """Return the logits; raise CheckpointError if the architecture is fixed already."""
+        """Return the logits; raise CheckpointError if the architecture is already fixed."""
         if self.logits is None or self.network.genotype is not None:
-            raise CheckpointError(f"{self.path}: of a discrete network, not of a supernet; {AGAIN}")
+            raise CheckpointError(f"{self.path}: holds a discrete network, no supernet; {AGAIN}")
         return self.logits
 
     def decided(self) -> Genotype:
         """Return the genotype; raise CheckpointError if there is none yet."""
         if self.network.genotype is None:
-            raise CheckpointError(f"{self.path}: of a supernet, not of a discrete network; {AGAIN}")
+            raise CheckpointError(f"{self.path}: holds a supernet, no discrete network; {AGAIN}")
         return self.network.genotype
 
     def require_fit(self, stage: str, *, channels: int, classes: int) -> None:
-        """Raise CheckpointError unless `stage` wrote it, for images such as these."""
+        """Raise CheckpointError unless `stage` wrote it, for so many channels and classes."""
         if self.facts.get("stage") != stage:
             raise CheckpointError(
                 f"{self.path}: of stage {self.facts.get('stage')!r}, not of {stage};"
@@ -73,9 +73,9 @@ class Checkpoint:
             )
 
     def fact(self, name: str) -> Any:
-        """Return one of the facts; raise CheckpointError where another stage wrote the file."""
+        """Return the fact `name`; raise CheckpointError if the file does not have it."""
         if name not in self.facts:
-            raise CheckpointError(f"{self.path}: of another stage, it has no {name}; {AGAIN}")
+            raise CheckpointError(f"{self.path}: has no {name}, another stage wrote it; {AGAIN}")
         return self.facts[name]
 
 
@@ -94,10 +94,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Read and rebuild the network from its own blueprint, on `device`; the logits stay on the CPU.
+    """Read a checkpoint and rebuild its network on `device`; the logits stay on the CPU.
 
     Raises:
-        CheckpointError: missing, damaged, of another format or another network.
+        CheckpointError: the file is missing, damaged, of another format or of another network.
     """
     tensors, facts = decode(path)
     try:
@@ -118,7 +118,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
 
 
 def encode(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
-    """Return a safetensors file with the facts and its own digest in it."""
+    """Return the bytes of a safetensors file that contains the facts and its own digest."""
     document = {"format": FORMAT, "sha256": BLANK, **facts}
     content: bytes = safetensors.torch.save(
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
@@ -132,7 +132,7 @@ def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the facts of a file that `encode` made.
 
     Raises:
-        CheckpointError: missing, unreadable, of another format, or a single bit differs.
+        CheckpointError: the file is missing, unreadable, of another format, or has a changed bit.
     """
     try:
         content = path.read_bytes()

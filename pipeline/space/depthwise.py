@@ -1,8 +1,9 @@
-"""Depthwise convolution with a gradient that is quick on CPUs.
+"""Depthwise convolution with a gradient that is fast on CPUs.
 
-oneDNN differentiates a depthwise kernel that is dilated or wider than 3 as if it were a grouped
-convolution of 16 channels: ten times the time of the forward pass. Here the same sums are found in
-pieces for which it has depthwise code; they differ from torch's by rounding alone.
+oneDNN computes the gradient of a depthwise kernel that is dilated or wider than 3 as that of a
+grouped convolution of 16 channels, which takes ten times as long as the forward pass. This module
+splits the same sums into pieces for which oneDNN has depthwise code. The results differ from
+torch's only by rounding.
 
 N images, C channels, H x W pixels, all channels_last.
 """
@@ -14,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 QUICK_WIDTH = 3
-"""Widest kernel whose weights oneDNN differentiates with its depthwise code."""
+"""Largest kernel width, in taps, whose weight gradient oneDNN computes with depthwise code."""
 
 
 class Depthwise(nn.Conv2d):
-    """(N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride)); an odd kernel for each channel.
+    """(N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride)), with one kernel per channel.
 
-    A dilated one has stride 1 or that of its dilation.
+    The kernel's width is odd. If it is dilated, the stride is 1 or equal to the dilation.
     """
 
     def __init__(self, channels: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> None:
@@ -30,23 +31,22 @@ class Depthwise(nn.Conv2d):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve."""
+        """Convolve each channel with its own kernel."""
         if not self.training or x.device.type != "cpu" or x.dtype != torch.float32:
             return super().forward(x)
         stride, dilation = self.stride[0], self.dilation[0]
         if dilation == 1:
             return _convolve(x, self.weight, stride)
-        if stride == dilation:  # every tap falls on one of these pixels
+        if stride == dilation:  # every tap reads one of these pixels
             return _convolve(x[:, :, ::stride, ::stride], self.weight, 1)
         height, width = x.shape[2:]
         return join(_convolve(split(x, dilation), self.weight, 1), dilation)[:, :, :height, :width]
 
 
 def split(x: Tensor, step: int) -> Tensor:
-    """(N, C, H, W) -> (N * step**2, C, ceil(H / step), ceil(W / step)).
+    """Split images into step**2 smaller ones that take every `step`-th row and column.
 
-    What is left when only every `step`-th row and column counts, from each of the first ones on;
-    zeros where an image ends early.
+    (N, C, H, W) -> (N * step**2, C, ceil(H / step), ceil(W / step)), padded with zeros.
     """
     rows = x.permute(0, 2, 3, 1)
     _, H, W, _ = rows.shape
@@ -58,7 +58,7 @@ def split(x: Tensor, step: int) -> Tensor:
 
 
 def join(parts: Tensor, step: int) -> Tensor:
-    """Undo `split`, zeros included: (N * step**2, C, H, W) -> (N, C, H * step, W * step)."""
+    """Undo `split` but keep its padding: (N * step**2, C, H, W) -> (N, C, H * step, W * step)."""
     N, C, H, W = len(parts) // step**2, *parts.shape[1:]
     rows = parts.permute(0, 2, 3, 1).reshape(step, step, N, H, W, C).permute(2, 3, 0, 4, 1, 5)
     return rows.reshape(N, H * step, W * step, C).permute(0, 3, 1, 2)
@@ -89,7 +89,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def _of_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Return the gradient of x: where nothing is left out, a convolution by the mirrored kernel."""
+    """Return the gradient of x; at stride 1 it is a convolution with the mirrored kernel."""
     padding = weight.shape[-1] // 2
     if stride == 1:
         return F.conv2d(gradient, weight.flip(2, 3), None, 1, padding, groups=len(weight))
@@ -97,18 +97,18 @@ def _of_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tenso
 
 
 def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Return the gradient of the kernels, a few of their columns at a time."""
+    """Return the gradient of the kernels, computed for a few of their columns at a time."""
     channels, _, height, width = weight.shape
     padding, centre = width // 2, QUICK_WIDTH // 2
     if width <= QUICK_WIDTH or width > x.shape[3]:
         return _torch(gradient, x, weight, stride, (padding, padding), of_input=False)
-    # A column of no gradient at each end, so that what lies beyond the images does not matter.
+    # A column of zero gradient at each end, so that values beyond the images do not count.
     framed = F.pad(gradient.permute(0, 2, 3, 1), (0, 0, 1, 1)).permute(0, 3, 1, 2)
     needed = stride * framed.shape[3]
     rows, some = x.permute(0, 2, 3, 1), weight.new_empty(channels, 1, height, QUICK_WIDTH)
     columns = []
     for first in range(0, width, QUICK_WIDTH):
-        left = stride + padding - centre - first  # so that the middle column is over the pixel
+        left = stride + padding - centre - first  # puts the middle column over the pixel
         seen = F.pad(rows, (0, 0, left, needed - left - x.shape[3])).permute(0, 3, 1, 2)
         columns.append(_torch(framed, seen, some, stride, (padding, centre), of_input=False))
     return torch.cat(columns, dim=3)[..., :width]
@@ -123,9 +123,9 @@ def _torch(
     *,
     of_input: bool,
 ) -> Tensor:
-    """Return torch's gradient of x or else of the kernels, of which only the shape counts then.
+    """Return torch's gradient of x, or that of the kernels, of which it uses only the shape.
 
-    `torch.nn.grad` asks for the same with tensors that are not channels_last: 4 times slower.
+    `torch.nn.grad` is 4 times slower, because its tensors are not channels_last.
     """
     found: Tensor
     of_x, of_weight, _ = torch.ops.aten.convolution_backward(

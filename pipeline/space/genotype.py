@@ -1,4 +1,4 @@
-"""Genotype: the architectures of a network. Plain data, readable and diffable as JSON."""
+"""Genotype: the architectures of a network, as plain data that is easy to read and diff as JSON."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from pipeline.space.registry import SPACES
 
 SCHEMA = 1
 UNNAMED = "darts"
-"""The search space of a document that names none."""
+"""Search space of a document that names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Genotype:
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads: lists, strings and integers only.
 
-        A document that names no space is of UNNAMED.
+        The space is left out if it is UNNAMED.
         """
         fields = asdict(self)
         if self.space == UNNAMED:
@@ -51,7 +51,7 @@ class Genotype:
         return {"schema": SCHEMA, **fields}
 
     def to_json(self) -> str:
-        """Return indented JSON: one gene a line, so that Git shows which edge changed."""
+        """Return indented JSON with one gene per line, so that Git shows which edge changed."""
         text = json.dumps(self.to_dict(), indent=1)
         return (
             re.sub(r"\{\s+(\"source\": \d+,)\s+(\"operation\": \"\w+\")\s+\}", r"{\1 \2}", text)
@@ -63,7 +63,7 @@ def from_dict(document: Any) -> Genotype:
     """Read what `Genotype.to_dict` wrote.
 
     Raises:
-        GenotypeError: not a genotype, of another schema, or one that no cell can have.
+        GenotypeError: the document is malformed, of another schema, or impossible for a cell.
     """
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise GenotypeError(f"genotype: expected schema {SCHEMA}")

@@ -1,6 +1,6 @@
-"""What an operation is made of, as data: `operations.py` builds the modules.
+"""The layers of operations, as data from which `operations.py` builds modules.
 
-No torch here: whoever reads params knows which operations a search space has, and starts at once.
+No torch here, so that reading params, which needs the names of operations, starts fast.
 """
 
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Relu:
-    """ReLU. inplace: nobody else reads its input."""
+    """A ReLU. inplace: whether it overwrites its input, which nothing else may then read."""
 
     inplace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution without bias. kernel: its side in pixels; odd."""
+    """A convolution without bias. kernel: side in pixels, odd."""
 
     kernel: int
 
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A convolution of one row or column of pixels, which halves the size along itself alone."""
+    """A convolution over one row or column of pixels; its stride applies in that direction only."""
 
     kernel: int
     along: Literal["width", "height"]
@@ -31,7 +31,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseConvolution:
-    """A convolution of each channel by itself. kernel: its side in taps; odd."""
+    """A convolution of each channel by itself. kernel: side in taps, odd."""
 
     kernel: int
     dilation: int = 1
@@ -44,19 +44,19 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class MaxPool:
-    """The largest of 3x3 pixels."""
+    """The maximum of 3x3 pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class AveragePool:
-    """The mean of 3x3 pixels, of those that lie within the image."""
+    """The mean of 3x3 pixels, without those outside the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Its input as it is; where the size is halved, a factorized reduction after a ReLU."""
+    """The unchanged input; where the size is halved, a ReLU and a factorized reduction."""
 
 
 Layer = Relu | Convolution | Strip | DepthwiseConvolution | Norm | MaxPool | AveragePool | Identity
 STRIDING = (Convolution, DepthwiseConvolution, MaxPool, AveragePool, Identity)
-"""Layers that halve the size; the first of an operation does it, and the others keep it."""
+"""Layers that can halve the size; only the first of them in an operation does."""

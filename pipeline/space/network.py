@@ -1,8 +1,8 @@
 """Network: a stem, cells and a linear head, built from a blueprint.
 
-The same class is the supernet (all candidates on every edge) and the discrete network (a
-genotype's only). The phase of the method is not stored in it: what runs is decided by the edge
-weights that are passed in.
+One class is both the supernet (all candidates on every edge) and the discrete network (only those
+of a genotype). It does not know the phase of the method: the edge weights passed in decide what
+runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ class Network(nn.Module):
     """(N, C, H, W) float32 normalised images -> (N, classes) logits."""
 
     def __init__(self, blueprint: Blueprint, genotype: Genotype | None = None) -> None:
-        """Lay the modules out; `build` also gives them their initial weights."""
+        """Create the modules; `build` also gives them their initial weights."""
         super().__init__()
         self.blueprint = blueprint
         self.genotype = genotype
@@ -63,7 +63,7 @@ class Network(nn.Module):
         """Yield the output of each cell in turn.
 
         Raises:
-            ValueError: a supernet is not told what to run.
+            ValueError: the network is a supernet, and there are no edge weights.
         """
         if edge_weights is None and self.genotype is None:
             raise ValueError("a supernet needs edge weights")
@@ -80,7 +80,7 @@ class Network(nn.Module):
             s1 = F.relu(output) if self.blueprint.rules.rectifies else output
             s0 = s1 if s0 is None else s0
             computed = cell(s0, s1, activity, gates, drop_path, auxiliary=auxiliary)
-            # A grown cell refines its input where it stands: what follows sees the same s0.
+            # A grown cell refines its input in place: the next cell reads the same s0.
             if cell.gate is not None:
                 output = output + cell.gate * computed
             else:
@@ -102,7 +102,7 @@ class Network(nn.Module):
     ) -> Tensor:
         """Return logits.
 
-        `edge_weights` decides what a supernet runs, a discrete network takes None.
+        edge_weights: what a supernet runs; None for a discrete network.
         """
         for output in self.trunk(images, edge_weights, drop_path):
             features = output
@@ -121,11 +121,11 @@ def build(
     Args:
         blueprint: what to build.
         genotype: build only its operations; None builds all candidates.
-        generator: source of the weights, on the CPU, so that every device starts alike.
-        device: where the network shall live.
+        generator: source of the weights, on the CPU, so that all devices start with the same ones.
+        device: device of the network.
 
     Raises:
-        GenotypeError: the genotype is of another blueprint.
+        GenotypeError: the genotype does not fit the blueprint.
     """
     if genotype is not None:
         check_fit(genotype, blueprint)
@@ -139,13 +139,13 @@ def build(
 def rebuild(
     blueprint: Blueprint, genotype: Genotype | None, weights: Mapping[str, Tensor]
 ) -> Network:
-    """Return a network that has these weights, channels last.
+    """Return a network with these weights, channels last.
 
-    It takes no more memory than they do, whatever a foreign blueprint says.
+    It takes no more memory than they do, even if a foreign file's blueprint describes more.
 
     Raises:
-        GenotypeError: the genotype is of another blueprint.
-        KeyError, ValueError, RuntimeError: the weights are.
+        GenotypeError: the genotype does not fit the blueprint.
+        KeyError, ValueError, RuntimeError: the weights do not fit the blueprint.
     """
     if genotype is not None:
         check_fit(genotype, blueprint)
@@ -204,7 +204,7 @@ def check_fit(genotype: Genotype, blueprint: Blueprint) -> None:
 
 @contextmanager
 def untracked_statistics(network: nn.Module) -> Iterator[None]:
-    """Use batch statistics and leave the running ones alone: they belong to the weights."""
+    """Use batch statistics without updating the running ones, which belong to the weights."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     for norm in norms:
         norm.track = False
@@ -217,7 +217,7 @@ def untracked_statistics(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def constant(network: Network) -> Iterator[None]:
-    """Take the weights as constants, for a step that differentiates something else."""
+    """Treat the weights as constants, for a step that differentiates something else."""
     learning = [weight for weight in network.parameters() if weight.requires_grad]
     network.requires_grad_(requires_grad=False)
     try:
@@ -231,7 +231,7 @@ def discretize(network: Network, genotype: Genotype) -> Network:
     """Return the discrete network of a genotype, with copies of the supernet's weights.
 
     Raises:
-        GenotypeError: the genotype is of another blueprint.
+        GenotypeError: the genotype does not fit the blueprint.
     """
     device = network.head.weight.device
     discrete = build(network.blueprint, genotype, generator=Generator(), device=device)

@@ -1,4 +1,4 @@
-"""The candidates on an edge, and what else networks are made of, as modules.
+"""The modules of networks: the operations on edges, BatchNorm and reductions.
 
 N images, C channels, H x W pixels.
 """
@@ -26,19 +26,20 @@ from pipeline.space.layers import (
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation that can use batch statistics and leave the running ones alone.
+    """Batch normalisation that can use batch statistics without updating the running ones.
 
-    `nn.BatchNorm2d` counts its batches too, a kernel per layer and step that nothing here reads.
+    `nn.BatchNorm2d` also counts its batches, with one kernel per layer and step for a number that
+    nothing here reads.
     """
 
     momentum = 0.1
     epsilon = 1e-5
 
     def __init__(self, channels: int) -> None:
-        """Begin untrained.
+        """Create an untrained module.
 
         track: whether training updates the running statistics. total: differentiable sum over
-        several processes, where each has a part of the batch; else None.
+        several processes that each have a part of the batch; else None.
         """
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
@@ -51,7 +52,7 @@ class BatchNorm(nn.Module):
         self.total: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise by the batch while training, by the running statistics in evaluation mode."""
+        """Normalise by batch statistics in training mode, by running ones in evaluation mode."""
         if self.training and self.total is not None:
             return self._normalise_part(x, self.total)
         known = self.track or not self.training
@@ -67,9 +68,10 @@ class BatchNorm(nn.Module):
         )
 
     def _normalise_part(self, x: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
-        """Normalise by the statistics of a batch of which `x` is a part.
+        """Normalise `x` by the statistics of the whole batch that it is a part of.
 
-        Sums are of what differs from the running mean, or rounding would eat the variance.
+        The sums are of differences from the running mean: else the variance would be lost to
+        rounding.
         """
         wide, shift = x.float(), self.running_mean.detach().clone()
         centred = wide - shift[:, None, None]
@@ -102,21 +104,21 @@ def convolution(
 
 
 def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """1x1 convolution, BatchNorm: what matches channels where two cells meet."""
+    """Return a 1x1 convolution and BatchNorm, which match the channels of two cells."""
     return nn.Sequential(convolution(inputs, outputs, 1, stride=stride), BatchNorm(outputs))
 
 
 def relu_conv_norm(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
-    """ReLU, convolution, BatchNorm."""
+    """Return a ReLU, a convolution and BatchNorm."""
     return nn.Sequential(
         nn.ReLU(), convolution(inputs, outputs, kernel, stride=stride), BatchNorm(outputs)
     )
 
 
 class FactorizedReduce(nn.Module):
-    """Half the resolution through two paths, one of them shifted by a pixel both ways.
+    """A reduction to half the resolution on two paths, one shifted by a pixel both ways.
 
-    Odd sizes are padded by one. Half of the outputs comes from each path: `outputs` is even.
+    Odd sizes are padded by one pixel. Each path gives half of the outputs, so `outputs` is even.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -153,9 +155,9 @@ class MeanOfFour(nn.Module):
 
 
 class ResidualReduction(nn.Module):
-    """What halves the resolution between two cells: the basic block of a residual network.
+    """The basic block of a residual network, which halves the resolution between two cells.
 
-    Odd sizes are rounded up, on the shortcut as by the convolution.
+    The shortcut and the convolution both round odd sizes up.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -171,7 +173,7 @@ class ResidualReduction(nn.Module):
 
 
 def build_operation(layers: tuple[Layer, ...], channels: int, stride: int) -> nn.Module:
-    """Return (N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride)), for any H and W."""
+    """Return a module (N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride)), any H and W."""
     modules = []
     for layer in layers:
         modules.append(module(layer, channels, stride))

@@ -1,4 +1,4 @@
-"""The `network` section: what the search may build."""
+"""The `network` section: the supernet, and what the found network keeps of it."""
 
 from typing import Annotated, Self
 
@@ -39,12 +39,12 @@ class SupernetParams(Section):
             "dil_conv_3x3",
             "dil_conv_5x5",
         ),
-        description="candidates of the space on every edge; none and skip_connect must be there",
+        description="candidate operations on every edge; none and skip_connect are required",
     )
     cells: Annotated[int, Field(ge=3, le=64)] = Field(
         default=3,
         description="cells at the start; those at 1/3 and 2/3 halve the size, double the channels;"
-        " in nasbench201 3 times its N, the residual blocks between them not counted",
+        " in nasbench201 3 times its N, without the residual blocks between them",
     )
     nodes: Annotated[int, Field(ge=1, le=8)] = Field(
         default=2, description="nodes of a cell besides its inputs; 3 in nasbench201"
@@ -58,7 +58,7 @@ class SupernetParams(Section):
     share_logits: bool = Field(
         default=True,
         description="one architecture for all normal and one for all reduction cells;"
-        " in nasbench201 one for all",
+        " in nasbench201 one for all cells",
     )
     initial_none: Logit = Field(
         default=-2.0, description="initial logit of none: low, so that no edge starts cut off"
@@ -70,16 +70,16 @@ class SupernetParams(Section):
 
 
 class GenotypeParams(Section):
-    """What of a searched supernet the found network keeps."""
+    """What the found network keeps of the searched supernet."""
 
     edges_per_node: Annotated[int, Field(ge=1, le=8)] = Field(
         default=2,
-        description="incoming edges that a node keeps in the found network; 3, all, in nasbench201",
+        description="incoming edges that a node keeps in the found network; all 3 in nasbench201",
     )
     max_skips: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
-        description="skip connections that a found cell may keep; null: any number; of more the"
-        " weakest give way to the next best operation",
+        description="skip connections that a found cell may keep; null: any number; the next best"
+        " operation replaces the weakest ones above the limit",
     )
 
 
@@ -105,7 +105,7 @@ class NetworkParams(GenotypeParams, SupernetParams):
 
     def _check_operations(self, space: Space) -> None:
         if len(set(self.operations)) < len(self.operations):
-            raise ValueError("operations: each may stand only once")
+            raise ValueError("operations: each may appear only once")
         for needed in (NONE, SKIP):
             if needed not in self.operations:
                 raise ValueError(f"operations: {needed} must be among them")

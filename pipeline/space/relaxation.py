@@ -1,10 +1,10 @@
-"""Relaxation: what the architecture logits become in one forward pass.
+"""Relaxation: from architecture logits to the edge weights of one forward pass.
 
 A architectures, E edges of a cell, O candidate operations. Logits are an (A, E, O) float32 tensor
 on the CPU: sampling needs their values on the host, and they are a few hundred numbers.
 
-One truth: the rows made here sum to 1 (or are empty, for an edge that is cut), and nothing
-downstream normalises again.
+The rows made here sum to 1 (or are empty, for an edge that is cut), and nothing downstream
+normalises them again.
 """
 
 from collections.abc import Callable
@@ -21,17 +21,17 @@ from pipeline.space.params import GenotypeParams
 from pipeline.space.space import NONE, SKIP
 
 DECIDED = 0.4
-"""An operation's weight from which on it counts as chosen."""
+"""Smallest weight with which an operation counts as chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeWeights:
     """What each edge does in one forward pass.
 
-    active: (A, E) tuples with the indices of the operations that run. On the host, so that a step
+    active: (A, E) tuples with the indices of the operations that run, on the host, so that a step
     needs no sync. gates: (A, E, O) factors on the network's device, through which gradients reach
-    the logits; None where every active operation counts fully and nobody asks for a gradient.
-    auxiliary: weight of each edge's skip connection beside what it runs.
+    the logits; None if all factors are 1 and no gradient is needed. auxiliary: weight of an extra
+    skip connection on each edge.
     """
 
     active: tuple[tuple[tuple[int, ...], ...], ...]
@@ -42,9 +42,9 @@ class EdgeWeights:
 def initial_logits(
     blueprint: Blueprint, *, none: float, skip: float, noise: float, generator: Generator
 ) -> Tensor:
-    """(A, E, O) logits.
+    """Return initial logits, (A, E, O): normal noise plus `none` and `skip`.
 
-    Normal noise, then `none` and `skip` added, so that no edge starts by cutting the gradient.
+    A low `none` keeps every edge from cutting the gradient at the start.
     """
     shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
     logits = noise * torch.randn(shape, generator=generator)
@@ -54,7 +54,7 @@ def initial_logits(
 
 
 def skip_only(blueprint: Blueprint) -> EdgeWeights:
-    """Every edge is its skip connection."""
+    """Return edge weights that run the skip connection of every edge."""
     edges = ((blueprint.skip,),) * len(blueprint.edges)
     return EdgeWeights(active=(edges,) * blueprint.architectures)
 
@@ -66,10 +66,10 @@ def explore(
     generator: Generator,
     otherwise: Callable[[], Tensor] | None = None,
 ) -> EdgeWeights:
-    """With `probability` an edge takes any operation except `none`, uniformly.
+    """Draw edge weights; with `probability` an edge takes any operation except `none`, uniformly.
 
-    otherwise: draws what the other edges take, (A, E) operation indices; None for skip connections.
-    It draws last: from equal generators the same edges explore the same, whatever the others do.
+    otherwise: draws (A, E) operation indices for the other edges; None for skip connections. It
+    draws last, so that equal generators explore alike whatever the other edges take.
     """
     shape = (blueprint.architectures, len(blueprint.edges))
     candidates = [index for index in range(len(blueprint.operations)) if index != blueprint.none]
@@ -80,7 +80,7 @@ def explore(
 
 
 def from_choices(choices: Tensor) -> EdgeWeights:
-    """(A, E) operation indices -> one operation per edge, no gradient."""
+    """(A, E) operation indices -> edge weights that run one operation per edge, no gradient."""
     return EdgeWeights(active=tuple(tuple((index,) for index in row) for row in choices.tolist()))
 
 
@@ -108,9 +108,9 @@ def sample(logits: Tensor, *, temperature: float, generator: Generator) -> Tenso
 
 
 def relax(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor:
-    """Draw the soft sample.
+    """Draw a soft sample: softmax((logits + Gumbel noise) / temperature).
 
-    Softmax((logits + Gumbel noise) / temperature), (A, E, O) rows that sum to 1.
+    Its rows, (A, E, O), sum to 1.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
@@ -122,8 +122,8 @@ def relax(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor
 def reinmax(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor:
     """Draw one operation per edge, with a gradient of second order (Liu et al. 2023, algorithm 2).
 
-    Where `sample` has the gradient of a first-order step from the soft sample, this has that of
-    Heun's method. Arguments and shapes are as there; the draw is independent of the temperature.
+    `sample` has the gradient of a first-order step from the soft sample, this has that of Heun's
+    method. Arguments and shapes are the same; the draw does not depend on the temperature.
     """
     drawn = sample(logits.detach(), temperature=1.0, generator=generator)
     weights = logits.softmax(-1)
@@ -134,20 +134,18 @@ def reinmax(logits: Tensor, *, temperature: float, generator: Generator) -> Tens
 
 
 def hard_weights(rows: Tensor, device: torch.device | None = None) -> EdgeWeights:
-    """One-hot rows (A, E, O) from `sample` -> the one operation of each edge.
+    """One-hot rows (A, E, O) from `sample` -> edge weights that run one operation per edge.
 
-    device: where the gates shall be, for a step that differentiates the logits; None leaves gates
-    out.
+    device: device of the gates, for a step that differentiates the logits; None leaves them out.
     """
     choices = from_choices(rows.detach().argmax(-1))
     return choices if device is None else EdgeWeights(active=choices.active, gates=rows.to(device))
 
 
 def whole_weights(rows: Tensor, device: torch.device) -> EdgeWeights:
-    """One-hot rows (A, E, O) -> every operation runs, those not drawn times 0.
+    """One-hot rows (A, E, O) -> edge weights that run every operation, those not drawn times 0.
 
-    So the gates of these have a gradient too: what the loss would do, to first order, if they had
-    been drawn.
+    So their gates have a gradient too: the first-order change of the loss if they had been drawn.
     """
     architectures, edges, operations = rows.shape
     every = (tuple(range(operations)),) * edges
@@ -157,11 +155,11 @@ def whole_weights(rows: Tensor, device: torch.device) -> EdgeWeights:
 def soft_weights(
     rows: Tensor, *, device: torch.device, dominance: float = 0.7, minor: float = 0.05
 ) -> EdgeWeights:
-    """Rows (A, E, O) that sum to 1 -> the mixture, with the dominance shortcut.
+    """Rows (A, E, O) that sum to 1 -> edge weights that run their mixture.
 
-    Where one weight exceeds `dominance`, only it and those above `minor` run, rescaled to sum to
-    1. The scale is a constant to the gradient: a row left with one operation keeps its gradient,
-    which the earlier system lost.
+    If one weight exceeds `dominance`, only it and those above `minor` run, rescaled to sum to 1.
+    The gradient treats the scale as a constant, so that a row left with one operation still has a
+    gradient.
     """
     values = rows.detach()
     dominated = values.amax(-1, keepdim=True) > dominance
@@ -182,9 +180,9 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def concentration(logits: Tensor, operations: tuple[str, ...]) -> dict[str, float]:
-    """How decided the architecture is.
+    """Return how decided the architecture is, as means over its edges.
 
-    Entropy (nats per edge, and as a fraction of ln O), mean largest weight, shares.
+    Entropy (nats, and as a fraction of ln O), largest weight, weight of each operation.
     """
     weights = logits.detach().double().softmax(-1)
     nats = float(entropy(logits.detach().double()).mean())
@@ -205,16 +203,16 @@ def undecided(logits: Tensor) -> Tensor:
 def decide(logits: Tensor, blueprint: Blueprint, params: GenotypeParams | None = None) -> Genotype:
     """Return the most likely genotype.
 
-    Per node the strongest edges, per edge its strongest operation; `none` only wins where the space
-    lets it, and its edge is then absent. Of more skip connections than `max_skips` in a cell the
-    weakest give way, one by one, to what is best without them (Chen et al. 2019).
+    A node keeps its strongest edges, an edge its strongest operation; `none` wins only if the space
+    cuts edges, and its edge is then absent. While a cell has more skip connections than
+    `max_skips`, its weakest one is excluded and the choice repeated (Chen et al. 2019).
 
     Ties go to the lower index, so that equal logits give equal genotypes.
 
     params: None keeps as many edges as published for the space, and any number of skip connections.
 
     Raises:
-        ValueError: there is a limit, and no operation that could stand for a skip connection.
+        ValueError: `max_skips` is set, and no operation can replace a skip connection.
     """
     space = blueprint.rules
     params = params or GenotypeParams(edges_per_node=space.edges_per_node, max_skips=None)
@@ -241,7 +239,7 @@ def decide(logits: Tensor, blueprint: Blueprint, params: GenotypeParams | None =
 
 
 def _kept(weights: Tensor, blueprint: Blueprint, edges_per_node: int) -> dict[int, int]:
-    """(E, O) weights of one architecture -> operation by edge, in order, of the edges it keeps."""
+    """(E, O) weights of one architecture -> operation of each kept edge, in order."""
     strengths, choices = weights.max(-1)
     kept = []
     for node in range(blueprint.nodes):
@@ -255,7 +253,7 @@ def _skips(kept: dict[int, int], blueprint: Blueprint) -> list[int]:
 
 
 def genotype_weights(genotype: Genotype, blueprint: Blueprint) -> EdgeWeights:
-    """A genotype -> its operation on each kept edge of a supernet, nothing on the others."""
+    """Return edge weights that run only the operations of a genotype in a supernet."""
     active = []
     for architecture in genotype.architectures:
         chosen = {

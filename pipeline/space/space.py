@@ -1,4 +1,4 @@
-"""What a search space is: data that answers for itself, so that nobody asks for its name."""
+"""Search spaces as data: code asks a space for its properties, never for its name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ NONE, SKIP = "none", "skip_connect"
 class Operation:
     """A candidate on an edge.
 
-    layers: in their order; None cuts the edge. color: of it in every picture.
+    layers: its layers in order; None cuts the edge. color: its color in every picture.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """An earlier output that a cell reads. label: in a picture; words: in a sentence."""
+    """An earlier output that a cell reads. label: its name in pictures. words: in sentences."""
 
     label: str
     words: str
@@ -35,22 +35,22 @@ class Space:
     """A search space.
 
     Attributes:
-        name: in `network.space`, blueprints and genotypes.
-        operations: candidates, in the order in which a reader expects them.
-        inputs: what a cell reads; its sources 0 to len(inputs) - 1.
-        rectifies: it reads them after a ReLU.
-        adapts: a cell brings what it reads to its own channels, and in a reduction cell the edges
-            from its inputs halve the size. Else the stem has the first cell's channels, and a
-            residual block before a reduction cell halves the size and changes the channels.
-        concatenates: a cell's output is all of its nodes, not the last one alone.
-        normalises: what the last cell gives is normalised before the classifier.
-        cuts: `none` may win an edge, which the genotype then lacks.
-        own_reduction: where cells share an architecture, reduction cells share another one.
+        name: name in `network.space`, blueprints and genotypes.
+        operations: candidates, in the order in which they are shown.
+        inputs: outputs that a cell reads, its sources 0 to len(inputs) - 1.
+        rectifies: whether a cell reads them after a ReLU.
+        adapts: whether a cell converts its inputs to its own channels; in a reduction cell the
+            edges from the inputs then halve the size. Else the stem has the first cell's channels,
+            and a residual block before a reduction cell halves the size and changes the channels.
+        concatenates: whether a cell's output is all of its nodes, not only the last one.
+        normalises: whether the last cell's output is normalised before the classifier.
+        cuts: whether `none` may win an edge, which the genotype then lacks.
+        own_reduction: whether reduction cells that share an architecture have one of their own.
         edges_per_node: incoming edges that a node keeps, as published.
-        fixed: params of `network` that the space leaves no choice in.
-        cells_multiple_of: the number of cells is a multiple of this.
-        output: a sentence on what a cell's output is. joins: the same as a word for a picture.
-        notation: an architecture in the space's own notation, where it has one.
+        fixed: params of `network` that have one allowed value in this space.
+        cells_multiple_of: divisor of the number of cells.
+        output: sentence on what a cell's output is. joins: the same as a word for pictures.
+        notation: function that returns an architecture in the space's own notation, or None.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""How good a supernet is, without touching it.
+"""Evaluation of a supernet, without changing it.
 
-It has two accuracies: that of sampled paths, which is what training sees, and that of its most
-likely genotype, whose BatchNorm statistics are first re-estimated for that path.
+It has two accuracies: that of sampled paths, as in training, and that of its most likely genotype,
+whose BatchNorm statistics are first re-estimated.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def evaluate_paths(
 ) -> tuple[float, float]:
     """Return mean loss (nats) and accuracy over sampled paths, each normalised by its own batch.
 
-    draw: number of the draw -> edge weights.
+    draw: function from the number of a draw to edge weights.
     """
 
     def tallied(size: int) -> Tally:

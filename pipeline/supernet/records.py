@@ -1,4 +1,4 @@
-"""What is recorded of the training of a supernet: a row of each epoch, and what the end leaves."""
+"""Records of the training of a supernet: a row for each epoch, and the files of the phase."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,17 +21,17 @@ def describe(
     draw: Callable[[Generator], EdgeWeights],
     tally: Tally,
 ) -> Row:
-    """Return what is watched at the end of every epoch.
+    """Evaluate the supernet at the end of an epoch, and return the epoch's row.
 
-    Its paths are drawn from the same numbers in every epoch of every phase, so that the accuracies
-    of two epochs differ by what was learnt, hardly by what was drawn. The genotype is decided by
-    the rules of the search space alone.
+    The paths are drawn from the same random numbers in every epoch of every phase, so that
+    accuracies differ by what was learnt, hardly by what was drawn. The genotype is decided by the
+    rules of the search space alone.
 
-    draw: source of randomness -> edge weights as this epoch's training drew them. tally: of the
-    epoch's weight steps.
+    draw: function from a random source to edge weights, as this epoch's training drew them.
+    tally: sums of the epoch's weight steps.
 
     Raises:
-        TrainingFailedError: something is not finite.
+        TrainingFailedError: a loss or a gradient is not finite.
     """
     trained = tally.row()
     network, blueprint = supernet.network, supernet.network.blueprint
@@ -71,9 +71,9 @@ def write_supernet(
     facts: dict[str, Any],
     metrics: Mapping[str, object],
 ) -> None:
-    """Write what a phase that trains a supernet leaves: checkpoint, history, metrics.
+    """Write the files of a phase that trains a supernet: checkpoint, history, metrics.
 
-    facts: what the next stage needs besides the epoch. metrics: besides those of the last epoch.
+    facts: what the next stage needs besides the epoch. metrics: those besides the last epoch's.
     """
     checkpoint = Checkpoint(
         network=supernet.network,

@@ -1,6 +1,6 @@
-"""A network with all candidates, its architecture parameters, and the state of what trains both.
+"""A network with all candidates, its architecture parameters, and the state of their training.
 
-Everything that an epoch changes is here; randomness is counter-based, so nothing else has to be
+Everything that an epoch changes is here; randomness is counter-based, so nothing else needs to be
 saved.
 """
 
@@ -29,14 +29,14 @@ from pipeline.training.stability import Expected
 from pipeline.training.steps import Forward
 
 ACCURACY = "validation_accuracy"
-"""Column that phases which search are judged by."""
+"""Column by which the phases that search are judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupernetContext(Context):
-    """What warmup, search and growth are given: weights learn from `images`.
+    """The data and settings of warmup, search and growth.
 
-    validation: images by which paths are judged and the architecture is decided.
+    validation: images on which paths are evaluated and the architecture is decided.
     """
 
     validation: Images
@@ -56,11 +56,11 @@ def read_context(prepare: Path, device: torch.device, params: "ContextParams") -
 
 
 class ContextParams(Protocol):
-    """The params that a context is made of, as the stages of these phases read them."""
+    """The params of a context, as the stages of these phases read them."""
 
     @property
     def seed(self) -> int:
-        """Source of every random draw."""
+        """Seed of every random draw."""
 
     @property
     def training(self) -> TrainingParams:
@@ -75,8 +75,8 @@ class ContextParams(Protocol):
 class Supernet:
     """The complete state of warmup, search and growth.
 
-    logits: (A, E, O) on the CPU. epoch: epochs done since the start of warmup. temperature: of
-    Gumbel-softmax. micro_batch: images at a time, fewer than a batch once memory was used up.
+    logits: (A, E, O) on the CPU. temperature: temperature of Gumbel-softmax. micro_batch: images at
+    a time, fewer than a batch once memory ran out. epoch: epochs done since the start of warmup.
     """
 
     network: Network
@@ -88,7 +88,7 @@ class Supernet:
 
 
 def snapshot(supernet: Supernet) -> dict[str, Any]:
-    """Return the state as tensors, which stay its own, and as what JSON holds."""
+    """Return the state as JSON values and tensors, which are not copied."""
     return {
         "blueprint": supernet.network.blueprint.to_dict(),
         "network": supernet.network.state_dict(),
@@ -119,7 +119,7 @@ def restored(
 
 
 def along(network: Network, path: EdgeWeights) -> Forward:
-    """Return how a weight step runs a network along a path; the logits stay as they are."""
+    """Return the forward pass of a weight step along a path, which does not change the logits."""
 
     def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(images.device), one_batch(network):
@@ -132,9 +132,9 @@ def along(network: Network, path: EdgeWeights) -> Forward:
 def expected(
     blueprint: Blueprint, context: SupernetContext, *, before: float, accuracy: str = ACCURACY
 ) -> Expected:
-    """Return what a phase that searches is measured against.
+    """Return what a phase that searches is judged against.
 
-    before: validation accuracy that it begins with. accuracy: column that goes on from it.
+    before: validation accuracy when it begins. accuracy: column that continues it.
     """
     return Expected(
         classes=blueprint.classes,

@@ -1,4 +1,4 @@
-"""What a phase is given, and the steps that it makes of it."""
+"""The data and settings of a phase, and its weight steps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One weight step to be made. number: in its epoch, from 0."""
+    """One weight step to make. number: its index in the epoch, from 0."""
 
     number: int
     batch: Batch
@@ -27,9 +27,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What stays the same while a phase runs.
+    """The data and settings that stay the same while a phase runs.
 
-    images: to learn from. slowdown: factor on all learning rates, below 1 after recoveries.
+    images: training images. slowdown: factor on all learning rates, below 1 after recoveries.
     """
 
     images: Images
@@ -41,7 +41,7 @@ class Context:
 
     @property
     def channels(self) -> int:
-        """Of an image: 1 for grey, 3 for colours."""
+        """Channels of an image: 1 for grey, 3 for color."""
         return self.images.pixels.shape[1]
 
     def batches(self, images: Images, purpose: tuple[str | int, ...]) -> Iterator[Batch]:
@@ -69,8 +69,8 @@ class Context:
 class Epoch:
     """An epoch of a phase.
 
-    number: from 1, counted from the start of warmup. done: epochs of the phase before it, of
-    `epochs` in all. losses: mean training loss of each of those.
+    number: its number, from 1 at the start of warmup. done: earlier epochs of the phase. epochs:
+    all epochs of the phase. losses: mean training loss (nats) of each earlier epoch of the phase.
     """
 
     phase: str
@@ -82,7 +82,7 @@ class Epoch:
 
     @property
     def left(self) -> float:
-        """The part of the phase that is to come when this epoch begins, in (0, 1]."""
+        """Fraction of the phase that is left when this epoch begins, in (0, 1]."""
         return 1 - self.done / self.epochs
 
 

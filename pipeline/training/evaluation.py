@@ -1,8 +1,4 @@
-"""How good a network is, without touching it.
-
-A supernet has two accuracies: that of sampled paths, which is what training sees, and that of its
-most likely genotype, whose BatchNorm statistics are first re-estimated for that path.
-"""
+"""Evaluation of a network, and estimation of its BatchNorm statistics."""
 
 from itertools import islice
 
@@ -22,7 +18,7 @@ from pipeline.training.steps import Tally
 
 @torch.no_grad()
 def evaluate(network: nn.Module, images: Images, batch_size: int) -> tuple[float, float]:
-    """Return loss (nats) and accuracy of a network in evaluation mode; no supernet."""
+    """Return loss (nats) and accuracy of a network, not a supernet, in evaluation mode."""
 
     def tallied(size: int) -> Tally:
         tally = Tally()

@@ -1,4 +1,4 @@
-"""How a phase runs: watched, resumable after every epoch, and taken back where it goes wrong."""
+"""The loop of a phase: it is watched, resumable after every epoch, and recovers from failures."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,36 +15,36 @@ from pipeline.training.stability import Expected, health, judge
 
 State = TypeVar("State")
 SLOWDOWN = 0.5
-"""Factor on the learning rates with each recovery."""
+"""Factor on the learning rates for each recovery."""
 
 
 class Phase(Protocol[State]):
-    """A phase of training: how its state begins, changes, is saved and is brought back."""
+    """A phase of training: how its state is created, trained, saved and restored."""
 
     @property
     def context(self) -> Context:
-        """What stays the same while it runs."""
+        """Data and settings that stay the same while it runs."""
 
     @property
     def epochs(self) -> int:
-        """How many it runs."""
+        """Number of epochs that it runs."""
 
     @property
     def expected(self) -> Expected:
-        """What its epochs are measured against."""
+        """What its epochs are judged against."""
 
     def begin(self) -> State:
         """Return the state before the first epoch."""
 
     def train(self, state: State, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
-        """Train; yield a row after each epoch, when `state` is the whole state.
+        """Train; yield a row after each epoch, when `state` is complete.
 
-        slowdown: factor on the learning rates. done: the rows of all epochs that have ended; it
-        grows as rows are yielded.
+        slowdown: factor on the learning rates. done: rows of all finished epochs; it grows as rows
+        are yielded.
         """
 
     def snapshot(self, state: State) -> Snapshot:
-        """Return the state as tensors, which stay its own, and as what JSON holds."""
+        """Return the state as JSON values and tensors, which are not copied."""
 
     def resumed(self, saved: Snapshot) -> State:
         """Return the state of a snapshot."""
@@ -53,16 +53,16 @@ class Phase(Protocol[State]):
 def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
     """Run a phase from its newest resume point; return its last state and the rows of all epochs.
 
-    An epoch in which training diverges, or loses what it had learnt, does not count: the phase goes
-    on after the epoch before, at half the learning rates. Where the loss oscillates it goes on from
-    here at half the rates. `training.max_recoveries` says how often rates may be halved.
+    If training diverges or loses what it had learnt, the epoch is repeated at half the learning
+    rates. If the loss oscillates, the phase continues at half the rates. `training.max_recoveries`
+    limits how often the rates are halved.
 
     Raises:
-        TrainingFailedError: they were, and it went wrong again.
+        TrainingFailedError: training failed again after the last recovery.
     """
     recoveries, most = 0, phase.context.training.max_recoveries
     while True:
-        wait()  # of several processes only the first writes points
+        wait()  # only the first process writes points
         saved, before = points.newest()
         state = phase.resumed(saved) if saved else phase.begin()
         if before:
@@ -96,22 +96,22 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
             f"{points.stage}: {reason}; going on at {SLOWDOWN**recoveries:g} times the learning"
             f" rates ({recoveries} of at most {most} times)"
         )
-        del state, rows  # before the saved state is built beside them
+        del state, rows  # frees their memory before the saved state is built
 
 
 @dataclass(slots=True, kw_only=True)
 class _Judged:
-    """The rows of a phase with what is made of them. done: all until now."""
+    """The rows of a phase with their verdicts. done: rows so far."""
 
     done: list[Row]
     expected: Expected
     recoveries: int
 
     def rows(self, rows: Iterator[Row], *, left: int) -> Iterator[Row]:
-        """Yield the rows; end early where the rates are to be halved. left: recoveries.
+        """Yield the rows; end early if the rates must be halved. left: recoveries left.
 
         Raises:
-            TrainingFailedError: the epoch shall not count.
+            TrainingFailedError: the epoch must be repeated.
         """
         while True:
             number = len(self.done) + 1

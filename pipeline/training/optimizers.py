@@ -1,6 +1,6 @@
-"""The two optimisers: torch's own steps, with their state in plain sight.
+"""The two optimisers: torch's own steps with an explicit state.
 
-The classes of `torch.optim` import torch's compiler when the first one is made: 4 s in every stage.
+The classes of `torch.optim` import torch's compiler at first use, which takes 4 s in every stage.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ from pipeline.training.params import TrainingParams
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sgd:
-    """SGD with momentum and weight decay, of the weights.
+    """SGD with momentum and weight decay, for the weights.
 
-    buffers: of the momentum, one for each parameter. gradient_clip: largest norm of the gradient.
-    nesterov: step along the momentum as it will be (Sutskever et al. 2013). decays_all: BatchNorm,
-    biases and gates too, not only the weights of convolutions and heads.
+    buffers: momentum buffer of each parameter. gradient_clip: largest norm of the gradient.
+    nesterov: whether to use Nesterov momentum (Sutskever et al. 2013). decays_all: whether
+    BatchNorm, biases and gates decay too, not only the weights of convolutions and heads.
     """
 
     parameters: list[nn.Parameter]
@@ -34,7 +34,7 @@ class Sgd:
 
     @classmethod
     def of(cls, parameters: Iterable[nn.Parameter], params: TrainingParams) -> "Sgd":
-        """Begin without momentum."""
+        """Return an optimiser with zero momentum."""
         return cls.begin(
             parameters,
             momentum=params.momentum,
@@ -44,18 +44,18 @@ class Sgd:
 
     @classmethod
     def begin(cls, parameters: Iterable[nn.Parameter], **settings: Any) -> "Sgd":
-        """Begin without momentum. settings: the fields that are no tensors."""
+        """Return an optimiser with zero momentum. settings: the fields that are not tensors."""
         listed = list(parameters)
         buffers = [torch.zeros_like(parameter) for parameter in listed]
         return cls(parameters=listed, buffers=buffers, **settings)
 
     def load(self, buffers: Iterable[Tensor]) -> None:
-        """Fill the buffers, which keep their memory format: the fused kernel relies on it."""
+        """Copy into the buffers; they keep the memory format that the fused kernel relies on."""
         for buffer, saved in zip(self.buffers, buffers, strict=True):
             buffer.copy_(saved)
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Delete all gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -63,7 +63,7 @@ class Sgd:
     def step(self, learning_rate: float) -> None:
         """Apply the gradients.
 
-        Parameters without one stay as they are: neither momentum nor weight decay touches them.
+        Parameters without a gradient do not change, not even by momentum or weight decay.
         """
         moved = [number for number, one in enumerate(self.parameters) if one.grad is not None]
         for decays in (True, False):
@@ -95,9 +95,9 @@ BETAS = (0.5, 0.999)  # Liu et al. 2019, section 3.1
 
 @dataclass(slots=True)
 class Adam:
-    """Adam, of the logits; no weight decay, which would pull every edge back to undecided.
+    """Adam for the logits, without weight decay, which would pull edges back to undecided.
 
-    mean, square: running means of the gradient and its square. steps: made, a tensor.
+    mean, square: running means of the gradient and its square. steps: number of steps, a tensor.
     """
 
     logits: Tensor
@@ -107,7 +107,7 @@ class Adam:
     steps: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin without moments."""
+        """Start with zero moments."""
         self.mean = torch.zeros_like(self.logits)
         self.square = torch.zeros_like(self.logits)
         self.steps = torch.tensor(0.0)

@@ -1,4 +1,4 @@
-"""The `training` section: how weights are fitted, in every phase alike."""
+"""The `training` section: how weights are fitted in all phases."""
 
 from typing import Annotated
 
@@ -10,23 +10,25 @@ Rate = Annotated[float, Field(gt=0, le=10)]
 
 
 class WeightParams(Section):
-    """What every training of weights has in common."""
+    """Keys that all training of weights uses."""
 
     batch_size: Annotated[int, Field(ge=2, le=65536)] = Field(
         default=32, description="images per step"
     )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="of SGD")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.9, description="momentum of SGD"
+    )
     gradient_clip: Annotated[float, Field(gt=0)] = Field(
         default=5.0, description="largest norm of the gradient; a longer one is scaled down"
     )
     max_recoveries: Annotated[int, Field(ge=0, le=10)] = Field(
         default=3,
-        description="how often a phase that diverges goes back an epoch and halves its rates",
+        description="how often a phase that diverges may go back an epoch and halve its rates",
     )
 
 
 class StatisticsParams(WeightParams):
-    """What warmup, search, growth and optimize have in common."""
+    """Keys that warmup, search, growth and optimize use."""
 
     evaluation_batch_size: Annotated[int, Field(ge=2, le=65536)] = Field(
         default=128, description="images per evaluation step"
@@ -38,15 +40,15 @@ class StatisticsParams(WeightParams):
 
 
 class TrainingParams(StatisticsParams):
-    """How weights are fitted; all of it counts for the phases that train a supernet."""
+    """How weights are fitted; the phases that train a supernet use all of these keys."""
 
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=3e-4, description="of SGD in warmup, search and growth"
+        default=3e-4, description="weight decay of SGD in warmup, search and growth"
     )
     auxiliary_skip: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0,
-        description="weight of an edge's skip connection beside what else it runs; 0: off; full"
-        " once warmup explores, falls evenly in search, gone in growth (Chu et al. 2021)",
+        description="weight of an extra skip connection on each edge; 0: off; applied once warmup"
+        " explores, falls linearly to 0 in search, absent in growth (Chu et al. 2021)",
     )
     sampled_paths: Annotated[int, Field(ge=1, le=64)] = Field(
         default=4,

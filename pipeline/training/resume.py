@@ -1,7 +1,7 @@
 """Resume points: the state of a stage after each epoch, so that a killed run loses at most one.
 
-They lie outside the outputs, which DVC deletes before it reruns a stage, in a folder whose name is
-made of everything the result depends on: a point of other params, inputs or code is never found.
+They are outside the outputs, which DVC deletes before it reruns a stage. The name of their folder
+is a hash of everything the result depends on: a point of other params, inputs or code is not found.
 """
 
 import hashlib
@@ -27,31 +27,31 @@ from pipeline.space.checkpoint import decode, encode
 
 KEPT_POINTS = 2
 KEPT_RUNS = 8
-"""Folders of a stage that are kept: of runs that were given up, and of experiments going on."""
+"""Number of folders kept per stage, for abandoned runs and running experiments."""
 TENSOR = "tensor"
 
 Snapshot = dict[str, Any]
-"""A state as nested dicts and lists of tensors and of what JSON holds."""
+"""State as nested dicts and lists of tensors and JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """The resume points of one stage with its present params, inputs and code."""
+    """The resume points of one stage with its current params, inputs and code."""
 
     stage: str
     folder: Path
 
     def newest(self) -> tuple[Snapshot | None, list[Row]]:
-        """Return the newest snapshot that is whole and the rows until then, or None and []."""
+        """Return the newest intact snapshot and the rows up to it, or None and []."""
         for path in sorted(self.folder.glob("*.safetensors"), reverse=True):
             try:
                 tensors, facts = decode(path)
                 state, rows, began_on = facts["state"], facts["rows"], facts["machine"]
             except CheckpointError as error:
-                say(f"{error}: passed over")
+                say(f"{error}: skipped")
                 continue
             except KeyError:
-                say(f"{path}: not a resume point: passed over")
+                say(f"{path}: not a resume point: skipped")
                 continue
             if began_on != machine():
                 say(f"{self.stage}: this run began on {began_on}: the last bits may differ")
@@ -62,9 +62,9 @@ class Points:
     def after_each(
         self, rows: Iterator[Row], before: list[Row], snapshot: Callable[[], Snapshot]
     ) -> Iterator[Row]:
-        """Yield the rows; a durable point of `snapshot()` exists before each is yielded.
+        """Yield the rows; before each, write a resume point of `snapshot()`.
 
-        before: the rows of the epochs before these.
+        before: rows of the earlier epochs.
         """
         done = list(before)
         for row in rows:
@@ -80,16 +80,16 @@ class Points:
             yield row
 
     def remove(self) -> None:
-        """Remove them: the stage has succeeded."""
+        """Remove all points; call this when the stage has succeeded."""
         if not ranks.is_first():
             return
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def resume_points(stage: str, params: Section, *inputs: Path) -> Points:
-    """Return the points of a stage; those of long forgotten runs of it are removed.
+    """Return the resume points of a stage; remove the oldest folders of its other runs.
 
-    inputs: files, or folders with all that is in them, that the result depends on.
+    inputs: files and whole folders that the result depends on.
     """
     root = _root()
     folder = root / f"{stage}-{_fingerprint(params, inputs)}"
@@ -100,7 +100,7 @@ def resume_points(stage: str, params: Section, *inputs: Path) -> Points:
 
 
 def machine() -> str:
-    """Return what changes the last bits of a result without being a param."""
+    """Return the machine settings that can change the last bits of a result."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     named = os.environ.get("ASO_SE_DEVICE", "auto").partition(":")[0]
     kind = accelerator or "cpu" if named in {"", "auto"} else named
@@ -109,7 +109,7 @@ def machine() -> str:
 
 
 def _root() -> Path:
-    """Return where points lie: an experiment's current directory does not outlive it."""
+    """Return the folder of all points, which outlives the current directory of an experiment."""
     if named := os.environ.get("ASO_SE_RESUME"):
         return Path(named)
     return Path(os.environ.get("DVC_ROOT", ".")) / RESUME
@@ -119,7 +119,7 @@ def _fingerprint(params: Section, inputs: tuple[Path, ...]) -> str:
     digest = hashlib.sha256(params.model_dump_json().encode())
     for given in inputs:
         for path in sorted(given.rglob("*")) if given.is_dir() else [given]:
-            if path.is_file() and not path.name.startswith("."):  # DVC leaves .gitignore files
+            if path.is_file() and not path.name.startswith("."):  # DVC writes .gitignore
                 digest.update(f"{path}\0".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     for name, of_code in sorted(code_in_use().items()):
@@ -128,7 +128,7 @@ def _fingerprint(params: Section, inputs: tuple[Path, ...]) -> str:
 
 
 def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Return `value` as JSON; its tensors go to `tensors`, and names stand in their places."""
+    """Return `value` as JSON values; move its tensors to `tensors` and leave their names."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach()
         return {TENSOR: name}

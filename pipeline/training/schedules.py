@@ -1,8 +1,8 @@
-"""How the learning rate goes over the steps of a phase.
+"""Schedules of the learning rate over the steps of a phase.
 
-A schedule is a function of its highest and its last rate, of how much of the phase is done and of
-the training losses of the epochs that are. To add one, write it here and name it in SCHEDULES.
-No torch here: `check` reads params.
+A schedule is a function of its highest and last rate, the finished part of the phase and the
+training losses of the finished epochs. To add one, write it here and name it in SCHEDULES.
+No torch here, so that `check`, which reads params, starts fast.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from pipeline.harness.section import Section
 
 CYCLE_RISE, CYCLE_START = 0.3, 1 / 25
-"""Part of a one-cycle phase in which the rate rises, and the part of its highest it begins at."""
+"""Part of a one-cycle phase in which the rate rises; first rate, as a fraction of the highest."""
 PLATEAU_EPOCHS, PLATEAU_FALL, PLATEAU_FACTOR = 3, 0.01, 0.3
-"""Epochs without a fall of the loss by this part of itself, after which the rate is multiplied."""
+"""Epochs without improvement; least improvement, as a fraction of the loss; factor on the rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Where a phase stands.
+    """A moment of a phase.
 
-    highest, last: learning rates. progress: part of the phase that is done, in [0, 1]. losses:
-    mean training loss of each of its epochs that ended, in nats.
+    highest, last: highest and last learning rate. progress: finished part of the phase, in [0, 1].
+    losses: mean training loss of each finished epoch, in nats.
     """
 
     highest: float
@@ -43,7 +43,7 @@ def constant(moment: Moment) -> float:
 
 
 def linear(moment: Moment) -> float:
-    """Fall evenly."""
+    """Fall linearly."""
     return moment.highest + (moment.last - moment.highest) * moment.progress
 
 
@@ -62,7 +62,7 @@ def one_cycle(moment: Moment) -> float:
 
 
 def plateau(moment: Moment) -> float:
-    """Lower the rate each time the training loss has stood still for three epochs."""
+    """Lower the rate each time the training loss has not improved for three epochs."""
     rate, best, waited = moment.highest, float("inf"), 0
     for loss in moment.losses:
         if loss < best * (1 - PLATEAU_FALL):
@@ -95,25 +95,25 @@ ScheduleName = Annotated[
     AfterValidator(_known),
     WithJsonSchema({"type": "string", "enum": list(SCHEDULES)}),
     Field(
-        description="how the rate goes over the steps; one_cycle: rises, then falls; plateau: falls"
-        " where the training loss stands still"
+        description="course of the rate over the steps; one_cycle: rises, then falls; plateau:"
+        " falls when the training loss stops falling"
     ),
 ]
 HighestRate = Annotated[
-    float, Field(gt=0, le=10, description="of the weights, per step, at its highest")
+    float, Field(gt=0, le=10, description="highest learning rate of the weights")
 ]
 LastRate = Annotated[
     float,
-    Field(ge=0, le=10, description="of the weights, per step, at the end"),
+    Field(ge=0, le=10, description="learning rate of the weights at the end"),
 ]
 RisingEpochs = Annotated[
     float,
-    Field(ge=0, description="epochs in which the rate first rises evenly from 0"),
+    Field(ge=0, description="epochs at the start in which the rate rises linearly from 0"),
 ]
 
 
 class ScheduleParams(Section):
-    """The learning rate of a phase; its section is one of these."""
+    """The learning rate of a phase, as a part of the phase's section."""
 
     schedule: ScheduleName = "cosine"
     learning_rate: HighestRate
@@ -124,8 +124,8 @@ class ScheduleParams(Section):
         """Return the learning rate of a step.
 
         Args:
-            epochs: of the phase.
-            done: epochs that are, with the part of the present one.
+            epochs: number of epochs of the phase.
+            done: finished epochs, with the finished part of the current one.
             losses: see Moment.
         """
         progress, rising = done / epochs, min(1.0, self.rising_epochs / epochs)

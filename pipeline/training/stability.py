@@ -1,6 +1,6 @@
-"""Is training healthy? Verdicts on a history and a score, as pure functions.
+"""The health of training: verdicts on a history and a score, as pure functions.
 
-Accuracies are fractions of 1, losses nats; both run from the first epoch to the newest.
+Accuracies are fractions of 1, losses in nats; both are ordered from the first epoch to the newest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Literal
 from pipeline.harness.records import Row
 
 Verdict = Literal["", "exploded", "degraded", "collapsed", "oscillating", "stagnant"]
-""" "" is healthy."""
+"""Verdict on an epoch; "" is healthy."""
 
 HEALTH: Mapping[Verdict, float] = {
     "": 1.0,
@@ -22,36 +22,37 @@ HEALTH: Mapping[Verdict, float] = {
     "degraded": 0.2,
     "exploded": 0.0,
 }
-"""The most that a score can be under a verdict."""
+"""Largest score under each verdict."""
 
 EXPLODED = 3.0
-"""Times the loss of guessing, ln K."""
+"""Loss, as a multiple of that of guessing (ln K), above which training has exploded."""
 KEPT = 0.7
-"""Of the best accuracy: below it something was lost."""
+"""Fraction of the best accuracy below which something was lost."""
 LEARNT = 0.1
-"""Above guessing: before that there is nothing to lose."""
+"""Margin of accuracy over guessing below which nothing has been learnt."""
 STANDARD_ERRORS = 4.0
-"""A fall that is smaller may be the choice of images."""
+"""Fall of accuracy, in standard errors, up to which it may be chance."""
 COLLAPSED = 0.95
-"""Mean weight of one operation over all edges."""
+"""Mean weight of one operation over all edges at which they have collapsed to it."""
 FEWEST_EDGES = 8
-"""Fewer may well agree."""
+"""Smallest number of edges judged for collapse; fewer may agree by chance."""
 TURNS = 6
-"""Epochs in which the loss turns every time..."""
+"""Number of newest epochs in which an oscillating loss turns every time."""
 TURN = 0.1
-"""...by this fraction of itself."""
+"""Smallest change of an oscillating loss at each turn, as a fraction of its mean."""
 PATIENCE = 10
 IMPROVEMENT = 0.001
 ARRIVED = 0.98
-"""Who stands still there has nothing left to gain."""
+"""Accuracy from which on stagnation is not reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a phase is measured against.
+    """What a phase is judged against.
 
-    accuracy: the column to watch; None where the task changes from epoch to epoch. images: that it
-    is measured on. before: its value when the phase began. edges: whose operations are searched.
+    accuracy: column to watch; None if the task changes from epoch to epoch. images: number of
+    images it is measured on. before: accuracy when the phase began. edges: number of edges whose
+    operations are searched.
     """
 
     classes: int
@@ -62,7 +63,7 @@ class Expected:
 
 
 def judge(rows: Sequence[Row], expected: Expected) -> Verdict:
-    """Return the gravest verdict on the newest epoch."""
+    """Return the most serious verdict on the newest epoch."""
     recoveries = rows[-1]["recoveries"]
     losses = [float(row["train_loss"]) for row in rows if row["recoveries"] == recoveries]
     accuracies = _accuracies(rows, expected)
@@ -78,7 +79,7 @@ def judge(rows: Sequence[Row], expected: Expected) -> Verdict:
 
 
 def health(rows: Sequence[Row], expected: Expected) -> float:
-    """Return a score in [0, 1]: what is kept of the best accuracy, less under a verdict."""
+    """Return a score in [0, 1]: the kept part of the best accuracy, limited by the verdict."""
     chance = 1 / expected.classes
     accuracies = _accuracies(rows, expected)
     best = max(accuracies, default=0.0) - chance
@@ -87,12 +88,12 @@ def health(rows: Sequence[Row], expected: Expected) -> float:
 
 
 def exploded(loss: float, *, classes: int) -> bool:
-    """Whether a loss is no number, or far above that of guessing."""
-    return not loss <= EXPLODED * log(classes)  # so written, NaN is above
+    """Whether a loss is not a number, or far above that of guessing."""
+    return not loss <= EXPLODED * log(classes)  # also true for NaN
 
 
 def degraded(accuracies: Sequence[float], *, classes: int, images: int) -> bool:
-    """Whether what was learnt is lost: 39 % to 10 %, but not 16 % to 10 % of a few images."""
+    """Whether what was learnt is lost: from 39 % to 10 %, but not 16 % to 10 % on few images."""
     if not accuracies:
         return False
     best, last = max(accuracies), accuracies[-1]
@@ -107,13 +108,13 @@ def degraded(accuracies: Sequence[float], *, classes: int, images: int) -> bool:
 
 
 def collapsed(row: Row, *, edges: int) -> bool:
-    """Whether practically every edge chose the same operation."""
+    """Whether almost every edge chose the same operation."""
     shares = [float(value) for name, value in row.items() if name.startswith("share_")]
     return edges >= FEWEST_EDGES and max(shares, default=0.0) >= COLLAPSED
 
 
 def oscillating(losses: Sequence[float]) -> bool:
-    """Whether the loss turns at every epoch, by much; a trend and the scale do not matter."""
+    """Whether the loss turns at every epoch, each time by a large fraction of its mean."""
     newest = losses[-TURNS:]
     changes = [later - earlier for earlier, later in pairwise(newest)]
     turning = all(one * other < 0 for one, other in pairwise(changes))
@@ -122,7 +123,7 @@ def oscillating(losses: Sequence[float]) -> bool:
 
 
 def stagnant(accuracies: Sequence[float]) -> bool:
-    """Whether the newest epochs hardly beat the best before them."""
+    """Whether the newest epochs hardly improve on the best before them."""
     if len(accuracies) <= PATIENCE:
         return False
     best = max(accuracies[:-PATIENCE])

@@ -1,4 +1,4 @@
-"""One weight step, and the tally of many.
+"""One weight step, and the tally of an epoch's steps.
 
 N images, K classes. Nothing here copies from the device: sums stay there until the epoch ends.
 """
@@ -20,24 +20,24 @@ from pipeline.training.context import Step
 from pipeline.training.optimizers import Sgd
 
 Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(N, C, H, W) images, (N,) labels -> (N, K) logits and the mean loss."""
+"""Function: (N, C, H, W) images, (N,) labels -> (N, K) logits and the mean loss."""
 
 
 class Learner(Protocol):
-    """The state of a training. micro_batch: images at a time, fewer once memory was used up."""
+    """The state of a training. micro_batch: images at a time, fewer once memory ran out."""
 
     optimizer: Sgd
     micro_batch: int
 
 
 def weight_step(learner: Learner, step: Step, begin: Callable[[], Forward], tally: "Tally") -> None:
-    """Fit the weights that a forward pass runs to a batch.
+    """Make one step on a batch for the weights that a forward pass runs.
 
-    Where memory is used up the batch is divided: one step all the same, with the sum of the
-    gradients of its parts, each of which BatchNorm normalises by itself. Of several processes each
-    takes a share of the batch, and BatchNorm sees all of it.
+    If memory runs out, the batch is divided: it is still one step, with the sum of the gradients
+    of the parts, but BatchNorm normalises each part by itself. Several processes each take a share
+    of the batch, and BatchNorm normalises by all of it.
 
-    begin: returns the forward pass; called again where the step is begun again.
+    begin: returns the forward pass; called again when the step is restarted.
     """
     batch, labels, total = share(*step.batch)
 
@@ -58,11 +58,11 @@ def weight_step(learner: Learner, step: Step, begin: Callable[[], Forward], tall
 
 
 def descend(optimizer: Sgd, losses: Iterable[Tensor], learning_rate: float) -> Tensor:
-    """Apply the gradient of the sum of `losses`, clipped to the optimiser's norm, once.
+    """Apply the clipped gradient of the sum of `losses`; return its norm before clipping.
 
-    losses: of the parts of a batch; the next is computed when the graph of the last is gone.
-    Operations that did not run have no gradient: neither momentum nor weight decay touches them.
-    Returns the norm before clipping, on the device.
+    losses: losses of the parts of a batch; each is computed after the graph of the one before is
+    freed. Operations that did not run have no gradient and do not change, not even by momentum or
+    weight decay. The norm stays on the device.
     """
     optimizer.zero_grad()
     for loss in losses:
@@ -75,9 +75,9 @@ def descend(optimizer: Sgd, losses: Iterable[Tensor], learning_rate: float) -> T
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over the images of an epoch, and over the gradients of its steps, on their device.
+    """Sums over the images of an epoch and over the gradients of its steps, on their device.
 
-    learning_rate: of the newest step.
+    learning_rate: rate of the newest step.
     """
 
     loss: Tensor | float = 0.0
@@ -95,13 +95,13 @@ class Tally:
         self.images += len(labels)
 
     def add_step(self, gradient_norm: Tensor, learning_rate: float) -> None:
-        """Count a step: the norm of its gradient before it was clipped, its learning rate."""
+        """Count a step: the norm of its gradient before clipping, and its learning rate."""
         self.gradient_norm = self.gradient_norm + gradient_norm
         self.steps += 1
         self.learning_rate = learning_rate
 
     def read(self) -> tuple[float, float]:
-        """Return mean loss (nats) and accuracy; the one copy from the device.
+        """Return mean loss (nats) and accuracy; only this copies from the device.
 
         Raises:
             TrainingFailedError: the loss or a gradient is not finite.
@@ -116,7 +116,7 @@ class Tally:
         return loss, accuracy
 
     def row(self) -> Row:
-        """Return what an epoch of training shows; raises as `read` does."""
+        """Return the training columns of an epoch's row; raise as `read` does."""
         loss, accuracy = self.read()
         return {
             "train_loss": loss,

@@ -1,9 +1,8 @@
-"""Warmup: weights learn before the architecture does.
+"""Warmup: the weights learn before the architecture does.
 
-Skip connections alone give a gradient to few of the weights, and search would then sample untrained
-operations (that is how the earlier system fell from 39 % to 10 %). So the skip-only epochs are
-followed by some in which each edge takes a uniformly drawn operation with a probability that rises
-to `explore`.
+Skip connections alone give a gradient to few of the weights. Search would then sample untrained
+operations (which lowered accuracy from 39 % to 10 %). So in the epochs after the skip-only ones
+each edge takes a uniformly drawn operation with a probability that rises to `explore`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,12 +37,12 @@ class Warmup:
 
     @property
     def epochs(self) -> int:
-        """How many it runs."""
+        """Number of epochs that it runs."""
         return self.params.epochs
 
     @property
     def expected(self) -> Expected:
-        """No accuracy: the task changes from epoch to epoch."""
+        """What its epochs are judged against: no accuracy, as the task changes every epoch."""
         return Expected(classes=self.context.classes)
 
     def begin(self) -> Supernet:
@@ -68,13 +67,13 @@ class Warmup:
         )
 
     def train(self, state: Supernet, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
-        """Train the weights; yield a row after each epoch, when `state` is the whole state."""
+        """Train the weights; yield a row after each epoch, when `state` is complete."""
         context = replace(self.context, slowdown=slowdown)
         while state.epoch < self.params.epochs:
             yield self._epoch(state, context, done)
 
     def snapshot(self, state: Supernet) -> Snapshot:
-        """Return the state as tensors, which stay its own, and as what JSON holds."""
+        """Return the state as JSON values and tensors, which are not copied."""
         return snapshot(state)
 
     def resumed(self, saved: Snapshot) -> Supernet:
@@ -109,7 +108,7 @@ class Warmup:
 def exploration(params: WarmupParams, epoch: int) -> float:
     """Return the probability that an edge explores in an epoch (counted from 1).
 
-    0, then rising evenly to `explore`, where it stays; it is there by the end of warmup.
+    It is 0 at first, then rises linearly to `explore`, at the latest by the end of warmup.
     """
     ramp = max(1, min(params.ramp_epochs, params.epochs - params.skip_epochs))
     risen = (epoch - params.skip_epochs) / ramp

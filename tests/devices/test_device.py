@@ -113,7 +113,7 @@ def test_an_accelerator_that_cannot_be_used_is_passed_over_with_a_line(
     monkeypatch.setenv("ASO_SE_DEVICE", "auto")
     assert choose_device() == torch.device("cpu")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "cuda:1: CUDA error: out of memory: passed over"
+    assert lines[0] == "cuda:1: CUDA error: out of memory: skipped"
     assert lines[3].startswith("on cpu")
 
 

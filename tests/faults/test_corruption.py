@@ -382,7 +382,7 @@ def test_a_damaged_resume_point_is_passed_over_with_a_line_and_never_used(
         assert points.newest() == (None, [])
         (line,) = capsys.readouterr().out.splitlines()
         assert line.startswith(f"{path}: ")
-        assert line.endswith(": passed over")
+        assert line.endswith(": skipped")
     assert not Path("run").exists()
     before = files(tree / "artifacts")
     run("search", tree)

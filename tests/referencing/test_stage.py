@@ -186,10 +186,10 @@ def test_frozen_features_come_from_a_file_and_nothing_is_downloaded(here: Path) 
     ("first", "reason"),
     [
         ("frozen_features", "backbone: frozen_features needs"),
-        ("svc", r"reference\.kinds: each may stand only once"),
+        ("svc", r"reference\.kinds: each may appear only once"),
     ],
 )
-def test_frozen_features_need_a_backbone_and_no_kind_stands_twice(first: str, reason: str) -> None:
+def test_frozen_features_need_a_backbone_and_no_kind_appears_twice(first: str, reason: str) -> None:
     text = (ROOT / "params.yaml").read_text()
     assert "- majority\n" in text
     changed = text.replace("- majority\n", f"- {first}\n")

@@ -12,7 +12,7 @@ def to_arch_string(architecture: Architecture) -> str:
     """Return the published notation of a cell, `none` included.
 
     As in `|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|none~1|skip_connect~2|`:
-    of each node the operation and the source of every edge.
+    the operation and the source of every edge, node by node.
     """
     nodes = []
     for node, genes in enumerate(architecture.nodes):
@@ -26,7 +26,7 @@ def from_arch_string(text: str) -> Architecture:
     """Read what `to_arch_string` wrote; the architecture is called 'cell'.
 
     Raises:
-        GenotypeError: it is no such notation, or names an operation that is not there.
+        GenotypeError: the text is malformed or names an unknown operation.
     """
     nodes = []
     for node, part in enumerate(text.split("+")):
