@@ -59,7 +59,7 @@ def fail_and_rerun(place: Workplace, stage: str, way: str, number: int) -> None:
 
     assert (again.code, again.errors) == (0, "")
     assert place.artifacts(stage) == whole
-    goes_on = f"{stage}: goes on after epoch {len(points)} of "
+    goes_on = f"{stage}: resumes after epoch {len(points)} of "
     assert (goes_on in again.output) == bool(points)
 
 

@@ -36,7 +36,7 @@ def kill_and_rerun(place: Workplace, stage: str, operation: str, number: int) ->
     assert not place.partials()
     assert not place.points(stage)
     if points:
-        assert f": goes on after epoch {int(points[-1].stem)} of " in again.output
+        assert f": resumes after epoch {int(points[-1].stem)} of " in again.output
     return again.output
 
 
@@ -45,7 +45,7 @@ def test_a_kill_in_the_last_batch_costs_one_epoch(place: Workplace, stage: str) 
     output = kill_and_rerun(place, stage, "step", place.steps[stage])
     epochs = TINY["optimize" if stage == "reference" else stage]["epochs"]
     name = "reference-resnet" if stage == "reference" else stage
-    assert f"{name}: goes on after epoch {epochs - 1} of {epochs}\n" in output
+    assert f"{name}: resumes after epoch {epochs - 1} of {epochs}\n" in output
 
 
 @pytest.mark.parametrize("operation", ["write", "fsync", "rename"])
