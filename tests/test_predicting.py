@@ -81,7 +81,7 @@ def decode_both(path: Path, size: int) -> list[NDArray[np.uint8] | str]:
             found.append(module.read_image(path, size))
         except error as refused:
             reason = str(refused).removeprefix(f"{path}: ")
-            found.append(reason.removesuffix("; repair it or take it out"))
+            found.append(reason.removesuffix("; repair or remove it"))
     return found
 
 
