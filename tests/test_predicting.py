@@ -241,7 +241,7 @@ def test_a_model_of_others_or_of_another_format_is_refused(model: Path, tmp_path
         open_model(path)
     del foreign.metadata_props[:]
     path.write_bytes(foreign.SerializeToString())
-    with pytest.raises(ModelError, match="its metadata do not say classes and image size"):
+    with pytest.raises(ModelError, match="no classes and image size in its metadata"):
         open_model(path)
 
 
