@@ -1,6 +1,6 @@
 """torchvision's data sets, from tiny files in the official formats; nothing is downloaded here.
 
-Pickle is how CIFAR comes; torchvision opens it only after its checksum has been found right.
+CIFAR consists of pickles; torchvision opens one only after it has verified the checksum.
 """
 
 import gzip

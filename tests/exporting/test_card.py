@@ -1,4 +1,4 @@
-"""What stands in the model card, and that its example runs."""
+"""The model card says what it should, and its example runs."""
 
 import json
 import re
@@ -225,7 +225,7 @@ class Mean(nn.Module):
 
 
 def run_example(card: str, folder: Path, image: str) -> list[str]:
-    """Run the program that stands in the card, and return its lines."""
+    """Run the program in the card; return its lines."""
     [program] = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     assert program.count("\n") <= 12
     result = subprocess.run(

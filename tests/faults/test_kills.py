@@ -1,8 +1,8 @@
-"""A stage that is killed (-9) at any instant is run again, by hand, to the same bytes.
+"""A stage that is killed (-9) at any instant gives the same bytes when it is run again by hand.
 
-The instants are those at which something is half done: half of a file is written, a file is not yet
-synced, has not yet its name, or a batch is being trained on. `pytest -m slow` tries all of them;
-`benchmarks/kills.py` tries random ones, with DVC.
+The instants are those in the middle of something: a file is half written, not yet synced or not yet
+renamed, or a batch is being trained on. `pytest -m slow` tries all of them; `benchmarks/kills.py`
+tries random ones, with DVC.
 """
 
 import os
@@ -19,7 +19,7 @@ KILLED = -9
 
 
 def kill_and_rerun(place: Workplace, stage: str, operation: str, number: int) -> str:
-    """Kill at the `number`th instant of a kind; check what is left; return what the rerun says."""
+    """Kill at the `number`th instant of a kind; check the files; return the rerun's output."""
     place.rewind(stage)
 
     ended = place.run(stage, f"{operation} {number}: SIGKILL")

@@ -38,7 +38,7 @@ def read(folder: Path, text: str | bytes, *, whole: bool = False) -> Params:
 
 
 def refusal(folder: Path, text: str | bytes, *, whole: bool = False) -> str:
-    """Return the one line, without the name of the file that it begins with."""
+    """Return the line of the refusal, without the name of the file at its start."""
     with pytest.raises(ParamsError) as refused:
         read(folder, text, whole=whole)
     (line,) = str(refused.value).splitlines()

@@ -1,4 +1,4 @@
-"""The stage from its front door: a folder of artifacts in, a page and pictures out."""
+"""The whole stage: a folder of artifacts in, a page and pictures out."""
 
 import os
 import re
@@ -34,7 +34,7 @@ HOSTILE = (
 
 
 class Page(HTMLParser):
-    """What a browser would find: elements, attributes that load something, ids, text."""
+    """The parts of a page: elements, attributes that load something, ids, text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

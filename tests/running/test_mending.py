@@ -45,7 +45,7 @@ def foreign_rwlock(toy: Toy) -> None:
 
 
 def reused_pid(toy: Toy) -> None:
-    """Name a process that is no DVC: the number was free again."""
+    """Record the number of a process that is not DVC, because the number was reused."""
     rwlock(toy, os.getpid())
 
 
