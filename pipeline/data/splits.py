@@ -42,7 +42,7 @@ def channel_statistics(
     """Return mean and standard deviation of each channel of (N, H, W, C), as fractions of 255.
 
     Sums are of integers, so the result is exact and the order of the images does not matter. The
-    standard deviation is at least one grey level, so that nobody divides by zero.
+    standard deviation is at least one grey level, so a division by it is safe.
     """
     levels = np.arange(256)
     mean, std = [], []

@@ -164,7 +164,7 @@ def _read_json(path: Path, *names: str) -> dict[str, Any]:
         document = json.loads(_read(path))
         return {**document, **{name: document[name] for name in names}}
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ReportError(f"{path}: not what its stage wrote: {error!r}; {AGAIN}") from None
+        raise ReportError(f"{path}: not as its stage wrote it: {error!r}; {AGAIN}") from None
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:

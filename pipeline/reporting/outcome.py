@@ -15,7 +15,7 @@ MOST_SHOWN = 24
 """Largest number of mistakes that are drawn."""
 IN_A_ROW = 6
 
-# In inches; curves.py says why there is no layout.
+# In inches. curves.py says why matplotlib's layouts are not used.
 WIDEST = 9.2
 PHOTO, PITCH = 1.3, (1.64, 1.95)
 POINTS = 72

@@ -8,7 +8,7 @@ from pipeline.reporting.findings import Findings
 from pipeline.reporting.style import BLUE, INK, MUTED, ORANGE
 
 # In inches: narrow, with each title above its line, so that a phone shows all of it. curves.py says
-# why there is no layout.
+# why matplotlib's layouts are not used.
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 5.4, 0.2, 0.75, 0.1, 0.5, 0.46
 RISE = 0.32
 """Distance from a line to its title, as a fraction of a row."""

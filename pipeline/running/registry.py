@@ -82,7 +82,7 @@ def current(registry: Path) -> dict[str, Any] | None:
         return {key: facts[key] for key in ("model_sha256", "test_images_sha256", "metrics")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{path}: cannot be read ({error}); remove {registry / CURRENT} to register anew"
+            f"{path}: cannot be read ({error}); remove {registry / CURRENT} to register a new model"
         ) from None
 
 

@@ -23,7 +23,7 @@ def pick(metrics: Mapping[str, float], name: str) -> float:
     """Return one metric.
 
     Raises:
-        RunError: there is none of that name.
+        RunError: there is no metric of that name.
     """
     if name not in metrics:
         stage, _, column = name.partition(".")
@@ -39,7 +39,7 @@ def check_metric(tree: Path, name: str) -> None:
     """Raise RunError if the metric's stage has been run and has no metric of that name.
 
     Raises:
-        RunError: there is none of that name.
+        RunError: there is no metric of that name.
     """
     stage = name.partition(".")[0]
     known = read_metrics(tree)
