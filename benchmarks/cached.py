@@ -1,6 +1,6 @@
-"""Stages as they are, each run once for the same params, inputs and code.
+"""Run stages unchanged, each only once for the same params, inputs and code.
 
-A folder of images is known by its path alone.
+A folder of images is identified by its path alone.
 """
 
 import hashlib
@@ -30,16 +30,16 @@ NEEDS = {
     "derive": ("prepare", "optimize"),
     "reference": ("prepare", "derive"),
 }
-"""The stages in their order, and whose results each reads."""
+"""Stages in their order, with the stages whose results each reads."""
 
 
 def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
-    """Run a stage in `folder` unless it ran there before; return where its results are.
+    """Run a stage in `folder` unless it ran there before; return the folder of its results.
 
-    text: a whole params file. inputs: results of other stages, in `folder` too.
+    text: a complete params file. inputs: results of other stages, also in `folder`.
     """
     document = YAML(typ="safe").load(text)
-    # Stages run in folders of their own, whence a relative path would lead elsewhere.
+    # Stages run in folders of their own, so a relative path would be wrong.
     document["data"]["path"] = str(Path(document["data"]["path"]).resolve())
     sections = importlib.import_module(f"stages.{name}").Params.model_fields
     params = {section: document[section] for section in sections}
@@ -61,7 +61,7 @@ def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
 
 @cache
 def code_digest(name: str) -> str:
-    """Return a digest over all code that a stage runs."""
+    """Return a digest of all code that a stage runs."""
     digest = hashlib.sha256()
     for path in sorted(import_closure(SOURCE / "stages" / f"{name}.py", SOURCE)):
         digest.update(path.read_bytes())
@@ -69,7 +69,7 @@ def code_digest(name: str) -> str:
 
 
 def run_stages(folder: Path, text: str, last: str) -> dict[str, Path]:
-    """Run every stage up to `last`; return where the results of each are."""
+    """Run every stage up to `last`; return the folder of each stage's results."""
     done: dict[str, Path] = {}
     for name, needed in NEEDS.items():
         done[name] = run_stage(folder, text, name, *(done[one] for one in needed))
@@ -85,7 +85,7 @@ def metrics(out: Path) -> dict[str, Any]:
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """KEY=VALUE, the value as in params.yaml -> key and value."""
+    """Return key and value of KEY=VALUE, with the value read as in params.yaml."""
     key, value = text.split("=", 1)
     return key, plain_values(f"value: {value}", text)["value"]
 

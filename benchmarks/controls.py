@@ -1,23 +1,23 @@
-"""What search and growth are worth: the found network beside networks that were not searched.
+"""The value of search and growth: the found network against networks that were not searched.
 
     python benchmarks/controls.py [--profile cifar10-quick] [--seeds 0,1,2] [--random 3]
     [--skip ROW ...] [--set KEY=VALUE ...] [--folder FOLDER]
 
-For each seed the whole pipeline runs, up to the test; then once more with `growth.kinds` empty, for
-as many epochs in every stage: that network is smaller.
+For each seed the whole pipeline runs, up to the test. It then runs again with `growth.kinds` empty,
+for as many epochs in every stage; that network is smaller.
 
-Beside it, trained from scratch by the recipe of `optimize`, on the same images, with about as many
-parameters: the found architecture and one of nothing but skip connections, for optimize's epochs;
-random architectures (`--random` of them) and a ResNet-20, both for optimize's epochs and for as
-many passes over images as all phases made; and a ResNet-20 for as many seconds as the epochs of all
-phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet equal seconds',
-'random', 'random all passes', 'found from scratch', 'skip connections', 'without growth'.
+These networks are trained from scratch by the recipe of `optimize`, on the same images, with about
+as many parameters: the found architecture and one with only skip connections, for optimize's
+epochs; random architectures (`--random` of them) and a ResNet-20, both for optimize's epochs and
+for as many passes over images as all phases made; and a ResNet-20 for as many seconds as the epochs
+of all phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet equal
+seconds', 'random', 'random all passes', 'found from scratch', 'skip connections', 'without growth'.
 
-Prints the accuracies after each phase; of all networks the accuracy on the test images (mean ±
+Prints the accuracies after each phase; for each network, the accuracy on the test images (mean ±
 standard deviation over the seeds; random architectures of a seed count as their mean), the seconds
-that their epochs took, and the paired difference to the pipeline (mean, seeds ahead and behind,
-probabilities of no difference by t-test and Wilcoxon's). Then a JSON line. What was computed stays
-in FOLDER and is not computed again.
+that its epochs took, and the paired difference to the pipeline (mean, seeds ahead and behind,
+probabilities of no difference by t-test and Wilcoxon's); then a JSON line. Results stay in FOLDER
+and are not computed again.
 """
 
 import argparse
@@ -54,17 +54,17 @@ PHASES = {
     "growth": "validation_accuracy",
     "derive": "test_accuracy",
 }
-"""What is shown of each stage."""
+"""Metric that is shown for each stage."""
 TRAINED = ("warmup", "search", "growth", "optimize")
 DRAWS = 1_000_003
-"""Added to a seed for each further random architecture."""
+"""Increment of the seed for each further random architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tested:
     """A network that was trained to the end and tested.
 
-    accuracy: in per cent. seconds: that the epochs took which made it.
+    accuracy: on the test images, in per cent. seconds: duration of the epochs that made it.
     """
 
     seed: int
@@ -86,12 +86,12 @@ class Seed:
         self.pipeline = self.tested(PIPELINE, self.done)
 
     def params(self, **changes: Any) -> str:
-        """Return a params file; `__` in a name stands for a dot."""
+        """Return a params file with changes; `__` in a name means a dot."""
         dotted = {key.replace("__", "."): value for key, value in changes.items()}
         return compose(SOURCE, self.profile, {**self.set, "seed": self.seed, **dotted})
 
     def tested(self, name: str, done: dict[str, Path]) -> Tested:
-        """Read what derive measured. done: the stages that made the network."""
+        """Read the metrics of derive. done: results of the stages that made the network."""
         found = metrics(done["derive"])
         return Tested(
             seed=self.seed,
@@ -102,12 +102,12 @@ class Seed:
         )
 
     def without_growth(self) -> Tested:
-        """Run the pipeline without growth, for as many epochs."""
+        """Run the pipeline without growth, for the same number of epochs."""
         small = run_stages(self.folder, self.params(growth__kinds=[]), "derive")
         return self.tested("the pipeline without growth", small)
 
     def from_scratch(self, name: str) -> Tested:
-        """Train the found architecture, or one of skip connections, as optimize does."""
+        """Train the found architecture, or one of skip connections only, as optimize does."""
         unlimited = {"network__max_skips": None} if name == "skip connections" else {}
         text = self.params(optimize__from_scratch=True, **unlimited)
         start = control(self.folder, self.done["growth"], name, self.pipeline.parameters, self.seed)
@@ -139,9 +139,9 @@ class Seed:
 
 
 def control(folder: Path, grown: Path, name: str, parameters: int, seed: int) -> Path:
-    """Write what growth would have written with another architecture; return where.
+    """Write what growth would have written with another architecture; return the folder.
 
-    grown: results of growth. name: 'found' or 'skip connections'.
+    grown: folder of the results of growth. name: 'found' or 'skip connections'.
     """
     checkpoint = read_checkpoint(grown / "checkpoint.safetensors")
     blueprint, logits = checkpoint.network.blueprint, checkpoint.searched()
@@ -162,9 +162,9 @@ def control(folder: Path, grown: Path, name: str, parameters: int, seed: int) ->
 
 
 def seconds(out: Path, name: str) -> float:
-    """Return the seconds that the epochs took which a stage in `out` followed as `name`.
+    """Return the seconds that the epochs took in the progress file `name` of the stage in `out`.
 
-    Epochs before an interruption, whose seconds are not known, count as the mean of the others.
+    Epochs before an interruption, whose seconds are unknown, count as the mean of the others.
     """
     with (out / ".aso-se" / "progress" / f"{name}.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
@@ -172,7 +172,7 @@ def seconds(out: Path, name: str) -> float:
 
 
 def networks(one: Seed, draws: int, left_out: list[str]) -> Iterator[Tested]:
-    """Yield every network of a seed, each trained when it is asked for."""
+    """Yield every network of a seed; each is trained when it is requested."""
 
     def random(kind: str) -> list[Callable[[], Tested]]:
         return [partial(one.reference, kind, draw=draw) for draw in range(draws)]

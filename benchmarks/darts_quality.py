@@ -1,21 +1,21 @@
-"""How good the cells are that the search finds in the true DARTS space, by cells others trained.
+"""Quality of the cells that search finds in the DARTS space, predicted from published cells.
 
     python benchmarks/darts_quality.py ROWS [--profile cifar10] [--seeds 0,1,2]
     [--set KEY=VALUE ...] [--folder FOLDER]
 
-ROWS is a csv of genotypes with the columns `normal`, `reduction` (two words a node,
-`operation<source`), `validation_accuracy` in per cent and `params_millions`: of the whole DARTS
-space, 4 nodes, 2 edges a node, seven operations besides none. For each seed the stages prepare,
-warmup and search run as they are; nothing in them knows the rows.
+ROWS is a csv of genotypes with the columns `normal`, `reduction` (two words per node,
+`operation<source`), `validation_accuracy` in per cent and `params_millions`. They come from the
+whole DARTS space: 4 nodes, 2 edges per node, seven operations besides none. For each seed the
+stages prepare, warmup and search run unchanged; they do not see the rows.
 
 A ridge regression from the structure of a genotype to its accuracy is fitted to the rows; Kendall's
-tau of its predictions, cross-validated, is printed. It tells the percentile of each found genotype
-among random ones within 3 % of its parameters: 50 is what choosing blindly gives, and size cannot
-help. The sign test asks whether more seeds than chance are above 50. Nobody has trained what was
-found, so this is a prediction; with more than four skip connections in the normal cell it is
-outside of what the rows show, and is marked.
+tau of its cross-validated predictions is printed. It gives the percentile of each found genotype
+among random ones within 3 % of its parameters: 50 is chance, and size cannot help. The sign test
+asks whether more seeds than chance are above 50. The found genotypes have not been trained in this
+way, so this is a prediction. With more than four skip connections in the normal cell it is outside
+the range of the rows, and is marked.
 
-What was computed stays in FOLDER and is not computed again. Prints a table and a JSON line.
+Results stay in FOLDER and are not computed again. Prints a table and a JSON line.
 """
 
 import argparse
@@ -50,15 +50,15 @@ EDGES = tuple((source, node) for node in range(NODES) for source in range(node +
 SKIP = OPERATIONS.index("skip_connect")
 MOST_SKIPS = 4
 RANDOM, NEAR = 20_000, 0.03
-"""Random genotypes, and how far from its parameters those are that one is compared with."""
+"""Number of random genotypes, and largest relative difference of parameters in a comparison."""
 
 Cell = tuple[tuple[int, int, int], ...]
-"""(node, source, operation) of each kept edge."""
+"""Kept edges, each as (node, source, operation)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A found genotype. predicted: accuracy in per cent. skips: of the normal cell."""
+    """A found genotype. predicted: accuracy in per cent. skips: number in the normal cell."""
 
     seed: int
     predicted: float
@@ -68,7 +68,7 @@ class Judged:
 
 
 def cell_of_row(text: str) -> Cell:
-    """'sep_conv_3x3<0 skip_connect<1 ...' -> the kept edges."""
+    """Return the kept edges of a text such as 'sep_conv_3x3<0 skip_connect<1 ...'."""
     words = [word.split("<") for word in text.split()]
     return tuple(
         (number // KEPT, int(source), OPERATIONS.index(operation))
@@ -86,7 +86,7 @@ def cell_of(architecture: Architecture) -> Cell:
 
 
 def random_cell(source: np.random.Generator) -> Cell:
-    """Draw a cell: of each node two sources and an operation for each."""
+    """Draw a cell: two sources for each node, with an operation each."""
     return tuple(
         (node, int(chosen), int(source.integers(len(OPERATIONS))))
         for node in range(NODES)
@@ -95,7 +95,7 @@ def random_cell(source: np.random.Generator) -> Cell:
 
 
 def counts(cells: Sequence[Cell]) -> list[int]:
-    """Return how often each cell has each operation: parameters are linear in it."""
+    """Return how often each cell has each operation; parameters are linear in these numbers."""
     return [
         sum(operation == wanted for *_, operation in cell)
         for cell in cells
@@ -104,7 +104,7 @@ def counts(cells: Sequence[Cell]) -> list[int]:
 
 
 def structure(cells: Sequence[Cell]) -> list[float]:
-    """Return what accuracy is predicted from: operations, where they are, and the cell's shape."""
+    """Return the features that predict accuracy: operations, their places, and cell shape."""
     found: list[float] = [*counts(cells)]
     for cell in cells:
         places = np.zeros((len(EDGES), len(OPERATIONS)))
@@ -126,7 +126,7 @@ class Judge:
     """A regression fitted to rows, and random genotypes to compare with."""
 
     def __init__(self, rows: Sequence[dict[str, str]]) -> None:
-        """Fit; `tau` is Kendall's, of predictions of rows that were not fitted to."""
+        """Fit the regression; `tau` is Kendall's tau of its predictions for held-out rows."""
         pairs = [(cell_of_row(row["normal"]), cell_of_row(row["reduction"])) for row in rows]
         accuracy = np.array([float(row["validation_accuracy"]) for row in rows])
         size = np.array([float(row["params_millions"]) for row in rows])
@@ -146,7 +146,7 @@ class Judge:
         return np.array([[*counts(pair), 1] for pair in pairs], float)
 
     def judge(self, seed: int, cells: Sequence[Cell]) -> Judged:
-        """Return where a genotype stands among random ones of its size."""
+        """Return the rank of a genotype among random ones of its size."""
         millions = float((self._sizes([cells]) @ self._of_size)[0])
         predicted = float(self._model.predict(np.array([structure(cells)]))[0])
         near = self._pool[np.abs(self._pool_sizes / millions - 1) < NEAR]

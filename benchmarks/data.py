@@ -2,8 +2,8 @@
 
     python benchmarks/data.py [--images 20000] [--batch 256] [--workers 2] [--rounds 5]
 
-The same work on both sides: random crop out of a frame of 4 pixels, mirror, normalise, 32x32x3, in
-random order. Interleaved, medians. Prints a table and a JSON line.
+Both sides do the same work: random crop with 4 pixels of padding, mirror, normalise, 32x32x3, in
+random order. Rounds are interleaved; figures are medians. Prints a table and a JSON line.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Each(Dataset[Tensor]):
 
 
 def rate(batches: Iterable[object], images: int) -> float:
-    """Return images per second of running through the batches."""
+    """Return the images per second of a pass over the batches."""
     began = time.perf_counter()
     for _ in batches:
         pass

@@ -2,9 +2,9 @@
 
     python benchmarks/export.py [artifacts] [--rounds 200]
 
-Reads the derived and the exported models of the last run, int8 and half too if it wrote them.
-Classes are compared on all test images. Batches of 1 and 32, interleaved, medians, as many threads
-for all. Prints a table and a JSON line.
+Reads the derived and the exported models of the last run, with int8 and half if it wrote them.
+Classes are compared on all test images. Times are medians for batches of 1 and 32, interleaved,
+with equally many threads. Prints a table and a JSON line.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from pipeline.space.checkpoint import read_checkpoint
 
 BATCHES = (1, 32)
 WARMUP = 5
-"""Rounds whose times do not count."""
+"""Number of first rounds whose times do not count."""
 
 Model = Callable[[Tensor], Tensor]
-"""(N, H, W, C) uint8 -> (N, K) probabilities."""
+"""Function from (N, H, W, C) uint8 images to (N, K) probabilities."""
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def in_torch(path: Path, prepare: Path) -> Model:
 
 
 def in_onnx_runtime(path: Path) -> Model:
-    """Return an exported model, on as many threads as torch has."""
+    """Return an exported model that uses as many threads as torch."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -86,12 +86,12 @@ def in_onnx_runtime(path: Path) -> Model:
 
 
 def classes_of(model: Model, images: Tensor) -> Tensor:
-    """Return (N,) the likeliest class of each image."""
+    """Return (N,) likeliest classes."""
     return torch.cat([model(batch).argmax(1) for batch in images.split(max(BATCHES))])
 
 
 def milliseconds(models: Mapping[str, Model], images: Tensor, rounds: int) -> dict[str, float]:
-    """Return each model's median for one batch; they take turns, so that all see the same noise."""
+    """Return each model's median time for one batch; models take turns, for equal noise."""
     taken: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(WARMUP + rounds):
         for name, model in models.items():

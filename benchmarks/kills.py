@@ -1,13 +1,13 @@
-"""Kill -9 at random instants over all stages: is every artifact the same in the end?
+"""Kill stages with -9 at random instants, and check that every artifact is the same in the end.
 
     python benchmarks/kills.py [--kills 40] [--seed 0] [--longest 20] [--plain] [--tiny]
 
-Runs the committed tree once without interruption, in a fresh clone where nothing is cached. Then,
-in another clone, starts it again and again and after a random time (at most `--longest` s) kills
-one of: the stage, DVC, the front, all at once. Where a run ends before enough kills, another clone
-is begun. Every finished clone is compared with the first. `--plain` runs `dvc repro`, which knows
-nothing of what its front mends. Prints a table and a JSON line; exits with 1 unless every artifact
-is the same, no run needed a hand and no process outlived its kill by 2 s.
+Runs the committed tree once without interruption, in a fresh clone where nothing is cached. Then
+starts it again and again in another clone, and after a random time (at most `--longest` s) kills
+one of: the stage, DVC, the front, all at once. If a run ends too early, another clone follows.
+Every finished clone is compared with the first. `--plain` runs `dvc repro` without the repairs of
+`aso-se run`. Prints a table and a JSON line; exits with 1 unless every artifact is the same, no run
+needed manual repair and no process outlived its kill by 2 s.
 """
 
 import argparse
@@ -46,7 +46,7 @@ GRACE_SECONDS = 2.0
 
 @dataclass
 class Account:
-    """What happened. seconds: of all interrupted clones, from start to finish."""
+    """Counts of what happened. seconds: duration of all interrupted clones together."""
 
     victims: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ class Account:
 
 
 def clone(folder: Path, *, tiny: bool) -> Path:
-    """Return a fresh clone in which every stage has still to run."""
+    """Return a fresh clone in which no stage has run."""
     subprocess.run(["git", "clone", "--quiet", str(SOURCE), str(folder)], check=True)
     (folder / "dvc.lock").unlink()
     if tiny:
@@ -96,7 +96,7 @@ def processes_of(tree: Path) -> dict[psutil.Process, str]:
 
 
 def kill_one(tree: Path, draw: random.Random, account: Account) -> None:
-    """Kill one kind of process, drawn among those there are, and wait until all are gone."""
+    """Kill one kind of process, drawn from those that run, and wait until all are gone."""
     alive = processes_of(tree)
     kinds = [kind for kind, mark in VICTIMS.items() if any(mark in line for line in alive.values())]
     kind = draw.choice(kinds)
@@ -122,13 +122,13 @@ def kill_one(tree: Path, draw: random.Random, account: Account) -> None:
 
 
 def _at_work(tree: Path) -> list[str]:
-    """Return the command lines of what could still write an artifact: DVC and stages."""
+    """Return the command lines of processes that could still write an artifact: DVC and stages."""
     lines = processes_of(tree).values()
     return [line for line in lines if VICTIMS["stage"] in line or VICTIMS["dvc"] in line]
 
 
 def interrupted(tree: Path, kills: int, arguments: argparse.Namespace, account: Account) -> None:
-    """Run a tree to its end, killing at most `kills` times on the way."""
+    """Run a tree to its end, with at most `kills` kills on the way."""
     draw = random.Random(f"{arguments.seed} {account.clones}")  # noqa: S311 - not for secrets
     began = time.monotonic()
     while True:
@@ -184,7 +184,7 @@ def main() -> None:
     table.add_row("in stages", str(dict(account.stages)))
     table.add_row("artifacts compared", f"{len(expected)} in each of {account.clones} clones")
     table.add_row("different", str(account.different or 0))
-    table.add_row("runs that needed a hand", "\n".join(account.needed_a_hand) or "0")
+    table.add_row("runs that needed manual repair", "\n".join(account.needed_a_hand) or "0")
     table.add_row("processes that outlived their kill", "\n".join(account.outlived) or "0")
     table.add_row("uninterrupted", f"{uninterrupted:.1f} s")
     table.add_row("lost per kill", f"{lost:.1f} s")

@@ -1,4 +1,4 @@
-"""The table of NAS-Bench-201: what others measured of each of its 15,625 cells."""
+"""The table of NAS-Bench-201, with published measurements of each of its 15,625 cells."""
 
 import csv
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from pipeline.space.spaces.nasbench201 import to_arch_string
 DIGITS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 SHORT_EPOCHS = 12
 SHORT_IMAGES = 25_000
-"""Epochs, and training images in each, after which random search compares its cells."""
+"""Number of epochs, and of training images in each, after which random search compares cells."""
 OTHERS = ("cifar100_test_accuracy", "imagenet16_120_test_accuracy")
-"""Columns that a table may have too."""
+"""Optional columns of a table."""
 LARGEST = "333333"
-"""The cell with most parameters, which takes no search."""
+"""Digits of the cell with the most parameters, which needs no search."""
 PUBLISHED = {
     "DARTS, second order (Dong & Yang 2020)": 54.30,
     "GDAS (Dong & Yang 2020)": 93.61,
@@ -26,10 +26,10 @@ PUBLISHED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What the table says of a cell.
+    """The table's figures for one cell.
 
-    test, short: accuracies in per cent. parameters: in millions. others: accuracies on further data
-    sets, by name, where the table has them.
+    test, short: accuracies in per cent. parameters: number in millions. others: accuracies on
+    further data sets by name, if the table has them.
     """
 
     test: float
@@ -39,7 +39,7 @@ class Trained:
 
 
 def read_table(path: Path) -> dict[str, Trained]:
-    """Return what the table says of every cell, by its digits."""
+    """Return the table's figures for every cell, by its digits."""
     with path.open(encoding="utf-8") as file:
         return {
             row["ops"]: Trained(
@@ -69,9 +69,9 @@ def arch_string(name: str) -> str:
 
 
 def percentile(table: Mapping[str, Trained], name: str) -> float:
-    """Return the share of the other cells with as many parameters that are worse, in per cent.
+    """Return the percentage of the other cells with as many parameters that are worse.
 
-    Equals count half. Among equal sizes, size says nothing: 50 is what choosing blindly gives.
+    Equal cells count half. 50 is chance, because cells of equal size are compared.
     """
     own = table[name]
     others = [

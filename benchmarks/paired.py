@@ -1,4 +1,4 @@
-"""Paired comparisons: two ways that were tried on the same seeds."""
+"""Paired comparisons of two methods on the same seeds."""
 
 from collections.abc import Sequence
 from statistics import mean
@@ -7,10 +7,10 @@ from scipy.stats import ttest_rel, wilcoxon
 
 
 def paired(ours: Sequence[float], other: Sequence[float]) -> dict[str, float]:
-    """Return the mean difference and how probable one as large is if there were none.
+    """Return the mean difference, and the probabilities of one as large without any effect.
 
-    ours, other: one figure a seed, in the same order. t, wilcoxon: two-sided probabilities; of one
-    seed, or where all seeds agree to the last digit, 1.
+    ours, other: one figure per seed, in the same order. t, wilcoxon: two-sided probabilities; 1 for
+    a single seed, or if all seeds agree to the last digit.
     """
     differences = [a - b for a, b in zip(ours, other, strict=True)]
     tests = {"t": 1.0, "wilcoxon": 1.0}
@@ -26,7 +26,7 @@ def paired(ours: Sequence[float], other: Sequence[float]) -> dict[str, float]:
 
 
 def describe(found: dict[str, float]) -> tuple[str, str, str]:
-    """Return a difference, how many seeds were ahead and behind, and both probabilities."""
+    """Return as text the difference, the seeds ahead and behind, and both probabilities."""
     return (
         f"{found['difference']:+.2f}",
         f"{found['ahead']} / {found['behind']}",

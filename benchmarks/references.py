@@ -1,17 +1,17 @@
-"""The pipeline beside what its user would have taken instead, over seeds.
+"""The pipeline against the references that a user could take instead, over several seeds.
 
     python benchmarks/references.py [--profile digits] [--seeds 0,1,2] [--set KEY=VALUE ...]
     [--folder FOLDER]
 
 For each seed the whole pipeline runs, from the split of the data to the references, which are
-trained and tested on the same images; everything random comes from the seed. Beside them stands a
-plain network of four 3x3 convolutions of about 66,000 parameters, trained as optimize trains, for
-its epochs.
+trained and tested on the same images; all randomness comes from the seed. A further reference is a
+plain network of four 3x3 convolutions with about 66,000 parameters, trained as in optimize, for the
+same epochs.
 
-Prints, for each of them, the mean accuracy on the test images with its standard deviation over the
-seeds, and the paired difference to the pipeline: its mean, on how many seeds the pipeline is ahead
-and behind, and the probabilities of no difference (t-test, Wilcoxon's). Then a JSON line. What was
-computed stays in FOLDER and is not computed again.
+Prints for each the mean accuracy on the test images with its standard deviation over the seeds, and
+the paired difference to the pipeline: its mean, the number of seeds on which the pipeline is ahead
+and behind, and the probabilities of no difference (t-test, Wilcoxon's). Then prints a JSON line.
+Results stay in FOLDER and are not computed again.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from pipeline.training.evaluation import evaluate
 PIPELINE = "the pipeline"
 PLAIN = "plain network of four convolutions"
 WIDTH = 32
-"""Channels of its first two convolutions; the others have twice as many."""
+"""Number of channels of its first two convolutions; the others have twice as many."""
 
 
 class Plain(nn.Module):

@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--rounds 7]
 
-One size is varied at a time, all sizes interleaved in one run; the exponent is the slope of
-log(seconds) over log(size), by least squares over the medians: 1 is linear. Prints a table and a
+One size is varied at a time; all sizes are interleaved in one run. The exponent is the slope of
+log(seconds) over log(size), by least squares over the medians; 1 is linear. Prints a table and a
 JSON line.
 """
 
@@ -29,7 +29,7 @@ VARIED = {
 
 
 def seconds(bench: Bench) -> float:
-    """Return the seconds of one weight step along a fresh path."""
+    """Return the seconds of one weight step along a newly drawn path."""
     logits = initial_logits(bench.blueprint, none=-2, skip=1, noise=0.5, generator=bench.generator)
     return round_of(bench, "sampled", logits) * len(bench.images)
 

@@ -1,4 +1,4 @@
-"""How good the cells are that the search finds, by a table of all cells trained by others.
+"""Quality of the cells that search finds in NAS-Bench-201, by its table of all trained cells.
 
     python benchmarks/search_quality.py TABLE [--profile nasbench201] [--seeds 0,1,2]
     [--set KEY=VALUE ...] [--ablation KEY=VALUE,VALUE ...] [--paths 30] [--folder FOLDER]
@@ -6,22 +6,22 @@
 TABLE is a csv of all cells of NAS-Bench-201 with the columns `ops` (digits for the edges 0→1, 0→2,
 1→2, 0→3, 1→3, 2→3; 0 none, 1 skip_connect, 2 nor_conv_1x1, 3 nor_conv_3x3, 4 avg_pool_3x3),
 `test_accuracy_200_epochs` and `valid_accuracy_12_epochs`, in per cent, and `params_millions`. For
-each seed the stages prepare, warmup and search run as they are; the cell that they found is then
-looked up, with `cifar100_test_accuracy` and `imagenet16_120_test_accuracy` where the table has
-them. Nothing in the stages knows the table.
+each seed the stages prepare, warmup and search run unchanged. Their cell is then looked
+up, with `cifar100_test_accuracy` and `imagenet16_120_test_accuracy` if the table has them. The
+stages do not see the table.
 
-Accuracy follows size, so beside each cell stand its percentile among the cells with as many
-parameters (50 is chance), the best cell with at most as many, and, below, the largest cell of all,
-which takes no search.
+Larger cells are more accurate, so each cell is shown with its percentile among the cells with as
+many parameters (50 is chance) and with the best cell that has at most as many. The largest cell,
+which needs no search, is listed below.
 
-Beside it stand random search, which takes the best of n random cells by their accuracy after 12
-epochs, its expectation computed from the table, with the n that takes as many epochs and with the n
-that takes as much arithmetic (a reduced search is far cheaper than its epochs say); and published
-results. `tau` is Kendall's rank correlation between the accuracy of random cells with the
+Also listed are published results and random search, which takes the best of n random cells by their
+accuracy after 12 epochs. Its expectation is computed from the table, for the n that takes as many
+epochs and for the n that takes as much arithmetic (a reduced search costs far less than its epochs
+suggest). `tau` is Kendall's rank correlation between the accuracy of random cells with the
 supernet's weights and that of the table.
 
---set replaces params. --ablation does too, once for each of its values, and adds a row for each.
-What was computed stays in FOLDER and is not computed again. Prints tables and a JSON line.
+--set replaces params. --ablation also replaces a param, once per value, and adds a row for each.
+Results stay in FOLDER and are not computed again. Prints tables and a JSON line.
 """
 
 import argparse
@@ -67,10 +67,11 @@ from pipeline.supernet.evaluation import evaluate_genotype
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What one search found. Accuracies in per cent, fractions of 1; fall in points.
+    """Result of one search. Accuracies in per cent, the fall in points, the rest fractions of 1.
 
-    percentile: among the cells with as many parameters. best_as_small: accuracy of the best with at
-    most as many. candidates: random cells that are trained for 12 epochs by as much arithmetic.
+    percentile: percentile among the cells with as many parameters, 0 to 100. best_as_small:
+    accuracy of the best cell with at most as many. candidates: number of random cells that the same
+    arithmetic trains for 12 epochs.
     """
 
     seed: int
@@ -91,7 +92,7 @@ class Found:
 def search(
     folder: Path, seed: int, arguments: argparse.Namespace, changes: Mapping[str, Any]
 ) -> tuple[str, Path, Path]:
-    """Search once; return the cell's digits, and where data set and search lie."""
+    """Search once; return the cell's digits, and the folders of data set and search."""
     text = compose(SOURCE, arguments.profile, {**changes, "seed": seed})
     done = run_stages(folder, text, "search")
     document = json.loads((done["search"] / "genotype.json").read_text(encoding="utf-8"))
@@ -101,7 +102,7 @@ def search(
 def rank_correlation(
     table: Mapping[str, Trained], prepared: Path, searched: Path, *, cells: int, params: Params
 ) -> float:
-    """Return Kendall's tau over random cells between one-shot accuracy and the table's."""
+    """Return Kendall's tau between one-shot and tabulated accuracies of random cells."""
     network = read_checkpoint(searched / "checkpoint.safetensors").network
     training, validation = (
         read_images(prepared, split, "cpu") for split in ("train", "validation")
@@ -150,11 +151,11 @@ def measure(
 
 
 def equal_candidates(params: Params, prepared: Path) -> float:
-    """Return how many random cells are trained for 12 epochs by the arithmetic of one search.
+    """Return the number of random cells that the arithmetic of one search trains for 12 epochs.
 
-    Each path of an architecture step is counted as a whole weight step, which is too much.
+    Each path of an architecture step counts as a whole weight step, which is too much.
 
-    prepared: whose images the search learns from.
+    prepared: folder of the data set.
     """
     genotype = Genotype(
         space="nasbench201", architectures=(from_arch_string(arch_string("333333")),)
@@ -173,7 +174,7 @@ def equal_candidates(params: Params, prepared: Path) -> float:
 
 
 def rows_of(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
-    """Return what each row is called and changes: the base, then one per value of an ablation."""
+    """Return name and changes of each row: the base, then one row per value of an ablation."""
     base = dict(assignment(one) for one in arguments.set)
     rows = [("as it is", base)]
     for ablation in arguments.ablation:
@@ -238,7 +239,7 @@ def main() -> None:
     params = parse_params(Params, text, "params")
     candidates = max(1, (params.warmup.epochs + params.search.epochs) // SHORT_EPOCHS)
     equal = results["as it is"][0].candidates
-    print(f"One search takes the arithmetic of {equal:.2f} random cells.", file=sys.stderr)
+    print(f"One search costs the arithmetic of {equal:.2f} random cells.", file=sys.stderr)
     summary = Table(
         *("search", "accuracy %", "least", "percentile", "entropy", "max weight", "fall, points"),
         "tau",

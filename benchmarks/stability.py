@@ -1,19 +1,20 @@
-"""Whether search is stable: many seeds of it, from nothing to its end.
+"""Stability of search over many seeds, from the data to the end of search.
 
     python benchmarks/stability.py [--profile digits] [--seeds 10] [--set KEY=VALUE ...]
     [--folder FOLDER]
 
-For each seed the stages prepare, warmup and search run as they are. Prints, for each seed, the
-validation accuracy when warmup ended, the largest fall in search's first three epochs and the
-accuracy at its end; entropy (a fraction of its maximum), mean largest weight and share of skip
-connections at its end; how often an epoch had to be repeated. Then the worst of each beside what is
-promised: a fall of at most 5 points, entropy of at most 0.65, a weight above 0.4.
+For each seed the stages prepare, warmup and search run unchanged. Prints for each seed the
+validation accuracy at the end of warmup, the largest fall in the first three epochs of search
+(negative if accuracy rose) and the accuracy at its end; entropy (a fraction of its maximum), mean
+largest weight and share of skip connections at its end; and the number of repeated epochs. Then
+prints the worst of each with its limit: a fall of at most 5 points, entropy of at most 0.65, a
+weight above 0.4.
 
-A search that lost what warmup had learnt, and did so again at lower rates, gives up: its seed is
-listed as such. `--set warmup.explore=0 --set search.explore=0` shows what happens without the cure.
+A search that loses what warmup had learnt, also at lower rates, gives up; its seed is listed.
+`--set warmup.explore=0 --set search.explore=0` measures search without exploration.
 
-What was computed stays in FOLDER and is not computed again. Ends with exit code 1 if a promise is
-not kept or a search gave up. Prints a table and a JSON line.
+Results stay in FOLDER and are not computed again. Prints a table and a JSON line. The exit code is
+1 if a limit is exceeded or a search gave up.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from pipeline.harness.errors import TrainingFailedError
 from pipeline.running.overrides import compose
 
 FALL, ENTROPY, WEIGHT = 5.0, 0.65, 0.4
-"""What is promised: points, a fraction of the maximum, a fraction of 1."""
+"""Limits: points of accuracy, a fraction of the maximum, a fraction of 1."""
 
 
 class GaveUpError(Exception):
@@ -38,10 +39,10 @@ class GaveUpError(Exception):
 
 
 def measure(profile: str, changes: dict[str, object], seed: int, folder: Path) -> dict[str, float]:
-    """Search with one seed; return what is watched. Accuracies and the fall in points.
+    """Search with one seed; return the figures, with accuracies and the fall in points.
 
     Raises:
-        GaveUpError: training degraded, at lower rates too.
+        GaveUpError: training degraded, also at lower rates.
     """
     try:
         done = run_stages(folder, compose(SOURCE, profile, {**changes, "seed": seed}), "search")
@@ -79,7 +80,7 @@ def main() -> None:
             gave_up.append(seed)
     console = Console(stderr=True, width=120)
     if gave_up:
-        console.print(f"Gave up, for it lost what warmup had learnt: seeds {gave_up}.")
+        console.print(f"Search lost what warmup had learnt and gave up on seeds {gave_up}.")
     if not rows:
         print(json.dumps({"seeds": [], "gave_up": gave_up}))
         sys.exit(1)
@@ -92,8 +93,10 @@ def main() -> None:
         "max_weight": min(row["max_weight"] for row in rows),
     }
     console.print(table)
+    fall = worst["fall"]
+    change = f"fell by {fall:.1f}" if fall >= 0 else f"rose by {-fall:.1f}"
     console.print(
-        f"Worst of those that ended: fall {worst['fall']:.1f} points (at most {FALL}),"
+        f"Worst of those that ended: accuracy {change} points (a fall of at most {FALL}),"
         f" entropy {worst['entropy']:.2f} (at most {ENTROPY}),"
         f" largest weight {worst['max_weight']:.2f} (above {WEIGHT})."
     )

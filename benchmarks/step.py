@@ -1,23 +1,23 @@
-"""A step of our search against a fixed network and against the schedules of DARTS and GDAS.
+"""Cost of a step of our search against a fixed network and the schedules of DARTS and GDAS.
 
     python benchmarks/step.py [--rounds 6] [--channels 16] [--cells 8] [--nodes 4] [--batch 64]
     [--size 32] [--device cpu]
 
-All in one run, interleaved, on the same images and, where one is sampled, along the same path:
+All sides are interleaved in one run, on the same images and, if they sample, along the same path:
 
 - `fixed`: a weight step of a network that has only the path's operations: the lower bound.
 - `sampled`: a weight step of the supernet along the same path.
 - `ours`: 4 weight steps along sampled paths, then 1 architecture step that compares the losses of
-  4 of them (`arch_gradient: score`).
-- `ours gate`: the architecture step differentiates the gates of one path, and nothing but the
-  logits (`arch_gradient: gate`).
+  4 paths (`arch_gradient: score`).
+- `ours gate`: the same, but the architecture step differentiates the gates of one path with respect
+  to the logits only (`arch_gradient: gate`).
 - `gdas`: an architecture step with every weight step, both along sampled paths, both with the
   gradient of all weights (Dong & Yang 2019, as published).
 - `darts`: the same with the mixture of all operations on every edge (Liu et al. 2019, first order).
-- `gdas nchw`, `darts nchw`: the same as their authors run them: torch's own convolutions in its
-  default memory format. The two before have our layout and our kernels: what is left is the method.
+- `gdas nchw`, `darts nchw`: the same as published, with torch's own convolutions in its
+  default memory format. `gdas` and `darts` use our layout and kernels, so only the method differs.
 
-Seconds are per training image; peak memory is that of a process which does nothing else. Prints a
+Seconds are per training image; peak memory is that of a process that runs only this side. Prints a
 table and a JSON line.
 """
 
@@ -83,7 +83,7 @@ OPERATIONS = (
 )
 SIDES = ("fixed", "sampled", "ours", "ours gate", "gdas", "darts", "gdas nchw", "darts nchw")
 WEIGHT_STEPS = 4
-"""Of ours, to one architecture step."""
+"""Number of our weight steps per architecture step."""
 ARCHITECTURE_PATHS = 4
 
 
@@ -112,13 +112,13 @@ class Bench:
         return time.perf_counter() - began
 
     def weight_step(self, network: Network, optimizer: Sgd, weights: EdgeWeights | None) -> float:
-        """Forward, backward, clipped update."""
+        """Return the seconds of a weight step: forward, backward, clipped update."""
         return self.timed(
             lambda: descend(optimizer, [self.loss(network, weights)], learning_rate=0.01)
         )
 
     def comparing_step(self, logits: Tensor, choices: Tensor) -> float:
-        """Ours: forward passes of (P, A, E) paths."""
+        """Return the seconds of our architecture step: forward passes of (P, A, E) paths."""
 
         def step() -> None:
             with untracked_statistics(self.supernet), constant(self.supernet):
@@ -127,7 +127,7 @@ class Bench:
         return self.timed(step)
 
     def differentiating_step(self, logits: Tensor, weights: EdgeWeights) -> float:
-        """Ours with a gate: the gradient of the logits alone, statistics left as they are."""
+        """Return the seconds of our step with a gate: only logits get a gradient."""
 
         def step() -> None:
             with untracked_statistics(self.supernet), constant(self.supernet):
@@ -136,7 +136,7 @@ class Bench:
         return self.timed(step)
 
     def full_architecture_step(self, weights: EdgeWeights) -> float:
-        """The peers': a whole backward pass, of which only the logits' gradient is used."""
+        """Return the seconds of the peers' step: a whole backward pass for the logits' gradient."""
 
         def step() -> None:
             self.optimizer.zero_grad()
@@ -151,7 +151,7 @@ def round_of(bench: Bench, side: str, logits: Tensor) -> float:
     rows = sample(logits, temperature=1.0, generator=bench.generator)
 
     def chosen(rows: Tensor) -> Tensor:
-        # `none` is redrawn as a skip, so that the fixed network has all edges too.
+        # `none` becomes a skip, so that the fixed network also has all edges.
         choices = rows.detach().argmax(-1)
         return torch.where(choices == blueprint.none, blueprint.skip, choices)
 
@@ -187,7 +187,7 @@ def round_of(bench: Bench, side: str, logits: Tensor) -> float:
 
 
 def as_published(bench: Bench) -> Bench:
-    """Return the same with torch's own convolutions, in torch's default memory format."""
+    """Return the same bench with torch's own convolutions, in torch's default memory format."""
     supernet = deepcopy(bench.supernet).to(memory_format=torch.contiguous_format)
     for module in supernet.modules():
         if isinstance(module, Depthwise):
@@ -212,7 +212,7 @@ def genotype_of(blueprint: Blueprint, weights: EdgeWeights) -> Genotype:
 
 
 def bench_of(arguments: argparse.Namespace) -> Bench:
-    """Return images, and a supernet of the size that the arguments say."""
+    """Return random images and a supernet, of the sizes in the arguments."""
     params = NetworkParams(
         space="darts",
         operations=OPERATIONS,
@@ -258,7 +258,7 @@ def main() -> None:
         ).requires_grad_()
         drawn = bench.generator.get_state()
         for side in [arguments.only] if arguments.only else SIDES[:: 1 if number % 2 else -1]:
-            bench.generator.set_state(drawn)  # all along the same path
+            bench.generator.set_state(drawn)  # the same path for all sides
             taken = round_of(published if side.endswith("nchw") else bench, side, logits)
             if number:  # the first round warms up
                 seconds[side].append(taken)
@@ -269,9 +269,9 @@ def main() -> None:
 
 
 def peak_mib(device: str) -> float:
-    """Return the peak memory in MiB of this process, on its device.
+    """Return the peak memory in MiB of this process on its device.
 
-    Not from getrusage, which counts the parent's before exec.
+    getrusage is not used, because it counts the parent's memory before exec.
     """
     if device != "cpu":
         return torch.accelerator.max_memory_allocated(device) / 2**20
@@ -281,7 +281,7 @@ def peak_mib(device: str) -> float:
 
 
 def peak_of(side: str) -> float:
-    """Return the peak memory in MiB of a process that makes only this side's steps."""
+    """Return the peak memory in MiB of a process that runs only this side's steps."""
     command = [sys.executable, *sys.argv, "--only", side, "--rounds", "1"]
     return float(json.loads(subprocess.check_output(command))["peak_mib"])
 
@@ -289,7 +289,7 @@ def peak_of(side: str) -> float:
 def report(
     seconds: dict[str, list[float]], peaks: dict[str, float], arguments: argparse.Namespace
 ) -> None:
-    """Print the table and the JSON line; ratios are round by round, their median counts."""
+    """Print the table and the JSON line; ratios are medians of the ratios of each round."""
     medians = {side: statistics.median(values) for side, values in seconds.items()}
     ratios = {
         side: statistics.median(a / b for a, b in zip(seconds[side], seconds["ours"], strict=True))

@@ -1,9 +1,9 @@
-"""Where the time of a whole run goes: seconds per stage of `dvc repro`.
+"""Time of a whole run: seconds per stage of `dvc repro`.
 
     python benchmarks/whole_run.py
 
 Clones the committed tree into a temporary folder, where nothing is cached, and runs it. `epochs`:
-training and evaluation, from the histories that stages leave; `imports`: of the stage's modules,
+training and evaluation, from the histories of the stages; `imports`: import of the stage's modules,
 measured alone; `rest`: data, files, DVC. Prints a table and a JSON line.
 """
 
@@ -24,7 +24,7 @@ from pipeline.running.repro import Repro
 
 
 def whole(tree: Path) -> dict[str, float]:
-    """Run everything; return the seconds of each stage, those of DVC before it included."""
+    """Run all stages; return the seconds of each, including those of DVC before it."""
     seconds: dict[str, float] = {}
     before = time.monotonic()
     with Repro(tree, "--force", environment={"DVC_SITE_CACHE_DIR": str(tree / "site")}) as repro:
@@ -50,7 +50,7 @@ def imports(tree: Path, stage: str) -> float:
 
 
 def epochs(tree: Path, stage: str) -> float:
-    """Return the seconds of all epochs of a stage; 0 where it has none."""
+    """Return the seconds of all epochs of a stage; 0 if it has none."""
     path = tree / ".aso-se" / "progress" / f"{stage}.tsv"
     if not path.exists():
         return 0.0

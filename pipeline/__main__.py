@@ -20,13 +20,13 @@ from pipeline.running.params_file import use_params
 
 
 class Commands(TyperGroup):
-    """The commands as a whole; turns how one ends into an exit code and lines on stderr."""
+    """All commands; turns the end of each into an exit code and lines on stderr."""
 
     def invoke(self, ctx: Any) -> NoReturn:
         """Run the chosen command and exit with what it returns.
 
-        An error that the user can put right is one line per mistake, without a traceback. Typer
-        reports a wrong command line by itself, with exit code 2.
+        An error that the user can fix is one line per mistake, without a traceback. Typer itself
+        reports a wrong command line, with exit code 2.
         """
         try:
             sys.exit(super().invoke(ctx))
@@ -132,7 +132,7 @@ def choose_profile(
 ) -> None:
     """Make a profile the params.yaml. One that you edited by hand is kept beside it."""
     if kept := use_params(Path(), read_profile(Path(), name)):
-        say(f"{kept}: your own {PARAMS_FILE} as it was")
+        say(f"{kept}: copy of your own {PARAMS_FILE}")
     say(f"{PARAMS_FILE}: now {PROFILES / name}.yaml, complete; 'aso-se run' runs it")
 
 
@@ -152,7 +152,7 @@ def predict(
     ] = False,
 ) -> int:
     """Name what is on images. The exit code is 1 if the model or an image is unusable."""
-    from pipeline.predicting import show  # noqa: PLC0415 - the rest wants no ONNX Runtime
+    from pipeline.predicting import show  # noqa: PLC0415 - the rest needs no ONNX Runtime
 
     return show(model, images, top=top, as_json=as_json)
 

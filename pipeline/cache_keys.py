@@ -1,12 +1,12 @@
-"""What each stage depends on, from its code: DVC cannot see imports; this can.
+"""Dependencies of each stage, found in its code, because DVC does not see imports.
 
     python -m pipeline.cache_keys
 
-writes the code among the `deps`, and the `params`, of every stage in `dvc.yaml`. A test fails where
-the file says something else: a dep that is missing would serve a stale result, one too many would
-run a stage again that nothing has changed.
+writes the code in the `deps`, and the `params`, of every stage in `dvc.yaml`. A test fails if the
+file differs: with a missing dep DVC would reuse a stale result, with a superfluous one it would
+rerun a stage without need.
 
-A dep is a folder where the stage reaches all of its code, else each file that it reaches.
+A dep is a whole folder if the stage reaches all code in it, else each file that it reaches.
 """
 
 import ast
@@ -26,18 +26,18 @@ from pipeline.params import Params
 
 PACKAGES = ("pipeline", "stages")
 HARMLESS = ("pipeline/console", "stages/__init__.py")
-"""Code that no stage depends on: what a stage says and how it is ended change no result."""
+"""Code that no stage depends on: what a stage prints and how it is ended change no result."""
 FILE = Path("dvc.yaml")
 WIDTH = 110
 
 
 def main() -> None:
-    """Write `dvc.yaml` again."""
+    """Rewrite `dvc.yaml`."""
     write_atomically(FILE, written(Path()).encode())
 
 
 def written(root: Path) -> str:
-    """Return the text of `dvc.yaml` under `root` with the deps and params that its stages have."""
+    """Return the text of `dvc.yaml` under `root` with the deps and params that the code has."""
     yaml = YAML()
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.width = WIDTH
@@ -60,7 +60,7 @@ def written(root: Path) -> str:
 
 
 def problems(root: Path) -> list[str]:
-    """Return one line for each thing that `dvc.yaml` under `root` gets wrong; [] is good."""
+    """Return one line for each mistake in `dvc.yaml` under `root`."""
     yaml = YAML(typ="safe")
     stages = yaml.load((root / FILE).read_text(encoding="utf-8"))["stages"]
     right = yaml.load(written(root))["stages"]
@@ -86,7 +86,7 @@ def is_code(dep: str) -> bool:
 
 
 def code_deps(recipe: Path, root: Path) -> list[str]:
-    """Return the folders and files that importing a stage's file may run, as `deps` name them."""
+    """Return the folders and files that importing a stage's file may run, in the form of `deps`."""
     harmless = {root / name for name in HARMLESS}
     closure = {
         path for path in import_closure(recipe, root) if not harmless & {path, *path.parents}
@@ -103,7 +103,7 @@ def code_deps(recipe: Path, root: Path) -> list[str]:
 
 
 def code_in(folder: Path) -> set[Path]:
-    """Return the files of a folder that hold code."""
+    """Return the files of a folder that contain code."""
     return {path for path in folder.rglob("*.py") if path.read_text(encoding="utf-8").strip()}
 
 
@@ -147,7 +147,7 @@ def imported_files(path: Path, root: Path) -> Iterator[Path]:
 
 
 def params_of(recipe: Path) -> Iterator[str]:
-    """Yield what a stage's `class Params` reads: sections, or the keys of a part of a section."""
+    """Yield what a stage's `class Params` reads: whole sections, or single keys of a section."""
     tree = ast.parse(recipe.read_text(encoding="utf-8"), str(recipe))
     modules = {
         alias.name: node.module
@@ -167,7 +167,7 @@ def params_of(recipe: Path) -> Iterator[str]:
 
 
 def _keys(model: Any) -> set[str]:
-    """Return the keys of a section; none of what is a single value."""
+    """Return the keys of a section; a single value has none."""
     is_section = isinstance(model, type) and issubclass(model, Section)
     return set(model.model_fields) if is_section else set()
 

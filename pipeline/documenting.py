@@ -1,8 +1,8 @@
-"""What the models of the params determine: a page for people, a schema for editors, `params.yaml`.
+"""Files made from the models of the params: a page, a schema for editors, and `params.yaml`.
 
     make params
 
-A test fails if one of them is not what this writes.
+A test fails if one of them differs from what this writes.
 """
 
 import json
@@ -24,26 +24,26 @@ from pipeline.running.params_file import use_params
 PAGE = Path("docs/params.md")
 SCHEMA = Path("params.schema.json")
 PROFILE = "digits"
-"""The profile that the repository's own `params.yaml` is made of."""
+"""Name of the profile from which the repository's `params.yaml` is made."""
 WIDTH = 118
 """Length in characters of the page's longest line, before escaping."""
 
 HEAD = """\
 # What params.yaml may say
 
-All of it, from the models in `pipeline/*/params.py` (written by `make params`; edit those).
-`aso-se check` says what is wrong with a file, also where two keys contradict each other; editors
-that know YAML complete and check it by `params.schema.json`. *Reruns* says which stages run again
-when a key changes, unless what they read stays the same.
+All keys, from the models in `pipeline/*/params.py` (edit those; `make params` writes this page).
+`aso-se check` lists the mistakes in a file, including keys that contradict each other; editors for
+YAML use `params.schema.json` to complete and check it. *Reruns* says which stages run again when
+a key changes, unless what they read stays the same.
 """
 
 
 def main() -> None:
-    """Write all of them again; a `params.yaml` that was edited by hand is kept beside it."""
+    """Rewrite all of them; a copy of a `params.yaml` that was edited by hand is kept."""
     write_atomically(PAGE, page(read_graph(Path())).encode())
     write_atomically(SCHEMA, schema().encode())
     if kept := use_params(Path(), read_profile(Path(), PROFILE)):
-        say(f"{kept}: your own {PARAMS_FILE} as it was")
+        say(f"{kept}: copy of your own {PARAMS_FILE}")
 
 
 def schema() -> str:
@@ -54,7 +54,7 @@ def schema() -> str:
     }
     for key in document["properties"].values():
         if "$ref" in key:
-            del key["default"]  # a section's is those of its keys
+            del key["default"]  # a section's keys have their own
     return json.dumps(document, indent=2) + "\n"
 
 
@@ -72,7 +72,7 @@ def page(graph: Sequence[Stage]) -> str:
 
 
 def _entries(keys: Mapping[str, Any], graph: Sequence[Stage], *, prefix: str = "") -> Iterator[str]:
-    """Yield one item of a list per key, and an empty line."""
+    """Yield one list item per key, and an empty line."""
     for name, key in keys.items():
         meaning = key["description"].replace("<", r"\<")
         yield from _wrapped(
@@ -92,7 +92,7 @@ def _reruns(graph: Sequence[Stage], key: str) -> str:
 
 
 def _wrapped(begin: str, text: str) -> list[str]:
-    """Break an item into lines, none of which Markdown takes for the start of a list."""
+    """Break an item into lines that Markdown does not take for the start of a list."""
     lines = wrap(text, WIDTH, initial_indent=begin, subsequent_indent="  ", break_on_hyphens=False)
     return [lines[0], *(re.sub(r"^(  \d*)([-+*.)] )", r"\1\\\2", line) for line in lines[1:])]
 
@@ -133,7 +133,7 @@ def _limits(key: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _without_titles(value: Any) -> Any:
-    """Drop the titles that pydantic makes of names: an editor shows the name already."""
+    """Drop the titles that pydantic derives from names, which editors show anyway."""
     if isinstance(value, dict):
         return {key: _without_titles(one) for key, one in value.items() if key != "title"}
     return [_without_titles(one) for one in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""`params.yaml` as a whole: every section, and what no section can check alone."""
+"""All of `params.yaml`: every section, and the checks between sections."""
 
 from typing import Self
 
@@ -18,10 +18,10 @@ from pipeline.warming.params import WarmupParams
 
 
 class Params(Section):
-    """All that changes a result; facts about machines are not here."""
+    """Everything that changes a result; settings of machines are environment variables."""
 
     seed: Seed = Field(
-        default=42, description="every random draw is made of it: splits, weights, paths, order"
+        default=42, description="source of every random draw: splits, weights, paths, order"
     )
     data: DataParams = DataParams()
     augmentation: AugmentationParams = AugmentationParams()

@@ -3,8 +3,8 @@
     aso-se predict model.onnx photo.jpg photos/ 'more/*.png'
     python predicting.py model.onnx photo.jpg
 
-This file works wherever it is copied: it needs onnxruntime, numpy and pillow and nothing else of
-the project. So it has decoding of its own, which a test holds equal to `pipeline/data/decoding.py`.
+This file works wherever it is copied: it needs only onnxruntime, numpy and pillow, nothing of the
+project. So it decodes images itself; a test checks that it does as `pipeline/data/decoding.py`.
 """
 
 import argparse
@@ -36,7 +36,7 @@ REFUSED = (
     runtime_errors.NotImplemented,
     runtime_errors.RuntimeException,
 )
-"""What ONNX Runtime raises on a file that is damaged or no model."""
+"""Errors that ONNX Runtime raises on a file that is damaged or not a model."""
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -50,7 +50,7 @@ UNREADABLE = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-"""What Pillow raises on a file that is damaged, foreign or hostile."""
+"""Errors that Pillow raises on a damaged, foreign or hostile file."""
 
 
 class ModelError(Exception):
@@ -59,7 +59,7 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An exported classifier. size: the side of its images. channels: 1 (grey) or 3 (RGB)."""
+    """An exported classifier. size: side of its images in pixels. channels: 1 (grey) or 3 (RGB)."""
 
     session: onnxruntime.InferenceSession
     classes: tuple[str, ...]
@@ -69,9 +69,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What one image shows.
+    """The prediction for one image.
 
-    classes: the most probable first, with their probabilities. error: why there are none.
+    classes: names with their probabilities, the most probable first. error: reason if there are
+    none, else ''.
     """
 
     image: Path
@@ -80,7 +81,7 @@ class Prediction:
 
 
 def main() -> int:
-    """Predict what the command line names; return the exit code."""
+    """Predict the images on the command line; return the exit code."""
     parser = argparse.ArgumentParser(description="Name what is on images.")
     parser.add_argument("model", type=Path, help="An exported model.onnx.")
     parser.add_argument("images", nargs="+", help="Files, folders or patterns such as '*.png'.")
@@ -93,11 +94,11 @@ def main() -> int:
 
 
 def show(model_path: Path, names: Sequence[str], *, top: int, as_json: bool) -> int:
-    """Print a table, or a JSON document, of what the images show; say on stderr which are bad.
+    """Print the predictions as a table or a JSON document, and errors on stderr.
 
     Returns:
         0, or 1 if the model or an image could not be used; the other images are predicted. 2 if
-        `top` is not a number of classes.
+        `top` is below 1.
     """
     if top < 1:
         sys.stderr.write(f"--top {top}: expected 1 or more\n")
@@ -122,10 +123,10 @@ def show(model_path: Path, names: Sequence[str], *, top: int, as_json: bool) -> 
 
 
 def open_model(path: Path) -> Model:
-    """Load a model and what it knows of itself.
+    """Load a model and its metadata.
 
     Raises:
-        ModelError: it cannot be read, is no ONNX file, or does not name its classes.
+        ModelError: the file cannot be read, is not an ONNX file, or does not name its classes.
     """
     try:
         content = path.read_bytes()
@@ -143,14 +144,14 @@ def open_model(path: Path) -> Model:
     except REFUSED:
         reason = "not an ONNX model"
     except (ValueError, LookupError, TypeError):
-        reason = "its metadata do not say classes and image size; it is not of this project"
+        reason = "no classes and image size in its metadata; expected a model of this project"
     raise ModelError(f"{shown(path)}: {reason}")
 
 
 def find_images(names: Iterable[str]) -> Iterator[Path]:
-    """Yield files as named, all files in and below a folder, and what a pattern matches, sorted.
+    """Yield the named files, all files in and below a folder, and the matches of a pattern, sorted.
 
-    Whatever is not there is yielded too, so that reading it says so.
+    Missing files are yielded too, so that reading them reports the error.
     """
     for name in names:
         path = Path(name)
@@ -161,7 +162,7 @@ def find_images(names: Iterable[str]) -> Iterator[Path]:
 
 
 def predict(model: Model, paths: Iterable[Path], *, top: int) -> Iterator[Prediction]:
-    """Yield what each image shows, as soon as it is known; of the classes the `top` likeliest."""
+    """Yield each prediction as soon as it is known, with the `top` likeliest classes."""
     for path in paths:
         try:
             pixels = _pixels(model, path)
@@ -192,7 +193,7 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def shown(path: Path) -> str:
-    """Return a path for a message: what is not printable in it, such as a line break, escaped."""
+    """Return a path for a message, with unprintable characters such as line breaks escaped."""
     return _printable(str(path))
 
 
@@ -201,7 +202,7 @@ def _printable(text: str) -> str:
 
 
 def _table(paths: Sequence[Path], classes: Sequence[str]) -> Callable[[Prediction], None]:
-    """Return what prints one image's rows; columns are as wide as the longest name."""
+    """Return a function that prints one image's rows; columns are as wide as the longest name."""
     names = [_printable(name) for name in classes]
     first = max(map(len, ["image", *map(shown, paths)]))
     second = max(map(len, ["class", *names]))
@@ -232,13 +233,13 @@ def _document(model: Path, predictions: Iterable[Prediction]) -> str:
 
 
 def _pixels(model: Model, path: Path) -> NDArray[np.uint8]:
-    """(size, size, channels); raises ValueError, which says why there are none."""
+    """Return (size, size, channels) pixels; raise ValueError with the reason if there are none."""
     if path.is_dir():
         raise ValueError("no images in this folder")
     if not path.exists():
         raise ValueError("no such file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # damaged EXIF leaves the picture whole
+        warnings.simplefilter("ignore", UserWarning)  # damaged EXIF leaves the pixels intact
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         rgb = read_image(path, model.size)
     if model.channels == 3:
@@ -247,7 +248,7 @@ def _pixels(model: Model, path: Path) -> NDArray[np.uint8]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files in and below a folder, but for hidden ones; the folder if it has none."""
+    """Return the files in and below a folder without hidden ones; the folder if it has none."""
     found = [
         path
         for path in sorted(folder.rglob("*"))

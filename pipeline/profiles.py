@@ -1,6 +1,6 @@
-"""A profile: what differs from the defaults of the models, and the whole `params.yaml` of it.
+"""Profiles: the values that differ from the models' defaults, and the `params.yaml` made from them.
 
-The whole file is in the form in which DVC writes YAML, so `dvc exp run -S` changes one line of it.
+That file has the form in which DVC writes YAML, so `dvc exp run -S` changes only one line of it.
 """
 
 import re
@@ -28,24 +28,24 @@ HEAD = """\
 # docs/params.md says what each key means and may be; `aso-se profile NAME` writes another profile.
 """
 COLUMN = 30
-"""Column of the comments, in characters."""
+"""Column of the comments, counted in characters."""
 LONGEST = 119
-"""Characters of a line with a comment."""
+"""Largest number of characters of a line with a comment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """What is said of a section or a key: lines above it, or words behind its value."""
+    """The comment of a section or a key: lines above it, or words after its value."""
 
     above: tuple[str, ...]
     behind: str
 
 
 def read_profile(tree: Path, name: str) -> str:
-    """Return the text of the `params.yaml` that a profile stands for.
+    """Return the text of the `params.yaml` of a profile.
 
     Raises:
-        ParamsError: there is no profile of that name; or one line per mistake in it.
+        ParamsError: there is no profile of that name, or it has mistakes (one line each).
     """
     folder = tree / PROFILES
     if not folder.is_dir():
@@ -61,11 +61,11 @@ def complete(text: str, where: str) -> str:
     """Return the text of a `params.yaml` with every key, each with a comment.
 
     Args:
-        text: YAML of what differs from the defaults; its comments take the place of the models'.
-        where: it comes from, as each message begins.
+        text: YAML with the values that differ from the defaults; its comments replace the models'.
+        where: origin of the text, with which each message begins.
 
     Raises:
-        ParamsError: one line per mistake.
+        ParamsError: the text has mistakes (one line each).
     """
     values = _merged(Params().model_dump(mode="json"), plain_values(text, where))
     validate(Params, values, where, whole=True)
@@ -76,7 +76,7 @@ def complete(text: str, where: str) -> str:
 
 
 def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested values, some of them changed, in the order of the first."""
+    """Return nested values with changes, in the order of `values`."""
     merged = {**values, **changes}
     for key in values.keys() & changes.keys():
         if isinstance(values[key], dict) and isinstance(changes[key], dict):
@@ -108,7 +108,7 @@ def _with_comment(line: str, comment: str) -> str:
 
 
 def _remarks_of_models() -> dict[str, Remark]:
-    """Return what the models say of each section and key, by `section` or `section.key`."""
+    """Return the models' comments on each section and key, by `section` or `section.key`."""
     remarks = {}
     for name, field in Params.model_fields.items():
         remarks[name] = Remark(above=(), behind=_clauses(field.description or ""))
@@ -123,7 +123,7 @@ def _remarks_of_models() -> dict[str, Remark]:
 
 
 def _clauses(description: str) -> str:
-    """Return as many whole clauses of a description as have room behind a value."""
+    """Return as many whole clauses of a description as fit on the line after a value."""
     first, *others = description.split("; ")
     for other in others:
         if len(f"{first}; {other}") > LONGEST - COLUMN - len("# "):
@@ -133,13 +133,13 @@ def _clauses(description: str) -> str:
 
 
 def _head(text: str) -> list[str]:
-    """Return the comment that a profile begins with, without what it says to editors."""
+    """Return the comment at the start of a profile, without the line for editors."""
     lines = takewhile(lambda line: line.startswith("#"), text.splitlines())
     return [line for line in lines if line != EDITORS]
 
 
 def _remarks(text: str) -> dict[str, Remark]:
-    """Return what a profile says of its keys, by `section` or `section.key`."""
+    """Return a profile's comments on its keys, by `section` or `section.key`."""
     lines = text.split("\n")
     root = YAML(typ="safe", pure=True).compose(text)
     remarks = {}
@@ -156,7 +156,7 @@ def _remark(key: Node, value: Node, lines: list[str]) -> Remark:
     while first and lines[first - 1].lstrip().startswith("#"):
         first -= 1
     above = () if first == 0 else tuple(line.strip() for line in lines[first:end])
-    # The end of a value of nothing, or of a list in lines, is not where its comment stands.
+    # The comment of an empty value, or of a list on several lines, is not at the value's end.
     last = value.end_mark if value.end_mark.line == end else key.end_mark
     behind = re.fullmatch(r":?\s*#\s*(.*)", lines[end][last.column :])
     return Remark(above=above, behind=behind[1] if behind else "")

@@ -1,4 +1,4 @@
-"""What tests share: small params, networks and images, and strategies that draw blueprints."""
+"""Shared by all tests: small params, networks and images, and strategies that draw blueprints."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -38,7 +38,7 @@ torch.set_num_threads(1)  # on tensors this small more threads only wait for eac
 settings.register_profile("small", max_examples=8, deadline=None, derandomize=True)
 settings.load_profile("small")
 costly = settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
-"""For laws about whole networks: searching for the smallest counterexample would take minutes."""
+"""Settings for laws about whole networks, where shrinking a counterexample would take minutes."""
 
 S = TypeVar("S", bound=Section)
 RATES = {
@@ -131,7 +131,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
 
 
 def of_space(name: str) -> dict[str, Any]:
-    """Return changes that make tiny params those of a search space, of five candidates at most."""
+    """Return changes that give tiny params a search space, with at most five candidates."""
     others = [one for one in SPACES[name].names if one not in {NONE, SKIP}]
     return {"space": name, "operations": (NONE, SKIP, *others[:3]), **SPACES[name].fixed}
 
@@ -140,7 +140,7 @@ NASBENCH201 = of_space("nasbench201")
 
 
 def tiny(section: type[S], **changes: object) -> S:
-    """Return a section of params for something that trains in a moment, with `changes`."""
+    """Return a section of params for training that takes a moment, with `changes`."""
     return section(**{**TINY[section], **changes})
 
 
@@ -171,7 +171,7 @@ def context(
     augmentation: AugmentationParams | None = None,
     **changes: object,
 ) -> SupernetContext:
-    """Return what a phase is given, on so many images of noise; changes: to training params."""
+    """Return the context of a phase on images of noise; changes: changes to training params."""
     return SupernetContext(
         images=random_images(training),
         validation=random_images(validation, seed=1),
@@ -183,7 +183,7 @@ def context(
 
 
 def write_noise(folder: Path, *, training: int, validation: int, validation_seed: int = 1) -> None:
-    """Write, as prepare does, a data set of random images that no network can know."""
+    """Write a data set of random images, as prepare does."""
 
     def labelled(count: int, seed: int) -> Labelled:
         images = random_images(count, seed=seed)

@@ -1,4 +1,4 @@
-"""The phases of the pipeline on a few images of noise, and one that does as it is told."""
+"""The phases of the pipeline on a few images of noise, and a scripted phase."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from pipeline.warming.warm import Warmup
 from tests.conftest import context, random_images, tiny
 
 PLAIN = AugmentationParams(crop_padding=0, flip=False, cutout=0)
-"""Batches of the images as they are."""
+"""No augmentation."""
 
 
 def warming(
@@ -92,7 +92,7 @@ def optimizing(
 
 
 def train(phase: Phase[Any], state: Any, *, most: int = 99, done: Sequence[Row] = ()) -> list[Row]:
-    """Run at most so many epochs after those that are done; return the rows of these."""
+    """Run at most `most` epochs after those in `done`; return their rows."""
     rows = list(done)
     for row in islice(phase.train(state, 1.0, rows), most):
         rows.append(row)  # noqa: PERF402 - the phase reads them as they come
@@ -112,7 +112,7 @@ def architecture_step(phase: Search, state: SearchState, *, left: float = 0.0) -
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """A phase whose rows are what it is told: (epoch, slowdown) -> row, or an error."""
+    """A scripted phase: a function of (epoch, slowdown) gives its rows or raises an error."""
 
     does: Callable[[int, float], Row]
     epochs: int = 4
@@ -149,4 +149,4 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
         path, epochs=3, ema_decay=0.9, auxiliary_weight=0.4, drop_path=0.2
     ),
 }
-"""Each phase by what it does, from the checkpoint of a supernet."""
+"""Description -> function from the checkpoint of a supernet to a phase."""

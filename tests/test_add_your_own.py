@@ -62,7 +62,7 @@ def apply(project: Path, title: str) -> None:
 
 
 def edit(file: Path, diff: str) -> None:
-    """Replace the lines of a block that stand in the file: its other lines come instead."""
+    """Apply a diff to a file, in which the old lines must occur once."""
     for hunk in diff.split("@@\n"):
         lines = [line if line.strip() else " \n" for line in hunk.splitlines(keepends=True)]
         before = "".join(line[1:] for line in lines if line[0] in " -")

@@ -1,4 +1,4 @@
-"""What `dvc.yaml` says a stage depends on is what its code reaches and its Params read."""
+"""The deps and params in `dvc.yaml` are the code that a stage reaches and the keys it reads."""
 
 import ast
 import shutil

@@ -1,4 +1,4 @@
-"""`aso-se` as a whole: its help, a misspelt word, what a command costs before it begins."""
+"""`aso-se` as a whole: its help, misspelt words, and what a command imports before it begins."""
 
 import os
 import signal

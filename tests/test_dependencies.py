@@ -16,7 +16,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 BESIDE = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tests/faults/injected").glob("*.py")]
 OURS = {"pipeline", "stages", "tests"} | {path.stem for path in BESIDE}
 WITH_ANOTHER = {"pydantic-core"}
-"""Packages whose exact version one of ours prescribes."""
+"""Packages whose exact version another of our packages prescribes."""
 
 
 def name(requirement: str) -> str:

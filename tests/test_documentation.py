@@ -35,10 +35,10 @@ DOCUMENTS = [
     ROOT / "data" / "README.md",
 ]
 SHELL = {"source", "export", "mkdir", "git"}
-"""Of the shell and Git: there is no more to them than a reader sees."""
+"""Commands of the shell and Git, which are not checked."""
 SECTIONS = Params.model_fields.keys() - {"seed"}
 LINE = 120
-"""Number of characters that a line of a document stays below."""
+"""Number of characters below which a line of a document stays."""
 WRAPPED = [path for path in DOCUMENTS if path.parent != ROOT / "data"]
 """All but the page in `data/`: DVC hashes that folder, so a new line break there reruns prepare."""
 

@@ -1,4 +1,4 @@
-"""Tests that share a slow fixture run in one process, or each process makes it anew."""
+"""Tests that share a slow fixture run in one process, so that it is made only once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What import-linter (`make lint`, contracts in pyproject.toml) does not see of the imports."""
+"""Rules for imports that import-linter (`make lint`, pyproject.toml) cannot check."""
 
 import ast
 import subprocess

@@ -224,7 +224,7 @@ def test_the_command_line_checks_params_and_chooses_profiles(tmp_path: Path) -> 
     assert aso_se(tmp_path, "profile", "cifar10").returncode == 0
     assert (tmp_path / "params.yaml.before").read_bytes() == by_hand
     (tmp_path / "params.yaml").write_text("another: edit\n")
-    assert "params.yaml.before2: your own" in aso_se(tmp_path, "profile", "digits").stdout
+    assert "params.yaml.before2: copy of your own" in aso_se(tmp_path, "profile", "digits").stdout
     assert (tmp_path / "params.yaml.before").read_bytes() == by_hand
     assert (tmp_path / "params.yaml.before2").read_text() == "another: edit\n"
     unknown = aso_se(tmp_path, "profile", "mnist")

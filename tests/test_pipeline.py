@@ -281,7 +281,7 @@ def test_a_stage_dies_with_a_killed_dvc_and_goes_on_to_the_same_bytes(rerun: Pro
         process.kill()
         process.stdout.read()  # ends when no process has the other end: the stage is gone
     output = rerun.run(*command)
-    assert re.search(r"^growth: goes on after epoch [23] of 4$", output, re.MULTILINE)
+    assert re.search(r"^growth: resumes after epoch [23] of 4$", output, re.MULTILINE)
     assert {path.name: path.read_bytes() for path in artifacts.iterdir()} == expected
     assert not list((rerun.folder / ".aso-se" / "resume").iterdir())
 

@@ -1,4 +1,4 @@
-"""`aso-se predict`: images are decoded as for training, with nothing of the project around."""
+"""`aso-se predict` decodes images as training does, without the rest of the project."""
 
 import json
 import os
@@ -49,7 +49,7 @@ runpy.run_path({program!r}, run_name="__main__")
 
 
 class Colour(nn.Module):
-    """As sure of a colour as the images have of it."""
+    """A classifier of colours, whose probabilities follow the amount of each colour."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.mean((2, 3))
@@ -64,7 +64,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a folder of a red and, deeper, a blue photograph."""
+    """Return the current folder, with a red photograph in a folder and a blue one deeper."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos/more").mkdir(parents=True)
     Image.new("RGB", (20, 30), (200, 10, 10)).save("photos/red.png")
@@ -74,14 +74,14 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def decode_both(path: Path, size: int) -> list[NDArray[np.uint8] | str]:
-    """Return the pixels, or why there are none, of training's decoder and of this one."""
+    """Return the pixels or the error of training's decoder and of this one."""
     found: list[NDArray[np.uint8] | str] = []
     for module, error in ((decoding, DataError), (predicting, ValueError)):
         try:
             found.append(module.read_image(path, size))
         except error as refused:
             reason = str(refused).removeprefix(f"{path}: ")
-            found.append(reason.removesuffix("; repair it or take it out"))
+            found.append(reason.removesuffix("; repair or remove it"))
     return found
 
 
@@ -241,7 +241,7 @@ def test_a_model_of_others_or_of_another_format_is_refused(model: Path, tmp_path
         open_model(path)
     del foreign.metadata_props[:]
     path.write_bytes(foreign.SerializeToString())
-    with pytest.raises(ModelError, match="its metadata do not say classes and image size"):
+    with pytest.raises(ModelError, match="no classes and image size in its metadata"):
         open_model(path)
 
 

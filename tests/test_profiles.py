@@ -1,4 +1,4 @@
-"""Profiles hold differences; what is made of them is whole, commented, and as DVC writes it."""
+"""Profiles hold differences; `params.yaml` made from one is complete and as DVC writes it."""
 
 from pathlib import Path
 from typing import Any

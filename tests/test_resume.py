@@ -1,4 +1,4 @@
-"""A run that was killed after any epoch goes on from its file to the same bytes."""
+"""A run that was killed after any epoch resumes and gives the same bytes."""
 
 import shutil
 from dataclasses import replace
@@ -37,10 +37,7 @@ def newest(folder: Path) -> bytes:
 def require_resumable(
     phase: Phase[Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Any, list[Row]]:
-    """Run a phase, and again from each of its points, as if it had been killed there.
-
-    Return what it ends with.
-    """
+    """Run a phase, then resume it at each of its points, as after a kill; return its result."""
     monkeypatch.setattr(resume, "KEPT_POINTS", 99)
     whole = Points("phase", folder / "whole")
     state, expected = run(phase, whole)
@@ -90,7 +87,7 @@ def test_the_search_above_stops_operations(checkpoint: Path) -> None:
 
 @pytest.fixture
 def points(tmp_path: Path) -> Points:
-    """Points of three epochs of something that is a number and a tensor."""
+    """Return the points of three epochs whose state is a number and a tensor."""
     made = Points("search", tmp_path / "points")
     rows: list[Row] = [{"epoch": epoch, "loss": 1 / epoch} for epoch in (1, 2, 3)]
     numbers = iter((1, 2, 3))

@@ -34,7 +34,7 @@ def written(path: Path, stage: str, state: Any) -> Path:
 
 
 def cut_everywhere(path: Path, space: str) -> Path:
-    """Write a supernet whose every edge prefers `none`."""
+    """Write a supernet in which every edge prefers `none`."""
     network = tiny(NetworkParams, **of_space(space), initial_none=50.0)
     return written(path, "growth", warming(network=network).begin())
 

@@ -1,4 +1,4 @@
-"""A small project for tests of what runs the pipeline: real DVC and Git, stages of a moment each.
+"""A small project with which to test the runner: real DVC and Git, stages that take a moment.
 
 Its `params.yaml` is the project's own; its stages do as the environment variable TOY says.
 """
@@ -110,7 +110,7 @@ class Toy:
 
     @classmethod
     def make(cls, folder: Path) -> "Toy":
-        """Make one, with nothing run."""
+        """Make a project in which no stage has run."""
         (folder / "profiles").mkdir(parents=True)
         (folder / "toy_stage.py").write_text(STAGE)
         (folder / "dvc.yaml").write_text(DVC)
@@ -126,7 +126,7 @@ class Toy:
         return toy
 
     def copy(self, folder: Path) -> "Toy":
-        """Return a copy of the whole, cache included."""
+        """Return a copy of the project, including its cache."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Toy(folder)
 
@@ -175,5 +175,5 @@ class Toy:
 
 
 def behave(**stages: dict[str, object]) -> str:
-    """Return a value of TOY: what stages shall do."""
+    """Return a value of TOY, which tells the stages what to do."""
     return json.dumps(stages)

@@ -1,7 +1,7 @@
 """What a person sees while a stage works: a bar on a terminal, one line per epoch in a log.
 
-After each epoch all rows so far, with seconds and memory, are in `.aso-se/progress/<stage>.tsv`,
-for whoever wants to follow; nothing depends on that file.
+After each epoch, `.aso-se/progress/<stage>.tsv` holds all rows so far, with seconds and memory;
+nothing depends on that file.
 """
 
 import resource
@@ -19,16 +19,19 @@ from pipeline.harness.ranks import is_first
 from pipeline.harness.records import Row, write_history
 
 BESIDE_BAR = ("validation_accuracy", "temperature")
-"""What fits beside the bar on 80 columns; the training accuracy where there is no other."""
+"""Columns shown beside the bar, which fit on a terminal of 80 characters.
+
+The training accuracy takes the place of a missing validation accuracy.
+"""
 
 LONGEST_EPOCH_SECONDS = 7 * 24 * 3600.0
-"""rich forgets what is older than 30 s, and could not tell the time left from longer epochs."""
+"""Seconds that rich looks back to estimate the time left; its own 30 s are less than an epoch."""
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Print one line; of several processes that train together only the first does."""
+    """Print one line; of several processes that train together, only the first prints."""
     if is_first():
         console.print(text, markup=False)
 
@@ -38,13 +41,13 @@ def watch(
 ) -> list[Row]:
     """Run the epochs, show each as it ends, and return all rows.
 
-    before: those of the epochs that an interrupted run has done. epochs: how many there will be
-    with them. images: per epoch, for images/s.
+    before: rows of the epochs that an interrupted run finished. epochs: number of epochs, those
+    included. images: number of images per epoch, for images/s.
     """
     done = list(before)
     followed = list(before)
     if done:
-        say(f"{name}: goes on after epoch {len(done)} of {epochs}")
+        say(f"{name}: resumes after epoch {len(done)} of {epochs}")
     on_terminal = _on_terminal()
     columns = (
         TextColumn("{task.description} epoch"),
@@ -68,7 +71,7 @@ def watch(
             write_history(PROGRESS / f"{name}.tsv", followed)
             if_interrupted(
                 f"{name}: interrupted after epoch {len(done)} of {epochs};"
-                " run it again to go on from there"
+                " run it again to resume there"
             )
             speed = f"{images / seconds:.0f} images/s"
             progress.update(task, advance=1, last=f"{describe(_few(row))}, {speed}")
@@ -79,7 +82,7 @@ def watch(
 
 
 def describe(row: Row) -> str:
-    """Return the columns that are shown, as one line."""
+    """Return the displayed columns as one line."""
     return ", ".join(
         column.shown.format(row[column.name])
         for column in COLUMNS
@@ -88,7 +91,7 @@ def describe(row: Row) -> str:
 
 
 def _on_terminal() -> bool:
-    """Whether a bar can be drawn and redrawn: a log is none, whatever FORCE_COLOR says."""
+    """Whether a bar can be redrawn in place; false for a log, whatever FORCE_COLOR says."""
     return console.is_interactive and console.file.isatty()
 
 
@@ -98,9 +101,7 @@ def _few(row: Row) -> Row:
 
 
 def _performance(seconds: float, images: int) -> Row:
-    torch = sys.modules.get(
-        "torch"
-    )  # a stage that does not compute with torch shall not import it for this
+    torch = sys.modules.get("torch")  # a stage without torch must not import it for this
     on_device = torch is not None and torch.cuda.is_available()
     return {
         "seconds": round(seconds, 3),

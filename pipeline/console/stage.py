@@ -1,9 +1,7 @@
-"""How a stage starts and ends.
-
-Paths and params in, one line and an exit code out, no result from edited code.
+"""The start and the end of a stage: paths and params in, one line and an exit code out.
 
 DVC records the hashes of code and params after a stage has run. If either was edited meanwhile,
-the new hash would be recorded with the old code's result; such a stage refuses to finish.
+DVC would record the new hash with the old code's result; such a stage refuses to finish.
 """
 
 import errno
@@ -34,7 +32,7 @@ from pipeline.harness.section import Section
 ROOT = Path(__file__).resolve().parents[2]
 P = TypeVar("P", bound=Section)
 FIRST_WORD_SECONDS = 1.0
-"""Delay before other ranks print, so that rank 0 reports first."""
+"""Delay in seconds before other ranks print, so that rank 0 reports first."""
 Finish = Callable[[], None]
 
 
@@ -47,17 +45,17 @@ def _digests() -> dict[Path, str]:
 
 @dataclass(slots=True)
 class Code:
-    """The project's code: path -> sha256, as it was when the stage began."""
+    """The project's code when the stage began: path -> sha256."""
 
     at_start: dict[Path, str] = field(default_factory=dict)
 
 
 CODE = Code()
-"""Of this process, which is one stage: a library of ours is not imported twice."""
+"""The code of this process, which runs one stage."""
 
 
 def remember_code() -> None:
-    """Hash the code before anything slow is imported: what runs is what was hashed."""
+    """Hash the code before anything slow is imported, so that the hashes are of what runs."""
     CODE.at_start = _digests()
 
 
@@ -66,11 +64,11 @@ def run_stage(
 ) -> None:
     """Run `main(params, *paths)` with the sections of `model` and the paths of the command line.
 
-    main: may return what is to be done once its result counts, such as to remove resume points.
-    together: whether several processes may do it, as many as `ASO_SE_PROCESSES` says.
+    main: the stage; may return a function to call once its result is valid, such as one that
+    removes resume points. together: whether `ASO_SE_PROCESSES` processes may run it.
 
-    An error that a user can put right becomes one line and its exit code; a wrong command line
-    exits with 2.
+    An error that a user can fix becomes one line and its exit code; a wrong command line exits
+    with 2.
     """
     _, *names = inspect.signature(main).parameters
     arguments = sys.argv[1:]
@@ -94,7 +92,7 @@ def run_stage(
         if is_lack_of_memory(error):
             line = f"out of memory: {reason}; free some, or choose a smaller network"
         elif type(error).__name__ == "AcceleratorError":
-            line = f"the device failed: {reason}; run it again, or elsewhere (ASO_SE_DEVICE)"
+            line = f"the device failed: {reason}; run it again, or set ASO_SE_DEVICE to another"
         else:
             raise
         _fail(line, ExitCode.EXHAUSTED)
@@ -105,7 +103,7 @@ def run_stage(
 
 
 def _fail(line: str, code: int) -> NoReturn:
-    """Say a line and exit; of several processes, which the first one's end ends, only one does."""
+    """Print a line and exit; other ranks wait, because the end of rank 0 ends them silently."""
     if not ranks.is_first():
         time.sleep(FIRST_WORD_SECONDS)
     sys.stderr.write(f"{line}\n")
@@ -113,7 +111,7 @@ def _fail(line: str, code: int) -> NoReturn:
 
 
 def _processes() -> int:
-    """Return how many processes shall do it; raises DeviceError if that is no number."""
+    """Return the number of processes to run; raise DeviceError if the setting is no number."""
     named = os.environ.get("ASO_SE_PROCESSES") or "1"
     if not named.isdecimal() or int(named) == 0:
         raise DeviceError(f"ASO_SE_PROCESSES={named}: expected a number of processes, 1 or more")
@@ -127,7 +125,7 @@ def _become_several(processes: int) -> NoReturn:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # noqa: PLC0415
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
 
-    logging.disable(logging.CRITICAL)  # the processes say what there is to say
+    logging.disable(logging.CRITICAL)  # the processes report their own errors
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: signal.raise_signal(TOLD))
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
@@ -149,7 +147,7 @@ def _become_several(processes: int) -> NoReturn:
         code = error.get_first_failure()[1].exitcode
     except SignalException:
         code = ExitCode.INTERRUPTED
-    sys.exit(code if code >= 0 else 128 - code)  # as shells tell of a signal
+    sys.exit(code if code >= 0 else 128 - code)  # as shells report a signal
 
 
 def code_in_use() -> dict[str, str]:

@@ -11,7 +11,7 @@ from pipeline.harness.errors import DataError
 from pipeline.prepared.facts import RESAMPLING
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""What photographs come in. Not all that Pillow knows: an EPS file is a program for Ghostscript."""
+"""Formats of photographs. Pillow reads more, but an EPS file is a program for Ghostscript."""
 
 UNREADABLE = (
     OSError,
@@ -26,7 +26,7 @@ UNREADABLE = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-"""What Pillow raises on a file that is damaged, foreign or hostile."""
+"""Errors that Pillow raises on a damaged, foreign or hostile file."""
 
 
 def read_image(path: Path, size: int) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path, formats=FORMATS) as file:
-            # JPEG decodes at 1/2, 1/4 or 1/8 for less; twice the size is what resampling needs.
+            # JPEG decodes faster at 1/2, 1/4 or 1/8; resampling needs twice the size.
             file.draft(None, (2 * size, 2 * size))
             upright = ImageOps.exif_transpose(file)
         return np.asarray(ImageOps.fit(_rgb(upright), (size, size), Image.Resampling[RESAMPLING]))
@@ -45,11 +45,11 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
         reason = f"its format is none of {', '.join(FORMATS)}"
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-    raise DataError(f"{shown(path)}: not a readable image ({reason}); repair it or take it out")
+    raise DataError(f"{shown(path)}: not a readable image ({reason}); repair or remove it")
 
 
 def shown(path: Path) -> str:
-    """Return a path for a message: what is not printable in it, such as a line break, escaped."""
+    """Return a path for a message, with unprintable characters such as line breaks escaped."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
 
 
@@ -66,7 +66,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Scale grey of 0..65535 to 0..255; Pillow's own conversion cuts off what is above 255."""
+    """Scale grey of 0..65535 to 0..255; Pillow's own conversion clips values above 255."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("32-bit pixels outside 0..65535, whose range is not known")

@@ -1,4 +1,4 @@
-"""The data sets of torchvision: used offline where their files are there, downloaded where not."""
+"""The data sets of torchvision, read offline if their files are there, else downloaded."""
 
 from collections.abc import Iterable
 from http.client import HTTPException
@@ -16,16 +16,16 @@ FILES = {
     "fashion_mnist": "the four *-ubyte.gz files, in FashionMNIST/raw,",
     "svhn": "train_32x32.mat and test_32x32.mat",
 }
-"""What a person without a network puts into the folder."""
+"""Files that a person without a network puts into the folder."""
 
 
 def read_download(name: str, folder: Path) -> Source:
     """Read one of the sets in `FILES`.
 
-    Some are pickles: torchvision opens a file only after its published checksum was found right.
+    Some files are pickles; torchvision opens one only after it has verified the published checksum.
 
     Raises:
-        DataError: the files are neither there nor to be had, or damaged.
+        DataError: the files are missing and cannot be downloaded, or are damaged.
     """
     try:
         train, classes = _read(name, folder, train=True)
@@ -33,7 +33,7 @@ def read_download(name: str, folder: Path) -> Source:
     except (OSError, HTTPException, RuntimeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{name}: neither found whole in {folder} nor downloaded to it ({reason});"
+            f"{name}: not found intact in {folder}, and not downloaded to it ({reason});"
             f" put {FILES[name]} there by hand"
         ) from None
     return Source(name=name, classes=classes, train=train, test=test)
@@ -63,10 +63,10 @@ def _read(name: str, folder: Path, *, train: bool) -> tuple[Labelled, tuple[str,
 
 
 def _forget_unpacked(raw: Path, resources: Iterable[tuple[str, str]]) -> None:
-    """Let torchvision unpack the archives again: these it checks, what they hold it does not.
+    """Make torchvision unpack the archives again: it checks archives, but not unpacked files.
 
     Raises:
-        ValueError: an unpacked file has no whole archive beside it, or is an old version's.
+        ValueError: an unpacked file has no intact archive beside it, or comes from an old version.
     """
     from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
 

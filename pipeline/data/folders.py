@@ -1,7 +1,7 @@
 """A folder of the user's own images, one folder per class.
 
-Either `<class>/<image>`, of which a test split is cut off later, or `train/<class>/<image>` with or
-without `test/<class>/<image>`. All is sorted by name: the order is the same on every machine.
+Either `<class>/<image>`, from which a test split is taken later, or `train/<class>/<image>` with or
+without `test/<class>/<image>`. Everything is sorted by name, the same order on every machine.
 """
 
 import unicodedata
@@ -19,23 +19,23 @@ from pipeline.harness.errors import DataError
 from pipeline.prepared.labelled import Labelled
 
 DOWNLOADS = "downloads"
-"""Beside the class folders of `data/` this one is torchvision's, and no class."""
+"""Folder in `data/` that holds the downloads of torchvision and is no class."""
 
 HIDDEN = {"Thumbs.db", "desktop.ini"}
-"""What Windows leaves in folders of pictures; elsewhere such files begin with a dot."""
+"""Files that Windows leaves in folders of pictures; elsewhere such names begin with a dot."""
 
 
 def read_image_folder(folder: Path, image_size: int) -> Source:
     """Read every image under `folder` as (image_size, image_size, 3).
 
     Raises:
-        DataError: a folder or an image is missing, misplaced or unreadable; it names the path.
+        DataError: a folder or an image is missing, misplaced or unreadable; names the path.
     """
     train, test = _layout(folder)
     classes = _classes(train)
     if test is not None:
         _require_same_classes(train, test, classes)
-    # All names are looked at before the first image is decoded: mistakes show at once.
+    # All names are checked before the first image is decoded, so that mistakes show at once.
     train_images = [_images(train / name) for name in classes]
     test_images = None if test is None else [_images(test / name) for name in classes]
     return Source(
@@ -51,7 +51,7 @@ def _layout(folder: Path) -> tuple[Path, Path | None]:
     train, test = folder / "train", folder / "test"
     folders = _folders(folder)
     if train not in folders or not (set(folders) <= {train, test} or _folders(train)):
-        return folder, None  # at most, a class happens to be called 'train'
+        return folder, None  # a class may happen to be called 'train'
     for other in folders:
         if other not in {train, test}:
             raise DataError(
@@ -77,7 +77,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
 
 
 def _require_same_classes(train: Path, test: Path, classes: tuple[str, ...]) -> None:
-    """A class without test images has no accuracy; one without training images is not learned."""
+    """Raise DataError unless every class has both a training folder and a test folder."""
     tested = {path.name for path in _folders(test)}
     for name in sorted(tested - set(classes)):
         raise DataError(f"{shown(test / name)}: no such class in {train}")
@@ -95,7 +95,7 @@ def _decode(paths_by_class: list[list[Path]], size: int) -> Labelled:
         images[index] = read_image(paths[index], size)
 
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
-        # Above 90 million pixels a picture is refused; damaged EXIF leaves it whole: no word on it.
+        # A picture above 90 million pixels is refused; damaged EXIF leaves the pixels intact.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         for _ in pool.map(read_into_place, range(len(paths))):
@@ -120,7 +120,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted by name, without what the system hides there."""
+    """Return the entries of a folder, sorted by name, without the system's hidden files."""
     try:
         paths = sorted(folder.iterdir(), key=lambda path: path.name)
     except FileNotFoundError:

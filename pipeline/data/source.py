@@ -1,4 +1,4 @@
-"""A data set as it comes, before it is split."""
+"""A data set before it is split."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from pipeline.prepared.labelled import Labelled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A data set as it comes. test: None where it has no test split of its own."""
+    """A data set before it is split. test: its own test split, or None."""
 
     name: str
     classes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Where images come from: any data set that `data.name` names, in squares of `data.image_size`."""
+"""The data sets that `data.name` can name, read as squares of `data.image_size` pixels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from pipeline.prepared.labelled import Labelled
 
 
 def read_source(params: DataParams) -> Source:
-    """Read a data set, downloading it if it is one of torchvision's and not there yet.
+    """Read a data set; download it if it is one of torchvision's and missing.
 
     Raises:
         DataError: it cannot be downloaded, or the image folder cannot be used.
@@ -37,7 +37,7 @@ def image_folder(params: DataParams) -> Source:
 
 
 def download(params: DataParams) -> Source:
-    """A data set of torchvision, downloaded unless it is there."""
+    """A data set of torchvision, downloaded if missing."""
     return read_download(params.name, Path(params.path) / DOWNLOADS)
 
 
@@ -61,7 +61,7 @@ SOURCES: dict[DataName, Callable[[DataParams], Source]] = {
     "svhn": download,
     "image_folder": image_folder,
 }
-"""Every data set by its name in `data.name`; its images may be of any size."""
+"""Function that reads each data set, by its `data.name`; the images may be of any size."""
 
 
 def _resize(labelled: Labelled, size: int) -> Labelled:

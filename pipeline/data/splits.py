@@ -1,4 +1,4 @@
-"""Training, validation and test: parts that share no image, and what the first looks like.
+"""Training, validation and test splits that share no image, and statistics of channels.
 
 N images, H x W pixels, C channels.
 """
@@ -17,15 +17,15 @@ def split(source: Source, *, validation_fraction: float, test_fraction: float, s
     """Split at random, each class by the same fraction.
 
     Args:
-        source: its own test split is kept as it is.
-        validation_fraction: of the training images that remain.
-        test_fraction: of all images, where there is no test split.
-        seed: decides which image goes where; the order within a split that was cut is random too.
+        source: the data set; its own test split is kept as it is.
+        validation_fraction: fraction of the training images, after a test split was taken.
+        test_fraction: fraction of all images, if the source has no test split.
+        seed: decides which image goes where, and the random order within a split that was cut.
 
     Raises:
         DataError: a class has too few images to be in every split.
     """
-    # One 32-bit state, all that scikit-learn takes, for each of the two cuts.
+    # One state for each of the two cuts; scikit-learn takes 32 bits.
     test_state, validation_state = map(int, np.random.SeedSequence(seed).generate_state(2))
     training, test = source.train, source.test
     if test is None:
@@ -41,8 +41,8 @@ def channel_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel of (N, H, W, C), as fractions of 255.
 
-    Sums are of whole numbers, so the result is exact and the order of the images does not matter.
-    The standard deviation is at least one grey level: a constant channel must not divide by zero.
+    Sums are of integers, so the result is exact and the order of the images does not matter. The
+    standard deviation is at least one grey level, so a division by it is safe.
     """
     levels = np.arange(256)
     mean, std = [], []
@@ -60,9 +60,9 @@ def channel_statistics(
 def _require_enough(
     labelled: Labelled, classes: tuple[str, ...], name: str, fraction: float
 ) -> None:
-    """Refuse a class of which one image could not be cut off and two be left.
+    """Raise DataError if a class is too small to cut off one image and keep two.
 
-    That many leave room for scikit-learn's rounding, which gives each class its share within one.
+    The margin is for scikit-learn's rounding, which gives each class its share within one image.
     """
     least = max(ceil(1 / fraction), ceil(2 / (1 - fraction)))
     for label, count in enumerate(np.bincount(labelled.labels, minlength=len(classes))):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pipeline.space.architecture import Gene
 from pipeline.space.network import Network
 
-GROWN = "A grown cell adds its own, times a learnt gate, to the output of the cell before it."
+GROWN = "A grown cell adds its output, times a learnt gate, to the output of the cell before it."
 
 
 def architecture_of(network: Network) -> str:

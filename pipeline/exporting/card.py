@@ -1,7 +1,7 @@
-"""The model card: what somebody needs who has only the exported files.
+"""The model card: what a person needs to know who has only the exported files.
 
-`card.md` is its text; here is what stands in the gaps. The text is decided by its arguments alone:
-the same model gives the same card.
+`card.md` is the template; this module fills it. The text depends only on the arguments, so the same
+model gives the same card.
 """
 
 import json
@@ -22,7 +22,7 @@ from pipeline.prepared.facts import RESAMPLING
 
 TEMPLATE = Path(__file__).with_name("card.md")
 VARIANTS = "variants"
-"""The folder of the smaller models, beside `model.onnx`, and of `variants.json`, their list."""
+"""Folder beside `model.onnx` with the smaller models and `variants.json`, their list."""
 
 
 def model_card(
@@ -39,16 +39,16 @@ def model_card(
     """Return the text of `model_card.md`.
 
     Args:
-        facts: of the exported model.
-        metrics: what derive wrote: name -> number, and `accuracy_by_class`: class -> fraction.
-            Those called `test_...` and the accuracies of the classes are of the test split.
-        parity: as measured on the test split.
-        architecture: in Markdown, as `architecture_of` tells it.
-        resizing: by how many levels of 255 the model's own differs from Pillow's at most, as
-            measured; None for a model that takes one size.
+        facts: facts of the exported model.
+        metrics: metrics of derive: name -> number, and `accuracy_by_class`: class -> fraction.
+            Names with `test_` and the accuracies of the classes are of the test split.
+        parity: agreement with torch on the test split.
+        architecture: text in Markdown, from `architecture_of`.
+        resizing: largest measured difference between the model's resizing and Pillow's, in levels
+            of 0 to 255; None for a model that takes one size.
         dataset: name of the data set.
-        variants: smaller models that are written beside it.
-        references: what it was compared with.
+        variants: smaller models that are written beside the model.
+        references: models that it was compared with.
     """
     environment = jinja2.Environment(  # noqa: S701 - Markdown, whose tables escape what they hold
         undefined=jinja2.StrictUndefined,
@@ -87,14 +87,14 @@ def model_card(
 
 
 def model_json(facts: ModelFacts) -> str:
-    """Return the metadata of the ONNX file as JSON: ONNX Runtime in a browser does not show it."""
+    """Return the ONNX file's metadata as JSON, which ONNX Runtime does not show in a browser."""
     return json.dumps(facts.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def variants_json(variants: Sequence[Variant]) -> str:
-    """Return the list of the smaller models as JSON, for programs that choose one; it may be empty.
+    """Return the list of smaller models as JSON, for programs that choose one; it may be empty.
 
-    DVC warns of an empty folder, so the list is there also where no smaller model was asked for.
+    DVC warns about an empty folder, so the list is written even without any smaller model.
     """
     rows = [
         {

@@ -1,7 +1,7 @@
-"""Images with what the model answers, for whoever wants to know whether their runtime computes it.
+"""Test vectors: images and the model's outputs for them, to check another runtime with.
 
-Laid out as the test data of ONNX's own operators and models, which tools of many runtimes read. The
-images are drawn, not taken from the data set: whoever publishes a model publishes none of those.
+They have the layout of the test data of ONNX's own operators and models, which tools of many
+runtimes read. The images are random, so publishing a model publishes no image of the data set.
 """
 
 import onnx.numpy_helper
@@ -18,7 +18,7 @@ IMAGES = 4
 def golden_vectors(model: bytes, facts: ModelFacts) -> dict[str, bytes]:
     """Return the files by name: `input_0.pb`, then the outputs in their order.
 
-    Each is a TensorProto with the name of the input or output. The answers are those of ONNX
+    Each is a TensorProto with the name of the input or output. The outputs are those of ONNX
     Runtime on a CPU, which has been compared with torch on the test images.
     """
     shape = (IMAGES, facts.height, facts.width, facts.channels)

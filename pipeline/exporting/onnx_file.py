@@ -1,7 +1,7 @@
 """The exported model: one ONNX file that takes raw pixels and explains itself.
 
-Equal models give equal bytes, whatever the folder, the process and the date, and the file says
-nothing about the machine that wrote it.
+Equal models give equal bytes, whatever the folder, the process and the date. The file says nothing
+about the machine that wrote it.
 
 N images, H x W pixels, C channels, K classes.
 """
@@ -23,7 +23,10 @@ FORMAT = 1
 """Version of the metadata and of the names, types and shapes of input and outputs."""
 
 IR_VERSION = 8
-"""torch writes 10 for metadata that is removed here; ONNX Runtime 1.15 and later load 8."""
+"""Version of the file format. torch writes 10 for metadata that is removed here.
+
+ONNX Runtime 1.15 and later load 8.
+"""
 
 INPUT = "images"
 LOGITS, PROBABILITIES = "logits", "probabilities"
@@ -31,12 +34,12 @@ LOGITS, PROBABILITIES = "logits", "probabilities"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What somebody who has only the file must know.
+    """What a person who has only the file must know.
 
-    classes: names, in the order of the outputs. height, width: pixels. mean, std: of each channel,
-    as fractions of 255. genotype: as `Genotype.to_dict` writes it. digests: name -> sha256 of what
-    the model was made from. any_size: whether it takes images of every size and brings them to
-    `height` x `width` itself.
+    classes: names, in the order of the outputs. height, width: sides in pixels. mean, std:
+    statistics of each channel, as fractions of 255. genotype: output of `Genotype.to_dict`.
+    digests: name -> sha256 of an input of the model. any_size: whether the model takes images of
+    any size and resizes them to `height` x `width` itself.
     """
 
     classes: tuple[str, ...]
@@ -85,10 +88,10 @@ def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
 
     Args:
         network: on the CPU, in evaluation mode; (N, C, H, W) float32 normalised -> (N, K) logits.
-        facts: stamped on the file as metadata, and where the normalisation comes from.
+        facts: written to the file as metadata; its mean and std normalise the pixels.
 
     Raises:
-        ValueError: the network has not as many outputs as there are classes.
+        ValueError: the network's number of outputs is not the number of classes.
     """
     # Two images, for torch takes a batch of one for a constant.
     example = torch.zeros(2, facts.height, facts.width, facts.channels, dtype=torch.uint8)
@@ -106,12 +109,12 @@ def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
 
 
 def seal(model: onnx.ModelProto, facts: ModelFacts) -> bytes:
-    """Return the bytes of a model that says what `facts` do, and nothing of who wrote it how.
+    """Return the bytes of a model with `facts` as its only metadata.
 
-    model: is changed.
+    model: changed in place.
 
     Raises:
-        ValueError: it has not as many outputs as there are classes.
+        ValueError: the model's number of outputs is not the number of classes.
     """
     _remove_traces(model)
     _stamp(model, facts)
@@ -126,7 +129,7 @@ class _FromPixels(nn.Module):
     def __init__(self, network: nn.Module, facts: ModelFacts) -> None:
         super().__init__()
         self.network = network
-        # Not `mean`: torch gives that name to the output of the head's mean as well.
+        # Not `mean`: torch also gives that name to the output of the head's mean.
         self.pixel_mean: Tensor
         self.pixel_std: Tensor
         self.register_buffer("pixel_mean", torch.tensor(facts.mean))
@@ -140,9 +143,9 @@ class _FromPixels(nn.Module):
 
 
 def _remove_traces(message: Any) -> None:
-    """Clear metadata and documentation at every depth: torch notes its source lines in them.
+    """Clear metadata and documentation at every depth, where torch notes its source lines.
 
-    message: any of protobuf's.
+    message: any protobuf message.
     """
     for field, value in message.ListFields():
         if field.name in {"metadata_props", "doc_string"}:

@@ -6,7 +6,7 @@ from pipeline.harness.section import Fraction, Section
 
 
 class ExportParams(Section):
-    """Which models are written, and when they are good enough for it."""
+    """Which models are written, and how good they must be."""
 
     max_difference: float = Field(
         default=1e-4,

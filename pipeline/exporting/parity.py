@@ -1,4 +1,4 @@
-"""Does the exported model compute what the trained one does, and resize as training's images were?
+"""Checks that the exported model computes what the trained one does, and resizes as training did.
 
 Logits are compared, not predicted classes: a wrong mean, a standard deviation that is 1 % off and a
 wrong epsilon of BatchNorm all leave every predicted class as it was.
@@ -25,21 +25,24 @@ from pipeline.harness.errors import ParityError
 from pipeline.prepared.facts import RESAMPLING
 
 BATCH_SIZES = (1, 7, 256)
-"""One image, a batch that divides nothing, a large one: a batch size must not be built in."""
+"""Sizes of batches: one, an odd number and a large one, to find a batch size that is built in."""
 
 SINGLY = 256
-"""Images that are tried one by one; more would take long and show nothing new."""
+"""Number of images that are run one by one; more would take long and show nothing new."""
 
 RESIZING_LEVELS = 2
-"""Of 255: by how much resizing may differ from Pillow's. Halves may be rounded otherwise, twice."""
+"""Largest accepted difference from Pillow's resizing, in levels of 0 to 255.
+
+Halves may be rounded differently, once in each direction.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """How far ONNX Runtime is from torch.
+    """How much ONNX Runtime differs from torch.
 
-    images: how many were compared. max_difference: the largest absolute one of any logit.
-    agreement: fraction of images with the same predicted class, in the worst batch size.
+    images: number of images compared. max_difference: largest absolute difference of a logit.
+    agreement: fraction of images with the same predicted class, for the worst batch size.
     """
 
     images: int
@@ -54,17 +57,17 @@ def measure_parity(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Parity:
-    """Run both on real images: all of them in each of `BATCH_SIZES`, but only 256 one by one.
+    """Compare both on real images: all of them in each of `BATCH_SIZES`, but only 256 one by one.
 
     Args:
         model: an ONNX file.
         network: in evaluation mode, on the device of `pixels`; normalised images -> (N, K) logits.
         pixels: (N, H, W, C) uint8.
-        mean: of each channel, as a fraction of 255, as the network was trained with.
-        std: likewise.
+        mean: mean of each channel in training, as a fraction of 255.
+        std: standard deviation, likewise.
 
     Raises:
-        ParityError: there is no image to compare on.
+        ParityError: there are no images.
     """
     if not len(pixels):
         raise ParityError("export: no test image to compare on; raise data.test_fraction")
@@ -86,7 +89,7 @@ def measure_parity(
 
 
 def require_parity(parity: Parity, max_difference: float) -> None:
-    """Let a model pass whose logits differ by at most `max_difference`.
+    """Raise ParityError unless the logits differ by at most `max_difference`.
 
     Raises:
         ParityError: they differ by more, or are not numbers.
@@ -96,14 +99,15 @@ def require_parity(parity: Parity, max_difference: float) -> None:
             f"export: a logit of the ONNX model differs from torch's by"
             f" {parity.max_difference:.2e}, expected at most {max_difference:.2e}"
             f" (same class on {parity.agreement:.2%} of {parity.images} images);"
-            f" no file was written; if so much is rounding, raise export.max_difference"
+            f" no file was written; if this is rounding, raise export.max_difference"
         )
 
 
 def measure_resizing(model: bytes, facts: ModelFacts) -> int | None:
     """Compare a model's resizing with Pillow's on noise: reduced, cut between pixels, enlarged.
 
-    No shape is taller than wide: there it depends on the version of Pillow what it computes first.
+    No shape is taller than wide, because Pillow's order of rows and columns then depends on its
+    version.
 
     Returns:
         The largest difference of a resized pixel, in levels of 0 to 255; None for a model that

@@ -1,17 +1,17 @@
-"""Images of any size: what stands before the network in the file and brings them to its own size.
+"""Resizing inside the exported file, before the network, so that it takes images of any size.
 
-It computes what `pipeline/data/decoding.py` has Pillow do: the largest part of the network's shape,
-from the middle, scaled by a cubic filter that widens with the reduction (Keys 1981, a = -0.5).
-Pillow sums along the rows, rounds to whole levels, sums along the columns and rounds again; so does
-this, as two products with matrices of weights. Of a runtime it asks nothing but arithmetic.
+It computes what Pillow does in `pipeline/data/decoding.py`: it takes the largest central part that
+has the network's shape and scales it by a cubic filter that widens with the reduction (Keys 1981,
+a = -0.5). Pillow sums along the rows, rounds to whole levels, sums along the columns and rounds
+again; this does the same with two products of matrices. The runtime needs only arithmetic.
 
-From version 13 Pillow begins with the columns where an image is much taller than wide, for speed.
-There photographs come out up to 7 levels otherwise, 0.3 on average (of 9x9 to 64x64 pixels, reduced
-to that by 1 to 10); everywhere else the difference is a level, rarely two, in few pixels.
+From version 13, Pillow begins with the columns if an image is much taller than wide, for speed.
+Photographs then differ by up to 7 levels, 0.3 on average (reduced by 1 to 10 to 9x9 to 64x64
+pixels); all other images differ by one level, rarely two, in few pixels.
 
-ONNX's own Resize (cubic, antialias, exclude_outside) is within a level of Pillow on whole images,
-but knows no part that begins between two pixels and sees nothing beyond a part that was cut out:
-cut at whole pixels, noise of 90x61 came out up to 46 levels off, and of 64x48, 15.
+ONNX's own Resize (cubic, antialias, exclude_outside) is within a level of Pillow on whole images.
+But it cannot take a part that begins between two pixels, nor read pixels beyond a part that was cut
+out: cut at whole pixels, noise of 90x61 was up to 46 levels off, and of 64x48, 15.
 
 N images, H x W pixels, C channels; h x w: what the network takes.
 """
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from pipeline.exporting.exporter import to_onnx
 
 PREFIX = "resizing_"
-"""How the names of all that is computed here begin in the file."""
+"""Prefix of the names of all nodes and tensors of resizing in the file."""
 
 RESIZED = f"{PREFIX}pixels"
 
@@ -40,7 +40,7 @@ class Resizing(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Scale along the rows, then along the columns."""
         pixels = images.permute(0, 3, 1, 2).float()
-        # As tensors, for sizes that are free have no numbers while torch exports.
+        # As tensors, because free sizes are not numbers while torch exports.
         rows, columns = (torch.scalar_tensor(length) for length in pixels.shape[2:])
         scale = torch.minimum(rows / self.height, columns / self.width)
         across = _weights(torch.arange(pixels.shape[3]), columns, self.width, scale)
@@ -68,7 +68,7 @@ def resizing_model(name: str, *, height: int, width: int, channels: int) -> onnx
 
 
 def join(first: onnx.ModelProto, rest: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `rest`, changed: what `first` gives is what it takes."""
+    """Return `rest`, changed in place: it now takes the output of `first` as its input."""
     first.graph.ClearField("value_info")  # follows from the rest, and may be in both
     ends = first.graph.output[0].name, rest.graph.input[0].name
     rest.graph.CopyFrom(onnx.compose.merge_graphs(first.graph, rest.graph, io_map=[ends]))
@@ -76,17 +76,17 @@ def join(first: onnx.ModelProto, rest: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def take_apart(model: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """Return the resizing and the rest of a model that was joined."""
+    """Split a joined model into its resizing and the rest."""
     parts = onnx.utils.Extractor(model)
     ends = [[end.name for end in side] for side in (model.graph.input, model.graph.output)]
     return parts.extract_model(ends[0], [RESIZED]), parts.extract_model([RESIZED], ends[1])
 
 
 def _weights(positions: Tensor, length: Tensor, count: int, scale: Tensor) -> Tensor:
-    """Return (count, length): how much of each old pixel is in each new one; rows sum to 1.
+    """Return (count, length): the weight of each old pixel in each new one; rows sum to 1.
 
-    positions: 0, 1, ... of the old pixels. length: how many those are. scale: old pixels per new
-    one. Where the `count` new ones are shorter than the old ones together, they lie in the middle.
+    positions: positions 0, 1, ... of the old pixels. length: number of old pixels. scale: old
+    pixels per new one. If the `count` new pixels cover less than the old ones, they are centred.
     """
     centres = (length - count * scale) / 2 + (torch.arange(count) + 0.5) * scale
     distance = (positions + 0.5 - centres[:, None]).abs() / scale.clamp(min=1)

@@ -1,6 +1,6 @@
-"""Smaller models of the exported one: weights of 8 or 16 bits, for the same pixels and classes.
+"""Smaller versions of the exported model: weights of 8 or 16 bits, for the same pixels and classes.
 
-They compute something else, by a little, so what counts is how many test images they get right.
+Their outputs differ slightly, so they are judged by their accuracy on the test images.
 
 N images, H x W pixels, C channels, K classes.
 """
@@ -35,7 +35,11 @@ BATCH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """A smaller model. accuracy: on the test split. agreement: how often its class is the same."""
+    """A smaller model, judged on the test split.
+
+    accuracy: fraction of images classified correctly. agreement: fraction of images with the same
+    class as the exported model's.
+    """
 
     name: str
     content: bytes
@@ -43,7 +47,7 @@ class Variant:
     agreement: float
 
     def metrics(self) -> dict[str, float]:
-        """Return what DVC compares."""
+        """Return the metrics that DVC compares."""
         return {
             f"{self.name}_bytes": len(self.content),
             f"{self.name}_accuracy": self.accuracy,
@@ -57,14 +61,14 @@ def make_variants(
     """Return the smaller models that `params` ask for.
 
     Args:
-        params: which, and how much of the accuracy each may lose.
-        model: the exported one.
-        facts: of it.
-        prepare: folder of the data set, of which training images are read for int8.
+        params: which models to make, and how much accuracy each may lose.
+        model: the exported model.
+        facts: facts of the exported model.
+        prepare: folder of the data set, whose training images calibrate int8.
         test: the test split, on the CPU.
 
     Raises:
-        ParityError: one of them loses more.
+        ParityError: a model loses more accuracy than allowed.
     """
     made = {}
     if params.int8:
@@ -81,11 +85,11 @@ def make_variants(
 def to_int8(model: bytes, facts: ModelFacts, images: NDArray[np.uint8]) -> bytes:
     """Return the model with int8 weights, per channel, and uint8 activations (QDQ).
 
-    Only convolutions and the head are quantized: with pooling, sums and concatenations too, logits
-    of the digits moved by 0.31 instead of 0.26, for no fewer milliseconds. No MatMul: where there
-    is one, it resizes images.
+    Only convolutions and the head are quantized. With pooling, sums and concatenations too, logits
+    of the digits moved by 0.31 instead of 0.26, in the same milliseconds. MatMul is left out,
+    because it only resizes images.
 
-    images: (N, H, W, C) of the training split; the range of each activation is taken from 256.
+    images: (N, H, W, C) of the training split; 256 of them give the ranges of the activations.
     """
     copied = onnx.load_from_string(model)
     add_pre_process_metadata(copied)  # shapes are inferred and BatchNorm is folded already
@@ -105,9 +109,9 @@ def to_int8(model: bytes, facts: ModelFacts, images: NDArray[np.uint8]) -> bytes
 
 
 def to_half(model: bytes, facts: ModelFacts) -> bytes:
-    """Return the model in float16, but for its outputs; for GPUs, slow on CPUs.
+    """Return the model in float16, except for its outputs; meant for GPUs, slow on CPUs.
 
-    Resizing stays as it is: float16 has no whole numbers above 2048 that differ by 1.
+    Resizing stays in float32: above 2048, float16 cannot tell whole numbers that differ by 1.
     """
     whole = onnx.load_from_string(model)
     if not facts.any_size:
@@ -125,18 +129,18 @@ def judge(
     *,
     tolerance: float,
 ) -> Variant:
-    """Let a smaller model pass that gets nearly as many test images right as `model`.
+    """Measure a smaller model; raise ParityError unless its accuracy is within `tolerance`.
 
     Args:
-        name: as it is called in messages and in its file's name.
-        content: the ONNX file of the smaller model.
-        model: that of the model it was made from.
+        name: name in messages and in the file's name.
+        content: ONNX file of the smaller model.
+        model: ONNX file of the model it was made from.
         pixels: (N, H, W, C) of the test split.
         labels: (N,).
-        tolerance: how much less its accuracy may be, as a fraction of 1.
+        tolerance: largest accepted loss of accuracy, as a fraction of 1.
 
     Raises:
-        ParityError: it is less by more.
+        ParityError: it loses more accuracy.
     """
     expected, found = _classes(model, pixels), _classes(content, pixels)
     before, accuracy = float((expected == labels).mean()), float((found == labels).mean())
@@ -155,7 +159,7 @@ def judge(
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Images from all over the split, which may be sorted by class."""
+    """Batches of images from the whole split, which may be sorted by class."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         count = min(len(images), CALIBRATION_IMAGES)
@@ -168,7 +172,7 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _rows(images: Images) -> NDArray[np.uint8]:
-    """Return (N, H, W, C) of (N, C, H, W)."""
+    """Return the pixels as (N, H, W, C)."""
     rows: NDArray[np.uint8] = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
     return rows
 

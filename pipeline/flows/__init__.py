@@ -1,12 +1,12 @@
-"""Prefect over DVC: when and where it runs, what is seen of it, what happens when it fails.
+"""Prefect flows around DVC: they schedule it, show its progress and retry it.
 
-DVC decides what runs. This package is the only one that imports prefect; a deployment names a flow
-as `pipeline.flows:reproduce`.
+DVC decides which stages run. Only this package imports prefect; a deployment names a flow as
+`pipeline.flows:reproduce`.
 """
 
 import os
 
-# No telemetry, wherever a worker starts a run: prefect.toml counts in the project's folder only.
+# No telemetry, wherever a worker starts a run: prefect.toml applies in the project's folder only.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from pipeline.flows.experimenting import experiment

@@ -1,4 +1,4 @@
-"""What a run leaves in Prefect: a table of its stages, the model card, the pictures."""
+"""The artifacts of a run in Prefect: a table of its stages, the model card, the pictures."""
 
 import base64
 import re
@@ -25,9 +25,9 @@ PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
 def publish(tree: Path, outcomes: Sequence[Outcome], *, key: str) -> None:
-    """Publish the table of stages and, if the run went through, the model card and the pictures.
+    """Publish the table of stages and, after a successful run, the model card and the pictures.
 
-    key: what the keys of the artifacts begin with.
+    key: prefix of the artifacts' keys.
     """
     key = artifact_key(key)
     metrics = read_metrics(tree)
@@ -52,12 +52,12 @@ def publish(tree: Path, outcomes: Sequence[Outcome], *, key: str) -> None:
 
 
 def artifact_key(text: str) -> str:
-    """Return a key that Prefect takes: lowercase letters, digits and dashes."""
+    """Return a key that Prefect accepts: lowercase letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _summary(metrics: dict[str, float], stage: str) -> str:
-    """Return the first few key metrics of a stage: what fits in a cell of a table."""
+    """Return the first few key metrics of a stage, so that they fit in a cell of a table."""
     found = {name: metrics.get(f"{stage}.{name}") for name in KEY_METRICS}
     shown = [(name, value) for name, value in found.items() if value is not None][:3]
     return ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in shown)
@@ -71,7 +71,7 @@ def number(value: float) -> str:
 def _pictures(tree: Path) -> str:
     """Return all pictures among the artifacts as one page, which needs no other file.
 
-    Of a picture that is there in both forms the SVG is enough: it is smaller and sharp.
+    If a picture exists in both formats, only the SVG is used: it is smaller and sharper.
     """
     files = sorted(
         path

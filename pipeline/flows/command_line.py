@@ -1,4 +1,4 @@
-"""`aso-se sweep`: the flow, from words of a command line."""
+"""`aso-se sweep`: run the flow from the words of a command line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,17 +23,18 @@ def sweep_from_words(
 ) -> None:
     """Run a sweep in this process and print its ranking.
 
-    What can be seen to be wrong is told before Prefect takes its seconds to start.
+    Mistakes in the arguments are reported before Prefect takes seconds to start.
 
     Args:
         words: such as "search.arch_update_freq=3,5,7" or "search.arch_reach=1.0..8.0".
-        trials: of an Optuna study; None for a grid.
+        trials: number of trials of an Optuna study; None for a grid.
         objective: metric to rank by.
-        settings: the other parameters of the flow.
+        settings: other parameters of the flow.
 
     Raises:
-        ParamsError: a word is neither, or names no param or a value that it cannot have.
-        RunError: no clone here, no such metric, no server where one is named; or it failed.
+        ParamsError: a word is malformed, or names an unknown param or an invalid value.
+        RunError: there is no clone here, no such metric, or no server at its address; or the sweep
+            failed.
     """
     tree = Path.cwd()
     require_clone(tree)
@@ -51,7 +52,7 @@ def sweep_from_words(
 
 
 def _choice(word: str) -> tuple[str, list[Any] | Range]:
-    """Return a key with its values, read as in `params.yaml`."""
+    """Return a key and its values, read as in `params.yaml`."""
     key, equals, values = word.partition("=")
     low, dots, high = values.partition("..")
     try:

@@ -1,4 +1,4 @@
-"""`experiment`: the same run as a DVC experiment, isolated from the working tree."""
+"""`experiment`: the pipeline as a DVC experiment, isolated from the working tree."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipeline.running.results import read_metrics
 
 
 class Experiment(TypedDict):
-    """What an experiment found. model: path of the ONNX file. revision: of its Git commit."""
+    """Result of an experiment. model: path of the ONNX file. revision: hash of its Git commit."""
 
     name: str
     revision: str
@@ -41,14 +41,14 @@ def experiment(
     """Run the tracked files as they are now, uncommitted edits included, as a DVC experiment.
 
     Args:
-        name: of the experiment; by default that of the flow run. One that exists is replaced.
-        profile: one of `profiles/`; by default the working tree's `params.yaml`.
+        name: name of the experiment, by default the flow run's; an existing one is replaced.
+        profile: name of a file in `profiles/`; by default the working tree's `params.yaml`.
         overrides: params to change, such as {"search.arch_update_freq": 5}.
         push: push the experiment to the Git remote `origin`, its outputs to the DVC remote.
-        stage_hours: that a stage may take; the next run of the same goes on where one was ended.
+        stage_hours: time limit of a stage in hours; the next run resumes where it was ended.
 
     Returns:
-        Its name, metrics and model. `dvc exp show` lists it, `dvc exp apply NAME` takes it over.
+        Its name, metrics and model. `dvc exp show` lists it, `dvc exp apply NAME` applies it.
     """
     tree = project()
     name = name or str(flow_run.name)
@@ -75,11 +75,11 @@ def run_experiment(
 ) -> Experiment:
     """Run an experiment in a worktree of its own, save it and keep its model.
 
-    commit: whose files it runs. params: the text of its valid `params.yaml`. The rest is as for
-    `run_dvc`.
+    commit: commit whose files it runs. params: text of a valid `params.yaml`. The other arguments
+    are those of `run_dvc`.
 
     Raises:
-        RunError: a stage failed; nothing is saved but what the finished stages left in the cache.
+        RunError: a stage failed; only the results of finished stages are kept, in the cache.
     """
     resume = {"ASO_SE_RESUME": str(tree / RESUME), **(environment or {})}
     with isolated(tree, name, commit=commit, params=params, waiting=say_waiting) as folder:
@@ -96,5 +96,5 @@ def run_experiment(
 
 
 def states_of(outcomes: list[Outcome]) -> dict[str, str]:
-    """Return the state of each stage by its name."""
+    """Return the state of each stage, by name."""
     return {outcome.stage: outcome.state for outcome in outcomes}

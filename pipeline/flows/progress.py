@@ -1,4 +1,4 @@
-"""How far a stage is, from the history that it keeps as it works; no stage knows of this."""
+"""Progress of a stage, read from the history that it writes; stages know nothing of this."""
 
 import csv
 import re
@@ -14,7 +14,7 @@ SHOWN = ("train_accuracy", "validation_accuracy", "temperature", "entropy", "ima
 
 
 class Progress:
-    """The progress artifact of a stage; made with its first epoch, none for a stage without."""
+    """The progress artifact of a stage, made after its first epoch; stages without have none."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class Progress:
         epochs: Mapping[str, int],
         on_epoch: Callable[[str, Mapping[str, str]], bool] | None,
     ) -> None:
-        """Watch the histories of a tree; epochs: how many each stage will have."""
+        """Watch the histories of a tree; epochs: number of epochs of each stage."""
         self._tree = tree
         self._epochs = epochs
         self._on_epoch = on_epoch
@@ -30,7 +30,7 @@ class Progress:
         self._seen = {path: path.stat().st_mtime_ns for path in (tree / PROGRESS).glob("*.tsv")}
 
     def look(self, stage: str) -> bool:
-        """Show what is new in the history of a stage; return whether to give the run up."""
+        """Show new rows in the history of a stage; return whether to give the run up."""
         path = self._tree / PROGRESS / f"{stage}.tsv"
         if stage not in self._epochs or not path.exists():
             return False

@@ -1,4 +1,4 @@
-"""What every flow needs to know: where the project is, and how a user's mistake is told."""
+"""What every flow needs: the folder of the project, and errors of users on one line."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -19,30 +19,31 @@ T = TypeVar("T")
 def project() -> Path:
     """Return the clone that this process works on.
 
-    The current directory, or, as workers start runs in temporary ones, that of this code.
+    This is the current directory or, because workers start runs in temporary ones, that of this
+    code.
     """
     here = Path.cwd()
     return here if (here / "dvc.yaml").is_file() else Path(__file__).resolve().parents[2]
 
 
 def holder() -> str:
-    """Return one line that says who this run is."""
+    """Return one line that identifies this run."""
     return signature(f"flow run '{flow_run.name}'")
 
 
 def say_waiting(other: str) -> None:
-    """Log who has what this run waits for."""
+    """Log who holds the lock that this run waits for."""
     get_run_logger().warning("waiting: this is held by %s", other or "another run")
 
 
 def in_one_line(body: Callable[P, T]) -> Callable[P, T]:
-    """Let a flow fail with the line of what a user can put right; other errors keep their trace."""
+    """Make a flow fail with one line if a user can fix it; other errors keep their traceback."""
 
     @wraps(body)
     def told(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return body(*args, **kwargs)
         except AsoSeError as error:
-            return cast("T", Failed(message=str(error)))  # Prefect takes it for the flow's state
+            return cast("T", Failed(message=str(error)))  # Prefect makes it the flow's state
 
     return told

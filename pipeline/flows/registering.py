@@ -1,4 +1,4 @@
-"""`nightly`: reproduce, and let the new model replace the registered one only if it is better."""
+"""`nightly`: reproduce, and replace the registered model if the new one is better."""
 
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,15 @@ def nightly(
     """Run what changed, then register the model if it beats the registered one.
 
     Args:
-        profile: one of `profiles/` to make the `params.yaml`; by default it stays.
+        profile: name of a file in `profiles/` that replaces `params.yaml`; by default it stays.
         overrides: params to change in it, such as {"search.arch_update_freq": 5}.
-        metric: on which models are compared, as `<stage>.<name>` of `artifacts/*/metrics.json`.
-        direction: whether more of it is better.
-        min_gain: by how much it must be better.
+        metric: metric to compare models by, `<stage>.<name>` of `artifacts/*/metrics.json`.
+        direction: whether a larger or a smaller value is better.
+        min_gain: smallest improvement of the metric with which a model is registered.
         registry: folder of registered models, in the project or absolute; `current` is the newest.
         force: run every stage, changed or not.
         push: push the results to the DVC remote.
-        stage_hours: that a stage may take; the next run goes on where one was ended.
+        stage_hours: time limit of a stage in hours; the next run resumes where it was ended.
 
     Returns:
         The metrics of the new model, registered or not.
@@ -62,7 +62,7 @@ def nightly(
 def compare(
     tree: Path, registry: Path, *, metric: str, direction: Direction, min_gain: float
 ) -> State[None]:
-    """Register the tree's model, or keep the old one; the state says which, and why."""
+    """Register the tree's model or keep the old one; the state says which and why."""
     verdict: Verdict = register(
         tree, registry, metric=metric, direction=direction, min_gain=min_gain
     )

@@ -1,4 +1,4 @@
-"""The DVC remote: what may be out of reach for a while is tried again."""
+"""Pushing to the DVC remote, with retries in case it is temporarily unreachable."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def require_remote(tree: Path) -> None:
     retry_jitter_factor=0.5,
 )
 def try_to_push(tree: Path, *command: str) -> State[None]:
-    """Run a DVC command that pushes; whatever fails here may pass."""
+    """Run a DVC command that pushes; any failure may be temporary."""
     try:
         said = dvc(tree, *command)
     except RunError as error:
@@ -42,7 +42,7 @@ def try_to_push(tree: Path, *command: str) -> State[None]:
 
 
 def push_outputs(tree: Path) -> None:
-    """Push the outputs of all stages, and which inputs they belong to."""
+    """Push the outputs of all stages, and the run cache, which maps inputs to outputs."""
     _or_fail(try_to_push(tree, "push", "--run-cache", return_state=True))
 
 

@@ -1,4 +1,4 @@
-"""`reproduce`: bring the working tree up to date, as `dvc repro` does, where Prefect sees it."""
+"""`reproduce`: bring the working tree up to date with `dvc repro`, visible in Prefect."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from pipeline.running.results import read_metrics
 
 
 class GivenUpError(RunError):
-    """A run was ended because others are better."""
+    """A run was ended because other trials are better."""
 
 
 @flow(name="reproduce")
@@ -41,11 +41,11 @@ def reproduce(
     """Run whatever changed in the working tree, one task per stage; one run at a time.
 
     Args:
-        profile: one of `profiles/` to make the `params.yaml`; by default it stays.
+        profile: name of a file in `profiles/` that replaces `params.yaml`; by default it stays.
         overrides: params to change in it, such as {"search.arch_update_freq": 5}.
         force: run every stage, changed or not.
         push: push the results to the DVC remote.
-        stage_hours: that a stage may take; the next run goes on where one was ended.
+        stage_hours: time limit of a stage in hours; the next run resumes where it was ended.
 
     Returns:
         Every number in `artifacts/*/metrics.json`, as `<stage>.<name>`.
@@ -74,11 +74,11 @@ def reproduced(
     push: bool,
     hours: float | None,
 ) -> Iterator[None]:
-    """Bring a tree up to date, and keep others from it while the block runs.
+    """Bring a tree up to date, and hold its lock while the block runs.
 
     Raises:
-        ParamsError: before anything is run or written.
-        RunError: with the error line of the stage that failed.
+        ParamsError: the params are not valid; nothing has been run or written.
+        RunError: a stage failed; the message is its error line.
     """
     text = compose(tree, profile, overrides)
     if push:
@@ -87,7 +87,7 @@ def reproduced(
         for line in mend(tree):
             get_run_logger().warning(line)
         if kept := use_params(tree, text):
-            get_run_logger().info("%s: the params.yaml that was edited by hand", kept.name)
+            get_run_logger().info("%s: copy of the params.yaml that was edited by hand", kept.name)
         run_dvc(tree, key=key, force=force, hours=hours, lock=lock)
         if push:
             push_outputs(tree)
@@ -105,21 +105,21 @@ def run_dvc(
     environment: Mapping[str, str] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> list[Outcome]:
-    """Run `dvc repro` in a tree as tasks of the current flow run, and publish what came of it.
+    """Run `dvc repro` in a tree as tasks of the current flow run, and publish the results.
 
     Args:
-        tree: whose `params.yaml` is valid.
-        targets: stages; none is all.
-        key: under which the artifacts are found in Prefect.
-        force: run every stage.
-        hours: that a stage may take.
-        lock: a descriptor that DVC shall hold too.
-        stop: ends the run when it is set.
-        environment: what is added to DVC's.
-        on_epoch: is told each new row of a stage's history.
+        tree: a clone with a valid `params.yaml`.
+        targets: stages to run; by default all.
+        key: prefix of the artifacts' keys in Prefect.
+        force: whether to run every stage, changed or not.
+        hours: time limit of a stage in hours.
+        lock: descriptor of a lock file, which DVC inherits.
+        stop: event that ends the run.
+        environment: variables added to DVC's environment.
+        on_epoch: function that is called with each new row of a stage's history.
 
     Raises:
-        RunError: with the error line of the stage that failed.
+        RunError: a stage failed; the message is its error line.
         StoppedError, GivenUpError: the run was ended on purpose.
     """
     graph = read_graph(tree)

@@ -1,4 +1,4 @@
-"""`aso-se serve`: deployments for people without a work pool; this process runs them."""
+"""`aso-se serve`: deployments that this process runs, for people without a work pool."""
 
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ SECONDS_TO_ANSWER = 10.0
 
 
 def serve_flows(cron: str | None, timezone: str) -> None:
-    """Serve the flows until interrupted: `nightly` when `cron` says, all of them on demand.
+    """Serve the flows until interrupted: `nightly` on a schedule, all of them on demand.
 
     Args:
-        cron: such as "0 2 * * *"; None starts nothing by itself.
-        timezone: of `cron`, such as "Europe/Berlin".
+        cron: schedule of `nightly`, such as "0 2 * * *"; None for no schedule.
+        timezone: time zone of `cron`, such as "Europe/Berlin".
 
     Raises:
-        RunError: no server answers, or there is no such time.
+        RunError: no server answers, or `cron` or `timezone` is not valid.
     """
     require_clone(Path.cwd())
     schedule = _schedule(cron, timezone) if cron else None
@@ -42,7 +42,7 @@ def serve_flows(cron: str | None, timezone: str) -> None:
 
 
 def require_server() -> None:
-    """Raise RunError, in one line, unless a Prefect server answers."""
+    """Raise RunError unless a Prefect server answers."""
     url = (PREFECT_API_URL.value() or "").rstrip("/")
     start = "start one with 'prefect server start'"
     if not url:
@@ -68,7 +68,7 @@ def _schedule(cron: str, timezone: str) -> Schedule:
 
 
 def _deployment(flow: Flow[..., Any], schedule: Schedule | None = None) -> RunnerDeployment:
-    """Return a deployment named by module: runs may start in any directory."""
+    """Return a deployment that names its flow by module, so that runs start in any directory."""
     made = flow.to_deployment(NAME, schedule=schedule, entrypoint_type=EntrypointType.MODULE_PATH)
     assert isinstance(made, RunnerDeployment)
     return made

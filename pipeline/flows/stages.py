@@ -1,7 +1,7 @@
-"""One Prefect task per stage, as DVC comes to it.
+"""One Prefect task per stage, in the order in which DVC reaches them.
 
-A task does not start its stage: one `dvc repro` runs them all, and each task follows the lines of
-its own. A process per stage would cost three times as much.
+A task does not start its stage: one `dvc repro` runs all stages, and each task follows the output
+of its stage. One process per stage would cost three times as much.
 """
 
 import logging
@@ -26,12 +26,12 @@ STOPPED = "Cancelled"
 GIVEN_UP = "Pruned"
 
 OnEpoch = Callable[[str, Mapping[str, str]], bool]
-"""Is told a stage and the newest row of its history; says whether to give the run up."""
+"""Function of a stage and the newest row of its history: whether to give the run up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a stage ended. state: as Prefect shows it. message: its error line, or ''."""
+    """How a stage ended. state: its state in Prefect. message: its error line, or ''."""
 
     stage: str
     state: str
@@ -50,7 +50,7 @@ def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
 
 
 @task(
-    tags=["stage"],  # one for all: Prefect asks the server about limits once for each set of tags
+    tags=["stage"],  # one for all: Prefect asks the server about limits once per set of tags
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=RETRIES,
@@ -59,7 +59,7 @@ def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     retry_condition_fn=may_pass,
 )
 def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> State[None]:
-    """Follow one stage to its end and say how it ended."""
+    """Follow one stage to its end and return how it ended."""
     if repro.ended:
         _start_again(repro, name)
     fate = repro.stage.fate if repro.stage else "ran"
@@ -70,7 +70,7 @@ def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> 
             log(line)
             if progress.look(name):
                 repro.end()
-                return Cancelled(name=GIVEN_UP, message=f"{name}: others were better by now")
+                return Cancelled(name=GIVEN_UP, message=f"{name}: other trials were better")
             if line.level == logging.INFO:
                 errors = []
             elif _is_reason(line):
@@ -79,7 +79,7 @@ def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> 
         repro.end()
         return Failed(
             name="TimedOut",
-            message=f"{name}: over its {hours:g} h; the next run goes on from its last epoch",
+            message=f"{name}: took longer than {hours:g} h; the next run resumes it",
         )
     except StoppedError as error:
         repro.end()
@@ -99,12 +99,12 @@ def follow_all(
     """Follow a `dvc repro` from stage to stage; return how each ended, in the order of the run.
 
     Args:
-        repro: started, no line read.
-        hours: that a stage may take.
-        epochs: how many each stage with epochs will have.
-        on_epoch: is told each new row of a stage's history.
+        repro: a started run of which no line has been read.
+        hours: time limit of a stage in hours.
+        epochs: number of epochs of each stage that has epochs.
+        on_epoch: function that is called with each new row of a stage's history.
 
-    A run that fails before its first stage gives one Outcome of the name 'dvc'.
+    A run that fails before its first stage gives one Outcome named 'dvc'.
     """
     outcomes: list[Outcome] = []
     errors = []
@@ -133,12 +133,12 @@ def follow_all(
 
 
 def log(line: Line) -> None:
-    """Hand a line of DVC or a stage to Prefect's log, at its level."""
+    """Write a line of DVC or of a stage to Prefect's log, at its level."""
     get_run_logger().log(line.level, "%s", line.text)
 
 
 def not_reached(outcomes: Iterable[Outcome], stages: Iterable[str]) -> list[Outcome]:
-    """Return an Outcome for each stage that DVC never came to."""
+    """Return an Outcome for each stage that DVC did not reach."""
     reached = {outcome.stage for outcome in outcomes}
     return [
         Outcome(stage=stage, state="Not run", seconds=0.0)
@@ -148,7 +148,7 @@ def not_reached(outcomes: Iterable[Outcome], stages: Iterable[str]) -> list[Outc
 
 
 def _start_again(repro: Repro, name: str) -> None:
-    """Start DVC once more and pass by what it has already done."""
+    """Start DVC again and skip the output of the stages that are already done."""
     repro.start()
     while repro.stage is None or repro.stage.name != name:
         for line in repro.lines():
@@ -158,12 +158,12 @@ def _start_again(repro: Repro, name: str) -> None:
 
 
 def _is_reason(line: Line) -> bool:
-    """Whether a line may say why a stage failed: it is the stage's own, on stderr."""
+    """Whether a line may say why a stage failed: the stage itself wrote it to stderr."""
     return line.level == logging.WARNING and not line.text.startswith("WARNING: ")
 
 
 def _reason(errors: list[str], name: str, repro: Repro) -> str:
-    """Return the stage's own error lines; of a traceback, only its last."""
+    """Return the stage's own error lines; of a traceback, only the last line."""
     if repro.exit_code == ExitCode.INTERRUPTED:
         errors = errors[-1:]
     if any(line.startswith("Traceback") for line in errors):

@@ -1,4 +1,4 @@
-"""`sweep`: many experiments, over a grid or led by Optuna, ranked by one metric."""
+"""`sweep`: many experiments, on a grid or proposed by Optuna, ranked by one metric."""
 
 import os
 from collections import Counter
@@ -29,7 +29,7 @@ from pipeline.running.results import check_metric
 
 
 class Ranked(TypedDict):
-    """An experiment of a sweep. value: its objective, None if it has none."""
+    """An experiment of a sweep. value: its objective, or None."""
 
     experiment: str
     state: str
@@ -38,7 +38,7 @@ class Ranked(TypedDict):
 
 
 class Ranking(TypedDict):
-    """What a sweep found. best: the overrides of the first. ran: how often each stage did."""
+    """Result of a sweep. best: overrides of the first. ran: how often each stage ran."""
 
     best: dict[str, Any]
     ranking: list[Ranked]
@@ -61,23 +61,23 @@ def sweep(
     push: bool = False,
     stage_hours: float | None = None,
 ) -> Ranking:
-    """Run an experiment at each point of a grid, or where Optuna proposes, and rank them.
+    """Run an experiment at each point of a grid, or at points proposed by Optuna, and rank them.
 
     Args:
         space: param -> its values, such as {"search.arch_update_freq": [3, 5, 7]}; or, with
             `trials`, a range such as {"low": 1.0, "high": 8.0, "log": true}.
-        name: of the sweep; `name-00`, `name-01`, ... are its experiments. A study goes on with what
-            an earlier run of the same name has tried.
-        trials: how many an Optuna study shall have in the end; none makes it a grid.
-        objective: metric to rank by, as `<stage>.<name>` of `artifacts/*/metrics.json`. By default
-            one of validation images: whoever chooses by test images has none left to test on.
-        direction: whether more of it is better.
-        max_parallel: experiments at once, each with its share of the cores.
-        devices: such as ["cuda:0", "cuda:1"], one for each experiment at once.
-        profile: one of `profiles/`; by default the working tree's `params.yaml`.
-        overrides: params to change in all of them.
+        name: name of the sweep; its experiments are `name-00`, `name-01`, ... A study continues
+            an earlier run of the same name.
+        trials: total number of trials of an Optuna study; without it, the sweep is a grid.
+        objective: metric to rank by, `<stage>.<name>` of `artifacts/*/metrics.json`. The default
+            is of validation images, because choosing by test images spoils the test.
+        direction: whether a larger or a smaller value is better.
+        max_parallel: number of experiments at the same time, each with its share of the cores.
+        devices: devices such as ["cuda:0", "cuda:1"], one for each experiment at the same time.
+        profile: name of a file in `profiles/`; by default the working tree's `params.yaml`.
+        overrides: params to change in all experiments.
         push: push the best experiment.
-        stage_hours: that a stage may take.
+        stage_hours: time limit of a stage in hours.
 
     Returns:
         The best overrides and the ranking.
@@ -109,7 +109,7 @@ def sweep(
     ranking = _rank(plan, study, direction)
     _publish(plan, ranking)
     if not ranking or ranking[0]["value"] is None:
-        raise AsoSeError(f"sweep {name}: no experiment reached its end; see its trials")
+        raise AsoSeError(f"sweep {name}: no experiment was completed; see the errors of its trials")
     if push:
         push_experiment(tree, ranking[0]["experiment"])
     return Ranking(best=ranking[0]["overrides"], ranking=ranking, ran=dict(ran))
@@ -134,7 +134,7 @@ def check_space(
 
 
 def _run_what_all_share(plan: Plan, space: Mapping[str, Any]) -> Counter[str]:
-    """Run the stages that no point changes once, before trials at the same time all would."""
+    """Run once the stages that no point changes, so that parallel trials do not each run them."""
     graph = read_graph(plan.tree)
     changing = touched(graph, space)
     shared = [stage.name for stage in graph if stage.name not in changing]
@@ -172,14 +172,14 @@ def _study(
 
 
 def _share_of_cores(parallel: int) -> dict[str, str]:
-    """Return how many threads each of several experiments has: more would wait for each other."""
+    """Return an environment that limits each of several experiments to its share of the cores."""
     if parallel == 1 or "OMP_NUM_THREADS" in os.environ:
         return {}
     return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // parallel))}
 
 
 def _rank(plan: Plan, study: Study, direction: Direction) -> list[Ranked]:
-    """Return all that was tried, the best first, what has no value last."""
+    """Return all trials, the best first, those without a value last."""
     sign = -1 if direction == "maximize" else 1
     tried = [one for one in study.tried() if one.state != STOPPED]
     tried = sorted(tried, key=lambda one: (one.value is None, sign * (one.value or 0.0)))

@@ -1,4 +1,4 @@
-"""The trials of a sweep: what they have in common, one of them, all of them."""
+"""The trials of a sweep: their common plan, and running one or all of them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -26,9 +26,10 @@ from pipeline.running.results import pick
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What all trials of a sweep have in common.
+    """The common plan of all trials of a sweep.
 
-    commit: whose files they run. environment: of their stages. stop: ends them all.
+    commit: commit whose files they run. environment: variables of their stages. stop: event that
+    ends them all.
     """
 
     tree: Path
@@ -52,7 +53,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A trial that has ended. ran: the stages that really did. device: it had, or ''."""
+    """A trial that has ended. ran: stages that really ran. device: device it used, or ''."""
 
     tried: Tried
     ran: list[str]
@@ -100,7 +101,7 @@ def try_point(
 
 
 def try_all(plan: Plan, study: Study, devices: list[str]) -> Counter[str]:
-    """Run trials, as many at once as there are devices; return how often each stage ran."""
+    """Run the trials, one at a time per device; return how often each stage ran."""
     idle, ran = list(devices), Counter[str]()
     ended: Queue[Ended] = Queue()
     futures: list[PrefectFuture[State[None]]] = []

@@ -1,15 +1,15 @@
-"""Everything that can go wrong for a user, as one family.
+"""All errors that a user can meet, as one family.
 
-Each error is one line that names the thing: which file or key, what was expected, what came, what
-to do. A stage prints that line and exits with the error's code; any other exception is a bug of
-ours and shows its traceback.
+Each error is one line: which file or key, what was expected, what came, what to do. A stage prints
+that line and exits with the error's code; any other exception is a bug of ours and shows its
+traceback.
 """
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """With what a stage and `aso-se` end; the README has the table."""
+    """Exit codes of a stage and of `aso-se`; the README has the table."""
 
     DONE = 0
     USER = 1
@@ -20,16 +20,13 @@ class ExitCode(IntEnum):
 
 
 class AsoSeError(Exception):
-    """The root: something that the user can put right."""
+    """The root of the family: an error that the user can fix."""
 
     exit_code = ExitCode.USER
 
 
 class ParamsError(AsoSeError):
-    """`params.yaml` is missing, unreadable or says something that cannot be.
-
-    One line per mistake.
-    """
+    """`params.yaml` is missing, unreadable or invalid; the message has one line per mistake."""
 
 
 class DataError(AsoSeError):
@@ -45,11 +42,11 @@ class CheckpointError(AsoSeError):
 
 
 class DeviceError(AsoSeError):
-    """The device that was asked for is not there."""
+    """The requested device does not exist."""
 
 
 class DeviceBusyError(DeviceError):
-    """The device is there, and others hold it or its memory: it may be free later."""
+    """The device exists, but others use it or its memory; it may be free later."""
 
     exit_code = ExitCode.EXHAUSTED
 
@@ -67,7 +64,7 @@ class ReportError(AsoSeError):
 
 
 class RunError(AsoSeError):
-    """The pipeline cannot be run: the tree, DVC, Git, a remote or a server is not as it must be."""
+    """The pipeline cannot run: something is wrong with the tree, DVC, Git, a remote or a server."""
 
 
 class TrainingFailedError(AsoSeError):
@@ -77,6 +74,6 @@ class TrainingFailedError(AsoSeError):
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether Python or torch, on an accelerator or the host, says that memory is used up."""
+    """Whether an error of Python or torch means that the host or the device is out of memory."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or "can't allocate memory" in str(error)

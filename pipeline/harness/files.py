@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either complete or absent."""
 
 import os
 from pathlib import Path
@@ -9,12 +9,12 @@ from pipeline.harness.ranks import is_first
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` durably: a temporary file beside `path`, fsync, rename, fsync of the folder.
 
-    A reader sees the old file or the new one, never a part; on a full disk the old one survives. A
-    new inode each time, so that a hard link from DVC's cache is never written through. Of several
-    processes that train together only the first writes.
+    A reader sees the old file or the new one, never a part; on a full disk the old one survives.
+    Each write makes a new inode, so that a file hard-linked to DVC's cache is never overwritten.
+    Of several processes that train together, only the first writes.
 
     Raises:
-        OSError: it names `path`, which a failed write by itself does not.
+        OSError: names `path`, which the error of a failed write alone does not.
     """
     if not is_first():
         return

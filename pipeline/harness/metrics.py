@@ -1,4 +1,4 @@
-"""The columns of a history: the one list of what is known of an epoch."""
+"""The columns of a history: the single list of what is recorded of an epoch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of `history.tsv`; docs/metrics.md says what it means.
+    """A column of `history.tsv`; docs/metrics.md explains each.
 
-    shown: form of its value in the line that a stage prints of an epoch; '' leaves it out.
-    kept: its value of the last epoch is one of the stage's metrics, where the phase has it.
-    of: phases whose every row has it: all, those that train a supernet, or '' for some rows.
-    is_word: it holds a word, not a number.
+    shown: format of the value in the line that a stage prints per epoch; '' leaves it out.
+    kept: whether the last epoch's value is a metric of the stage, if the phase has the column.
+    of: phases in which every row has it: all, those that train a supernet, or '' for none.
+    is_word: whether the value is a word, not a number.
     """
 
     name: str
@@ -42,7 +42,7 @@ COLUMNS = (
     Column(name="verdict", shown="{}", of="all", is_word=True),
     Column(name="health", of="all"),
 )
-"""In the order in which they are shown; a history has more, which nobody asks for by name."""
+"""Columns in the order of display; a history has others, which no code asks for by name."""
 
 
 def required(*, supernet: bool) -> list[str]:

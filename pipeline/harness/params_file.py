@@ -1,4 +1,4 @@
-"""`params.yaml`: read once, checked whole, every mistake on a line of its own."""
+"""Read `params.yaml` once, check all of it, and report each mistake on its own line."""
 
 import difflib
 import json
@@ -17,9 +17,9 @@ from pipeline.harness.section import Section
 PARAMS_FILE = Path("params.yaml")
 P = TypeVar("P", bound=Section)
 OURS = "Value error, "
-"""How pydantic begins the message of an error that a validator raises."""
+"""Prefix that pydantic adds to the message of a validator's error."""
 MISTAKES = 20
-"""Number of mistakes that are shown at once."""
+"""Largest number of mistakes that are shown at once."""
 
 
 def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False) -> P:
@@ -28,7 +28,7 @@ def read_params(model: type[P], path: Path = PARAMS_FILE, *, whole: bool = False
 
 
 def read_text(path: Path) -> str:
-    """Read a params file as it is; raise ParamsError if it is not there or no text."""
+    """Return the text of a params file; raise ParamsError if it is missing or not text."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -48,8 +48,8 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
     Args:
         model: a section whose fields are the sections of the file, or parts of them.
         text: YAML.
-        where: it comes from, as each message begins.
-        whole: also refuse a section or a key that `model` does not name.
+        where: origin of the text, with which each message begins.
+        whole: whether to refuse sections and keys that `model` does not name.
 
     Raises:
         ParamsError: one line per mistake: file, key, what was expected, what came.
@@ -58,9 +58,10 @@ def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) 
 
 
 def validate(model: type[P], values: dict[str, Any], where: str, *, whole: bool = False) -> P:
-    """Make params of plain values; arguments and errors as of `parse_params`.
+    """Make params from plain values; arguments and errors are those of `parse_params`.
 
-    A default of the model fills no gap: what a stage reads is in the file that DVC compares.
+    A model's default never fills a gap: every value that a stage reads is in the file, where DVC
+    compares it.
     """
     if not whole:
         values = _part(values, model)
@@ -85,7 +86,7 @@ def validate(model: type[P], values: dict[str, Any], where: str, *, whole: bool 
 
 
 def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """Return what a model names of sections and of the keys in them; `check` refuses the rest."""
+    """Return the sections and keys that a model names; `aso-se check` refuses the others."""
     named = {key: value for key, value in document.items() if key in model.model_fields}
     for key, value in named.items():
         section = _section(model.model_fields[key].annotation)
@@ -97,7 +98,7 @@ def _part(document: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
 def _missing(
     values: dict[str, Any], model: type[BaseModel], place: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the path of each key that a model names and values lack, and what to do about it."""
+    """Yield the path of each key that a model names and `values` lack, with advice."""
     for name, field in model.model_fields.items():
         section = _section(field.annotation)
         if name not in values:
@@ -114,10 +115,10 @@ def _missing(
 def _mistakes(
     errors: list[ErrorDetails], missing: dict[tuple[str, ...], str], model: type[BaseModel]
 ) -> list[str]:
-    """Return one line per key that is wrong; a misspelt key is not also a missing one."""
+    """Return one line per wrong key; a misspelt key is not also reported as missing."""
     by_key: dict[tuple[str, ...], list[ErrorDetails]] = {}
     for detail in errors:
-        # A contradiction with a default, which stands in for what is missing, is none.
+        # A contradiction with the default of a missing key does not count.
         contradiction = detail["type"] == "value_error" and not _is_of_value(detail)
         if not (missing and (contradiction or detail["type"] == "missing")):
             by_key.setdefault(tuple(_path(detail, model)), []).append(detail)
@@ -139,7 +140,7 @@ def _mistakes(
 
 
 def _elsewhere(path: tuple[str, ...], model: type[BaseModel]) -> list[str]:
-    """Return the keys of sections that a name at the top could mean."""
+    """Return the keys inside sections that a name at the top level could mean."""
     return [
         f"{section}.{path[0]}"
         for section, field in model.model_fields.items()
@@ -161,12 +162,12 @@ def _explain(key: str, details: list[ErrorDetails]) -> str:
 
 
 def _is_of_value(detail: ErrorDetails) -> bool:
-    """Whether an error of ours is about a single value, not about what keys say of each other."""
+    """Whether an error of ours is about one value, not about keys that contradict each other."""
     return detail["msg"].startswith(f"{OURS}expected ")
 
 
 def _plain(name: str) -> str:
-    """Return the name of a key; quoted where it could be taken for another or for more lines."""
+    """Return the name of a key, quoted unless it is a plain word."""
     return short(name if re.fullmatch(r"[\w-]+", name) else repr(name))
 
 

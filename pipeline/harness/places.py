@@ -1,18 +1,18 @@
-"""Where the project keeps what is no artifact: all of it in one folder that Git ignores."""
+"""Where the project keeps all files that are not artifacts: one folder that Git ignores."""
 
 from pathlib import Path
 
 STATE = Path(".aso-se")
-"""The folder, in a working tree."""
+"""That folder, in a working tree."""
 PROGRESS = STATE / "progress"
 """Folder with a table of the epochs of each stage; nothing depends on it."""
 RESUME = STATE / "resume"
-"""Folder of the resume points; ASO_SE_RESUME names another one."""
+"""Folder of the resume points; ASO_SE_RESUME overrides it."""
 LOCK = STATE / "lock"
-"""File that whoever runs DVC in the tree holds, and so does that DVC."""
+"""Lock file of the tree, held by the program that runs DVC and by that DVC."""
 DAMAGED = STATE / "dvc.lock.damaged"
 WORKTREES = STATE / "worktrees"
-"""Folder of the worktrees of experiments that run."""
+"""Folder of the worktrees of running experiments."""
 MODELS = STATE / "experiments"
 """Folder of the models that experiments exported."""
 SWEEPS = STATE / "sweeps"

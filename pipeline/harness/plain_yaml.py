@@ -1,4 +1,4 @@
-"""Plain values from YAML, as DVC reads them (YAML 1.2); a mistake is named with its line."""
+"""Plain values from YAML 1.2, read as DVC reads them; an error names its line."""
 
 import json
 from typing import Any, NoReturn
@@ -14,24 +14,24 @@ from ruamel.yaml.reader import ReaderError
 
 from pipeline.harness.errors import ParamsError
 
-NOT_PLAIN = "only plain values stand here, no alias and no tag"
+NOT_PLAIN = "expected plain values, without aliases and tags"
 TIMESTAMP, MERGE = (f"tag:yaml.org,2002:{name}" for name in ("timestamp", "merge"))
 LONGEST = 80
-"""Characters of a value that a message shows."""
+"""Largest number of characters of a value in a message."""
 
 
 def plain_values(text: str, where: str) -> dict[str, Any]:
-    """Read YAML of sections.
+    """Read a YAML document that consists of sections.
 
-    The parser in Python is the same on every machine; DVC takes libyaml's where that is installed.
-    The values are the same, for both use the rules of YAML 1.2 in ruamel.yaml.
+    The pure Python parser is the same on every machine; DVC uses libyaml where that is installed.
+    Both give the same values, because both use ruamel.yaml's rules for YAML 1.2.
 
     Args:
         text: YAML.
-        where: it comes from, as each message begins.
+        where: origin of the text, with which each message begins.
 
     Raises:
-        ParamsError: it is anything else; with the line.
+        ParamsError: the text is anything else; names the line.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer, yaml.Constructor = _Composer, _Constructor
@@ -53,7 +53,7 @@ def plain_values(text: str, where: str) -> dict[str, Any]:
 
 
 def short(text: str) -> str:
-    """Return a text or its beginning, for a message."""
+    """Return a text for a message, cut off after `LONGEST` characters."""
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
@@ -78,7 +78,7 @@ class _Composer(Composer):
 
 
 class _Constructor(SafeConstructor):
-    """Builds texts, numbers, booleans, nulls, lists, and mappings from text without duplicates."""
+    """Builds texts, numbers, booleans, nulls, lists, and mappings with unique text keys."""
 
     def construct_document(self, node: Node) -> Any:
         version = self.loader.doc_infos[-1].doc_version
@@ -88,13 +88,13 @@ class _Constructor(SafeConstructor):
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - ruamel's
         if node.tag == TIMESTAMP:
-            _refuse(f"{short(node.value)} is a date; in quotes it is text", node)
+            _refuse(f"{short(node.value)} is a date; quote it to make it text", node)
         if node.tag == MERGE:
             _refuse(NOT_PLAIN, node)
         try:
             value = super().construct_object(node, deep=deep)
             if isinstance(node, ScalarNode):
-                # Half a surrogate pair is no text; JSON takes a number of at most 4,300 digits.
+                # Half a surrogate pair is not text; Python reads at most 4,300 digits from JSON.
                 str(value).encode()
         except ValueError as error:
             _refuse(str(error), node)

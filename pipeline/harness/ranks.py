@@ -1,23 +1,23 @@
-"""Which of the processes that train one network together this is: a rank of torchrun's, or alone.
+"""The rank of this process among those that torchrun started to train one network together.
 
-No torch here: whoever writes a file asks.
+This module does not import torch, because everything that writes a file imports it.
 """
 
 import os
 
 
 def number() -> int:
-    """Return this process's rank; 0 where torchrun has not started it, whatever RANK says."""
+    """Return this process's rank; 0 if torchrun has not started it, whatever RANK says."""
     return int(os.environ["RANK"]) if _under_torchrun() else 0
 
 
 def count() -> int:
-    """Return how many processes there are."""
+    """Return the number of processes."""
     return int(os.environ["WORLD_SIZE"]) if _under_torchrun() else 1
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and speaks for all."""
+    """Whether this process writes and prints for all."""
     return number() == 0
 
 

@@ -1,7 +1,7 @@
 """Metrics and histories: what DVC compares and plots.
 
-Only what the params, the data and the code decide: the same run writes the same bytes. Seconds and
-memory differ from run to run, so they go to `.aso-se/progress/`, which nothing depends on.
+They depend only on params, data and code: the same run writes the same bytes. Seconds and memory
+differ from run to run, so they go to `.aso-se/progress/`, which nothing depends on.
 """
 
 import json
@@ -12,7 +12,7 @@ from pipeline.harness.files import write_atomically
 from pipeline.harness.metrics import COLUMNS
 
 Row = dict[str, float | int | str]
-"""What is known at the end of an epoch: column -> value."""
+"""Record of an epoch: column -> value."""
 
 
 def write_json(path: Path, document: Mapping[str, object]) -> None:
@@ -23,10 +23,7 @@ def write_json(path: Path, document: Mapping[str, object]) -> None:
 
 
 def write_history(path: Path, rows: Sequence[Row]) -> None:
-    """Write one line per row, tab-separated under the names of the columns.
-
-    A column that a row lacks stays empty.
-    """
+    """Write a header and one tab-separated line per row; a missing value stays empty."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [
         "\t".join(columns),
@@ -36,7 +33,7 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
 
 
 def kept(row: Row) -> Row:
-    """Return what of the last row of a history becomes the metrics of its stage."""
+    """Return the columns of a history's last row that become metrics of its stage."""
     names = [column.name for column in COLUMNS if column.kept]
     return {name: row[name] for name in names if name in row}
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
-    """Frozen, and strict: an unknown key is refused, `true` is not a number and `"3"` is not 3."""
+    """A frozen, strict model: unknown keys are refused, `true` is no number and `"3"` is not 3."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -1,7 +1,7 @@
-"""The facts of a prepared data set: all that later stages know of it without looking at an image.
+"""The facts of a prepared data set: what later stages know without reading an image.
 
-`packing.py` writes them, with the splits that they belong to. No torch here:
-`prepare` needs none.
+`packing.py` writes them together with the splits. This module does not import torch, which
+`prepare` does not need.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ FORMAT = 1
 FACTS = "dataset.json"
 CHECKSUM = "sha256_of_this"
 RESAMPLING = "BICUBIC"
-"""Name of the filter of Pillow that brings images to their size; antialiased there."""
+"""Name of the Pillow filter that resizes images; Pillow applies it with antialiasing."""
 AGAIN = "run 'dvc repro --force prepare' to write it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetFacts:
-    """What is known of a data set without looking at an image.
+    """What is known of a data set without reading an image.
 
-    classes: names, in the order of the labels. height, width: pixels.
-    mean, std: of each channel of the training images, as fractions of 255.
+    classes: names, in the order of the labels. height, width: sides in pixels.
+    mean, std: statistics of each channel of the training images, as fractions of 255.
     counts: split -> class -> number of images. digests: split -> sha256 of its file.
     """
 
@@ -44,7 +44,7 @@ def read_facts(folder: Path) -> DatasetFacts:
     """Read the facts of a prepared data set.
 
     Raises:
-        DataError: missing, damaged or of another format.
+        DataError: the file is missing, damaged or of another format.
     """
     path = folder / FACTS
     try:
@@ -59,7 +59,7 @@ def read_facts(folder: Path) -> DatasetFacts:
     try:
         height, width, channels = document["image_shape"]
         if not len(document["mean"]) == len(document["std"]) == channels:
-            raise ValueError("mean or std is not of each channel")  # noqa: TRY301
+            raise ValueError("expected one mean and one std per channel")  # noqa: TRY301
         return DatasetFacts(
             name=document["name"],
             classes=tuple(document["classes"]),
@@ -84,5 +84,5 @@ def read_bytes(path: Path) -> bytes:
 
 
 def checksum(document: Mapping[str, object]) -> str:
-    """Return the sha256 of a JSON document, however it is laid out."""
+    """Return the sha256 of a JSON document, whatever its layout."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -26,7 +26,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splits:
-    """Weights learn from `train`, the architecture from `validation`; `test` is looked at once."""
+    """Weights learn from `train`, the architecture from `validation`; `test` is used once."""
 
     train: Labelled
     validation: Labelled

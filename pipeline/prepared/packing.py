@@ -1,8 +1,8 @@
-"""What `prepare` hands on: three files of pixels and one of facts, written and read back.
+"""Write and read the outputs of `prepare`: three files of images and one of facts.
 
 `train.safetensors`, `validation.safetensors` and `test.safetensors` hold `images` (N, H, W, C)
 uint8 and `labels` (N,) int64. `dataset.json` holds the rest, with a sha256 of each of them and of
-itself. No torch here: `prepare` needs none.
+itself. This module does not import torch, which `prepare` does not need.
 """
 
 import hashlib
@@ -43,15 +43,15 @@ def write_dataset(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> None:
-    """Write the splits, then the facts: a write that was cut short does not pass for whole.
+    """Write the splits, then the facts, so that an interrupted write is never taken for complete.
 
     Args:
-        folder: made if it is not there. The same splits give the same bytes.
-        name: of the data set.
-        classes: their names, in the order of the labels.
-        splits: what to write.
-        mean: of each channel of the training images, as a fraction of 255.
-        std: likewise.
+        folder: created if missing. The same splits give the same bytes.
+        name: name of the data set.
+        classes: names, in the order of the labels.
+        splits: images and labels.
+        mean: mean of each channel of the training images, as a fraction of 255.
+        std: standard deviation, likewise.
     """
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     digests = {}
@@ -76,7 +76,7 @@ def read_split(folder: Path, split: Split) -> Labelled:
     """Read one split.
 
     Raises:
-        DataError: missing, or not the very bytes that `prepare` wrote.
+        DataError: the file is missing, or differs from what `prepare` wrote.
     """
     facts = read_facts(folder)
     path = folder / f"{split}.safetensors"
@@ -96,7 +96,7 @@ def _labelled(arrays: Mapping[str, NDArray[Any]], facts: DatasetFacts, split: Sp
         raise ValueError(f"{images.dtype} {images.shape}, not uint8 {shape}")
     labelled = Labelled(images=images, labels=labels)
     if _counts(labelled, facts.classes) != facts.counts[split]:
-        raise ValueError("other numbers of images")
+        raise ValueError("the numbers of images per class differ")
     return labelled
 
 

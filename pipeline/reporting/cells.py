@@ -1,8 +1,8 @@
-"""The cells that were found, as directed graphs that are read from left to right.
+"""The cells that were found, drawn as directed graphs from left to right.
 
-Every source (an input, a node) has a lane of its own, which is free to its right. An edge
-runs along its source's lane and changes to its node's lane just before its operation, so no edge
-crosses an operation, whatever the genotype.
+Every source (an input or a node) has a lane of its own, which is free to its right. An edge runs
+along its source's lane and changes to its node's lane just before its operation. So no edge crosses
+an operation, whatever the genotype.
 """
 
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ OPERATION = (1.28, 0.29)
 BOX = (0.62, 0.46)
 RADIUS = 0.17
 BEND = 0.6
-"""In which an edge changes its lane."""
+"""Width in which an edge changes its lane."""
 ARROW = 0.34
 COLUMN = BEND + OPERATION[0] + ARROW + 2 * RADIUS
 LANE = 0.38
-"""Of one operation."""
+"""Height of the lane of one operation."""
 HEAD = (0.1, 0.045)
 """Length and half the width of an arrow's head."""
 GATE = 1.15
-"""What a grown cell's way to its output takes beyond its concatenation."""
+"""Width of a grown cell's gate, between its concatenation and its output."""
 MARGIN, TITLE = 0.25, 0.64
 WIDEST = 11.0
-"""A row of cells; one cell may be wider."""
+"""Largest width of a row of cells; a single cell may be wider."""
 
 Point = tuple[float, float]
 
@@ -44,7 +44,7 @@ Point = tuple[float, float]
 class Panel:
     """One drawing: an architecture, and the numbers of the cells that have it.
 
-    kinds: of these cells, each once.
+    kinds: kinds of these cells, each once.
     """
 
     space: Space
@@ -55,7 +55,7 @@ class Panel:
 
     @property
     def columns(self) -> int:
-        """Number of nodes on the longest way through the cell."""
+        """Number of nodes on the longest path through the cell."""
         return max(depths(self.architecture, len(self.space.inputs)))
 
     @property
@@ -70,7 +70,7 @@ class Panel:
 
 
 def draw_cells(findings: Findings) -> Figure:
-    """Draw each architecture that the network uses, once as it is and once as it was grown."""
+    """Draw each architecture of the network, once for its initial and once for its grown cells."""
     rows = _rows(panels(findings))
     width = max(sum(panel.width + 2 * MARGIN for panel in row) for row in rows)
     height = sum(max(panel.height for panel in row) + 2 * MARGIN for row in rows)
@@ -88,7 +88,7 @@ def draw_cells(findings: Findings) -> Figure:
 
 
 def panels(findings: Findings) -> list[Panel]:
-    """Return what there is to draw, in the order of the cells, the grown ones last."""
+    """Return the panels to draw, in the order of the cells, with grown cells last."""
     blueprint: Blueprint = findings.blueprint
     users: dict[tuple[bool, int], list[int]] = {}
     for number, plan in enumerate(blueprint.cells):
@@ -106,9 +106,9 @@ def panels(findings: Findings) -> list[Panel]:
 
 
 def depths(architecture: Architecture, inputs: int) -> list[int]:
-    """Return for each node how many nodes are on the longest way to it, itself included.
+    """Return for each node the number of nodes on the longest path to it, itself included.
 
-    inputs: how many of the sources are inputs of the cell.
+    inputs: number of sources that are inputs of the cell.
     """
     found: list[int] = []
     for genes in architecture.nodes:
@@ -134,7 +134,7 @@ def _lanes(panel: Panel) -> list[float]:
 
 
 def _draw(axes: Axes, panel: Panel, left: float, top: float) -> None:
-    """Draw a panel with its upper left corner there."""
+    """Draw a panel with its upper left corner at (`left`, `top`)."""
     _title(axes, panel, left, top)
     heights, inputs = _lanes(panel), len(panel.space.inputs)
     centres = [top + TITLE + sum(heights[:i]) + height / 2 for i, height in enumerate(heights)]
@@ -174,7 +174,7 @@ def _title(axes: Axes, panel: Panel, left: float, top: float) -> None:
     words = [*(["grown"] if panel.grown else []), *([kind] if kind else []), "cell"]
     axes.text(left, top + 0.12, " ".join(words).capitalize(), weight="bold", size=12, va="center")
     if panel.grown:
-        extra = "refines cell k−1 where it stands"
+        extra = "refines the output of cell k−1"
     elif not panel.space.adapts and "reduction" in panel.kinds:
         extra = "where the resolution halves, a residual block stands before it"
     else:
@@ -184,7 +184,7 @@ def _title(axes: Axes, panel: Panel, left: float, top: float) -> None:
 
 
 def _edge(axes: Axes, begin: Point, end: Point, color: str, width: float) -> None:
-    """Draw along the lane of `begin` and, in the last bend before `end`, over to its height."""
+    """Draw an edge along the lane of `begin`, with a bend to the height of `end` just before it."""
     bend = max(begin[0], end[0] - BEND)
     middle = (bend + end[0]) / 2
     path = Path(
@@ -198,7 +198,7 @@ def _edge(axes: Axes, begin: Point, end: Point, color: str, width: float) -> Non
 
 
 def _operation(axes: Axes, name: str, place: Point, node: Point, color: str) -> None:
-    """Draw the operation with the middle of its left side at `place`, and its way to the node."""
+    """Draw an operation, the middle of its left side at `place`, and an arrow to its node."""
     x, y = place
     _edge(axes, (x + OPERATION[0], y), node, color, 1.9)
     axes.add_patch(
@@ -213,7 +213,7 @@ def _node(axes: Axes, name: str, centre: Point) -> None:
 
 
 def _box(axes: Axes, name: str, place: Point, color: str = MUTED) -> None:
-    """Draw what enters or leaves the cell, with the middle of the left side at `place`."""
+    """Draw an input or output of the cell, with the middle of its left side at `place`."""
     x, y = place
     axes.add_patch(_rounded((x, y - BOX[1] / 2), BOX, color=color, line=1.4, radius=0.07))
     axes.text(
@@ -229,7 +229,7 @@ def _box(axes: Axes, name: str, place: Point, color: str = MUTED) -> None:
 
 
 def _gate(axes: Axes, output: Point, previous: Point) -> None:
-    """Draw how a grown cell enters: its output times a gate that began at 0, plus its input."""
+    """Draw the gate of a grown cell: its output times a gate that began at 0, plus its input."""
     begin, y = output[0] + BOX[0], output[1]
     gate, plus, end = begin + 0.42, begin + 0.9, begin + GATE
     _edge(axes, (begin, y), (gate - RADIUS, y), GREEN, 1.9)

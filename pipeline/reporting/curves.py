@@ -1,4 +1,4 @@
-"""What happened over the epochs: every phase on one axis."""
+"""Curves over the epochs of all phases, on one axis."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,10 +17,10 @@ TEMPERED = ("search", "growth")
 """Phases that sample at a temperature."""
 GROWING = ("search", "growth")
 
-# Inches. matplotlib's own layouts are not used: their last bits differ between equal runs.
+# In inches. matplotlib's own layouts are not used, because their last bits differ between runs.
 WIDTH, LEFT, RIGHT, TOP, GAP, BOTTOM = 10.0, 0.65, 0.2, 0.6, 0.42, 0.5
 NAMES = 22
-"""Points from the top of an axis to the names of the phases; its title is between them."""
+"""Distance in points from the top of an axis to the names of the phases, above its title."""
 
 
 def draw_curves(findings: Findings) -> Figure:
@@ -64,7 +64,7 @@ def draw_curves(findings: Findings) -> Figure:
 
 
 def draw_operations(findings: Findings) -> Figure:
-    """Draw how the weight of each operation, a mean over all edges, developed."""
+    """Draw the weight of each operation over the epochs, as a mean over all edges."""
     figure, [axes] = _stack(3.2, right=1.95)
     operations, space = findings.blueprint.operations, findings.blueprint.rules
     shares = [findings.column(SHARE + name, SUPERNET_PHASES)[1] for name in operations]
@@ -134,7 +134,7 @@ def short(value: float) -> str:
 
 
 def _stack(*heights: float, right: float = RIGHT) -> tuple[Figure, list[Axes]]:
-    """Return axes of these heights in inches under one another; right: what is left free there."""
+    """Return axes of these heights, one below the other; right: free space there, in inches."""
     height = TOP + sum(heights) + GAP * (len(heights) - 1) + BOTTOM
     figure = Figure(figsize=(WIDTH, height))
     panels: list[Axes] = []
@@ -175,7 +175,7 @@ def _phases(
     named: bool,
     shaded: bool = True,
 ) -> None:
-    """Shade each phase's epochs, half an epoch to both sides of its first and last."""
+    """Shade each phase, from half an epoch before its first epoch to half after its last."""
     place = blended_transform_factory(axes.transData, axes.transAxes)
     bounds = [_bounds(findings, phase) for phase in phases]
     for phase, (begin, end) in zip(phases, bounds, strict=True):
@@ -199,7 +199,7 @@ def _bounds(findings: Findings, phase: str) -> tuple[float, float]:
 
 
 def _growths(axes: Axes, growths: Sequence[Event], *, named: bool) -> None:
-    """Mark each growth between the epoch after which it came and the next."""
+    """Mark each growth between its epoch and the next."""
     place = blended_transform_factory(axes.transData, axes.transAxes)
     for growth in growths:
         color = INK if growth.verdict == "accepted" else RED

@@ -1,7 +1,7 @@
-"""What the stages left, read once and whole before anything is drawn.
+"""The results of the stages, all read before anything is drawn.
 
-Model and images come with checksums and are refused where a bit differs. Histories and JSON have
-none: DVC runs their stage again where they differ from `dvc.lock`; here they must only make sense.
+Model and images have checksums and are refused if a bit differs. Histories and JSON files have
+none, because DVC reruns their stage if they differ from `dvc.lock`; here they must only be valid.
 """
 
 import csv
@@ -35,7 +35,7 @@ AGAIN = "'dvc repro' writes it again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Of one test image: classes as indices, probability of the predicted one."""
+    """The prediction for one test image: classes as indices, probability of the predicted one."""
 
     actual: int
     predicted: int
@@ -44,11 +44,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All that the report shows.
+    """Everything that the report shows.
 
-    histories: phase -> one row per epoch. pixels: (N, H, W, C) uint8, of the N test images, in the
-    order of the predictions. metrics: of derive. search, parity: metrics of search and of export.
-    references: what the network is compared with. digest: sha256 of derive's model.
+    histories: phase -> one row per epoch. pixels: (N, H, W, C) uint8, the N test images in the
+    order of the predictions. metrics: metrics of derive. search, parity: metrics of search and of
+    export. references: models to compare with. digest: sha256 of derive's model.
     """
 
     dataset: DatasetFacts
@@ -65,12 +65,12 @@ class Findings:
     digest: str
 
     def column(self, name: str, phases: Sequence[str] = PHASES) -> tuple[list[float], list[float]]:
-        """Return epochs and values of a column wherever it has one."""
+        """Return the epochs with a value in a column, and the values."""
         rows = [row for phase in phases for row in self.histories[phase] if name in row]
         return [float(row["epoch"]) for row in rows], [float(row[name]) for row in rows]
 
     def confusion(self) -> NDArray[np.int64]:
-        """Return (K, K) numbers of test images: actual class by predicted class."""
+        """Return (K, K) numbers of test images, by actual and predicted class."""
         count = len(self.dataset.classes)
         matrix = np.zeros((count, count), np.int64)
         for prediction in self.predictions:
@@ -79,10 +79,10 @@ class Findings:
 
 
 def read_findings(artifacts: Path) -> Findings:
-    """Read what every stage left under `artifacts`.
+    """Read the results of every stage under `artifacts`.
 
     Raises:
-        ReportError, CheckpointError, DataError: missing, damaged, or of different runs.
+        ReportError, CheckpointError, DataError: a file is missing, damaged or of another run.
     """
     dataset = read_facts(artifacts / "prepare")
     images = read_split(artifacts / "prepare", "test")
@@ -128,7 +128,7 @@ def _read_history(path: Path, columns: Sequence[str]) -> list[Row]:
     except (KeyError, TypeError, ValueError) as error:
         raise ReportError(f"{path}: not a history of epochs: {error!r}; {AGAIN}") from None
     if not rows or lacking:
-        raise ReportError(f"{path}: a history without {[*lacking, 'rows'][0]}; {AGAIN}")
+        raise ReportError(f"{path}: this history has no {[*lacking, 'rows'][0]}; {AGAIN}")
     return rows
 
 
@@ -146,9 +146,9 @@ def _read_predictions(
             for line in _read_table(path)
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{path}: not one prediction a line: {error!r}; {AGAIN}") from None
+        raise ReportError(f"{path}: not one prediction per line: {error!r}; {AGAIN}") from None
     if [prediction.actual for prediction in predictions] != list(labels):
-        raise ReportError(f"{path}: not of the test images of this data set; {AGAIN}")
+        raise ReportError(f"{path}: not of this data set's test images; {AGAIN}")
     return predictions
 
 
@@ -164,11 +164,11 @@ def _read_json(path: Path, *names: str) -> dict[str, Any]:
         document = json.loads(_read(path))
         return {**document, **{name: document[name] for name in names}}
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ReportError(f"{path}: not what its stage wrote: {error!r}; {AGAIN}") from None
+        raise ReportError(f"{path}: not as its stage wrote it: {error!r}; {AGAIN}") from None
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:
-    lines = _read(path).split("\n")  # splitlines would also cut at what a class may be called
+    lines = _read(path).split("\n")  # splitlines would also split at characters in class names
     return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 

@@ -1,4 +1,4 @@
-"""The network that was found, as a row of boxes: its cells, their channels, their resolution."""
+"""The network that was found, drawn as boxes: its cells with their channels and resolution."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from pipeline.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE
 
 IN_A_ROW = 9
 PITCH, ROW = (1.1, 1.35)
-"""Inches from box to box, and from row to row."""
+"""Distances in inches from box to box and from row to row."""
 BOX = (0.86, 0.95)
 COLORS = {"normal": BLUE, "reduction": ORANGE, "grown": GREEN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A part of the network. lines: of text, the first is its name; kind: of a cell."""
+    """A part of the network. lines: its text, the name first; kind: kind of a cell, else ''."""
 
     lines: tuple[str, ...]
     kind: str = ""

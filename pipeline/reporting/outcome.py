@@ -1,4 +1,4 @@
-"""How the test went: which classes are taken for which, and the mistakes it was surest of.
+"""Pictures of the test: the confusion matrix, and the mistakes with the highest probability.
 
 K classes.
 """
@@ -10,21 +10,21 @@ from pipeline.reporting.findings import Findings, Prediction
 from pipeline.reporting.style import BLUE, INK, MUTED, RED, label
 
 NUMBERED = 30
-"""With more classes than this the cells are too small for numbers."""
+"""Largest number of classes for which cells of the matrix have room for numbers."""
 MOST_SHOWN = 24
-"""Mistakes, in rows of..."""
+"""Largest number of mistakes that are drawn."""
 IN_A_ROW = 6
 
-# Inches. See curves.py on layouts.
+# In inches. curves.py says why matplotlib's layouts are not used.
 WIDEST = 9.2
 PHOTO, PITCH = 1.3, (1.64, 1.95)
 POINTS = 72
 LETTER = 0.66
-"""Width of a letter, at most about, as a part of its size."""
+"""Approximate largest width of a letter, as a fraction of its size."""
 
 
 def draw_confusion(findings: Findings) -> Figure:
-    """Draw the confusion matrix: right answers blue, mistakes red, each as a part of its class."""
+    """Draw the confusion matrix: correct in blue, mistakes in red, as fractions of each class."""
     classes = findings.dataset.classes
     matrix = findings.confusion()
     count = len(classes)
@@ -32,7 +32,7 @@ def draw_confusion(findings: Findings) -> Figure:
     colors = np.zeros((count, count, 4))
     colors[..., :3] = _rgb(RED)
     colors[np.diag_indices(count)] = (*_rgb(BLUE), 0)
-    # The root, and something for the first, show even a single mistake among many.
+    # The root and the offset make even a single mistake among many visible.
     colors[..., 3] = np.where(matrix, 0.2 + 0.55 * np.sqrt(fractions), 0)
 
     names = [label(name, 20) for name in classes]
@@ -66,7 +66,7 @@ def draw_confusion(findings: Findings) -> Figure:
 
 
 def draw_mistakes(findings: Findings) -> Figure:
-    """Draw the test images that were mistaken with the highest probability."""
+    """Draw the test images that were misclassified with the highest probability."""
     found = mistakes(findings)
     rows = max(1, -(-min(len(found), MOST_SHOWN) // IN_A_ROW))
     width, height = IN_A_ROW * PITCH[0], rows * PITCH[1]
@@ -96,7 +96,7 @@ def draw_mistakes(findings: Findings) -> Figure:
 
 
 def mistakes(findings: Findings) -> list[tuple[int, Prediction]]:
-    """Return number and prediction of each mistaken test image, the surest first."""
+    """Return number and prediction of each misclassified test image, by falling probability."""
     wrong = [
         (number, prediction)
         for number, prediction in enumerate(findings.predictions)

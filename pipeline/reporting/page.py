@@ -1,7 +1,7 @@
-"""The report: one page with everything in it.
+"""The report: one HTML page that contains everything.
 
-It loads nothing, runs no script, and is readable without either colour scheme being known. Its text
-is decided by its arguments alone.
+It loads nothing, runs no script, and is readable in a light and a dark colour scheme. Its text
+depends only on its arguments.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ TEMPLATE = Path(__file__).with_name("page.html")
 class Phase:
     """A row of the table of phases.
 
-    measured: on which images the accuracies were. verdicts: what stability said, how often.
+    measured: split on which the accuracies were measured. verdicts: verdict -> number of epochs.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Phase:
 
 
 def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[str, Any]) -> str:
-    """Return the page; params: section -> key -> value, or a value by itself."""
+    """Return the page; params: section -> key -> value, or name -> value."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,

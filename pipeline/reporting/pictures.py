@@ -1,4 +1,4 @@
-"""All pictures of a run, by the names of their files."""
+"""All pictures of a run, by name of the file."""
 
 from pipeline.reporting.cells import draw_cells
 from pipeline.reporting.curves import draw_curves, draw_growth, draw_operations
@@ -16,7 +16,7 @@ PICTURES = {
     "operations": (draw_operations, "Mean weight of each operation over the epochs"),
     "growth": (draw_growth, "Accuracy and size of the network through search and growth"),
     "confusion": (draw_confusion, "Confusion matrix of the test images"),
-    "mistakes": (draw_mistakes, "The test images that were mistaken most confidently"),
+    "mistakes": (draw_mistakes, "The test images that were misclassified most confidently"),
 }
 
 

@@ -7,13 +7,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pipeline.reporting.findings import Findings
 from pipeline.reporting.style import BLUE, INK, MUTED, ORANGE
 
-# Inches: narrow, with each title above its line, so that a phone shows all of it. See curves.py on
-# layouts.
+# In inches: narrow, with each title above its line, so that a phone shows all of it. curves.py says
+# why matplotlib's layouts are not used.
 WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 5.4, 0.2, 0.75, 0.1, 0.5, 0.46
 RISE = 0.32
-"""From a line to its title, a part of a row."""
+"""Distance from a line to its title, as a fraction of a row."""
 NARROWEST = 0.1
-"""Least range of the axis, a fraction of 1: small differences are not blown up further."""
+"""Smallest range of the axis, as a fraction of 1, so that small differences look small."""
 FOUND = "the found network"
 
 Row = tuple[str, float, float, float]
@@ -29,7 +29,7 @@ def draw_references(findings: Findings) -> Figure:
     names = ("test_accuracy", "test_accuracy_low", "test_accuracy_high")
     accuracy, low, high = (metrics[name] for name in names)
     rows.append((FOUND, accuracy, low, high))
-    rows.sort(key=lambda row: row[1])  # of equals the found network, the last, stays on top
+    rows.sort(key=lambda row: row[1])  # among equals, the found network stays last, on top
     height = TOP + ROW * len(rows) + BOTTOM
     figure = Figure(figsize=(WIDTH, height))
     size = ((WIDTH - LEFT - RIGHT) / WIDTH, ROW * len(rows) / height)
@@ -67,7 +67,7 @@ def _draw(axes: Axes, place: int, row: Row, start: float) -> None:
 
 
 def _start(rows: list[Row]) -> float:
-    """Return where the axis begins: what is below half of the best is a mark at its edge."""
+    """Return the start of the axis; accuracies below half of the best become marks at its edge."""
     best = max(accuracy for _, accuracy, _, _ in rows)
     lowest = min(low for _, accuracy, low, _ in rows if accuracy >= best / 2)
     return max(0.0, min(lowest - 0.01, 1 - NARROWEST, best - NARROWEST / 2))

@@ -1,8 +1,8 @@
-"""How every picture looks, and how a figure becomes a file.
+"""The style of all pictures, and how a figure becomes a file.
 
-The same figure and the same matplotlib give the same bytes. Text stays text. As SVG a picture
-follows the reader's light or dark scheme and brings its own ground, so that it can be read on any
-page; as PNG it is light.
+The same figure and the same matplotlib give the same bytes. Text stays text. An SVG follows the
+reader's light or dark scheme and has its own background, so that it is readable on any page; a PNG
+is light.
 """
 
 import io
@@ -23,13 +23,13 @@ SCHEME = {
     FAINT: ("faint", "#3a444f"),
     PAPER: ("paper", "#12171d"),
 }
-"""Colour in the light -> its name in CSS, and the colour in the dark."""
+"""Colour of the light scheme -> its name in CSS, and the colour of the dark scheme."""
 
 BLUE, ORANGE, GREEN, PURPLE, RED = "#3d8bfd", "#e8913a", "#2fa866", "#a06be8", "#e5534b"
 PHASE_COLORS = {"warmup": ORANGE, "search": BLUE, "growth": GREEN, "optimize": PURPLE}
 
 FONTS = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
-"""What an SVG asks for. It is laid out for DejaVu Sans, which is as wide as any of them."""
+"""Fonts of an SVG. It is laid out for DejaVu Sans, which is the widest of them."""
 
 RC: dict[Any, Any] = {
     "font.size": 10,
@@ -69,14 +69,14 @@ RC: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """svg: an element to stand in a page that defines the colours of SCHEME. png: a file."""
+    """A picture. svg: an element for a page that defines the colours of SCHEME. png: a file."""
 
     svg: str
     png: bytes
 
     @property
     def svg_file(self) -> bytes:
-        """The SVG by itself: the colours are in it."""
+        """The SVG as a file of its own, with the colours defined in it."""
         head, bracket, body = self.svg.partition(">")
         return f"{head}{bracket}\n<style>{colors()}</style>{body}\n".encode()
 
@@ -93,7 +93,7 @@ def drawing() -> Iterator[None]:
 
 
 def render(figure: Figure, description: str) -> Picture:
-    """Return a figure as SVG and PNG; description: for those who cannot see it."""
+    """Return a figure as SVG and PNG; description: text for people who cannot see it."""
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     text = io.StringIO()
@@ -110,15 +110,15 @@ def colors() -> str:
 
 
 def label(text: str, length: int = 24) -> str:
-    """Return a name as it is shown: what cannot be printed escaped, long ones cut."""
+    """Return a name for display: unprintable characters escaped, cut to `length` characters."""
     plain = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
     return plain if len(plain) <= length else f"{plain[: length - 1]}…"
 
 
 def _scheme(svg: str, description: str) -> str:
-    """Cut matplotlib's SVG down to its element, with colours and fonts that a page decides."""
+    """Return the element of matplotlib's SVG, with colours and fonts that a page can set."""
     svg = svg[svg.index("<svg") :].strip()
-    svg = re.sub(r' id="[a-z0-9]+_\d+"', "", svg)  # nothing refers to them, and pages have several
+    svg = re.sub(r' id="[a-z0-9]+_\d+"', "", svg)  # unused, and not unique among several pictures
     svg = re.sub(r"font: ([^;\"]*?px) [^;\"]*", rf"font: \1 {FONTS}", svg)
     for color, (name, _) in SCHEME.items():
         svg = svg.replace(color, f"var(--{name},{color})")

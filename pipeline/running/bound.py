@@ -3,7 +3,7 @@
     python bound.py PARENT COMMAND ARGUMENT...
 
 Linux sends the command SIGTERM when its parent dies, even by kill -9; the setting survives the
-exec. Elsewhere there is no such thing, and the command runs as it is.
+exec. Other systems have no such setting, and the command just runs.
 """
 
 import ctypes

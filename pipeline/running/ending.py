@@ -1,4 +1,4 @@
-"""The last lines of `aso-se run`: how good the model is, against what, and where it lies."""
+"""The last lines of `aso-se run`: the model's accuracy, its best reference, and its files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +15,9 @@ FILES = {
 
 
 def last_lines(tree: Path, seconds: float) -> Iterator[str]:
-    """Yield the lines that tell of a tree that is up to date: of what there is in it.
+    """Yield the lines about the results in a tree that is up to date.
 
-    seconds: that the run took.
+    seconds: duration of the run.
 
     Raises:
         ReportError: the references cannot be read.
@@ -41,7 +41,7 @@ def last_lines(tree: Path, seconds: float) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: '2 h 5 min', '3 min 20 s' or '12 s'."""
+    """Return a duration as people write it: '2 h 5 min', '3 min 20 s' or '12 s'."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,7 +1,7 @@
 """DVC experiments that never touch the working tree.
 
-Each runs in a Git worktree of its own, which shares DVC's cache: what any run has computed is not
-computed again, several can run at once, and the files that a person is editing stay as they are.
+Each runs in a Git worktree of its own, which shares DVC's cache. So nothing is computed twice,
+several experiments can run at once, and the files that a person is editing stay as they are.
 """
 
 import re
@@ -26,17 +26,17 @@ from pipeline.running.results import copy_export
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 IDENTITY = ("-c", "user.name=aso-se", "-c", "user.email=aso-se@localhost")
-"""Of a commit that no branch will have, for machines where Git knows nobody."""
+"""Options of Git for a commit outside all branches, on machines where Git has no identity."""
 
 
 def check_name(name: str) -> None:
-    """Raise RunError if DVC could not name an experiment so."""
+    """Raise RunError if DVC does not accept the name of an experiment."""
     if not NAME.fullmatch(name):
         raise RunError(f"{name!r}: not a name for an experiment; use letters, digits, '-' and '_'")
 
 
 def snapshot(tree: Path) -> str:
-    """Return a commit with the tracked files as they are now; neither they nor the index change."""
+    """Return a commit of the tracked files as they are; files and index stay unchanged."""
     if _call(tree, "git", "diff", "--name-only", "HEAD"):
         return _call(tree, "git", *IDENTITY, "stash", "create")
     return _call(tree, "git", "rev-parse", "HEAD")
@@ -46,10 +46,10 @@ def snapshot(tree: Path) -> str:
 def isolated(
     tree: Path, name: str, *, commit: str, params: str, waiting: Callable[[str], None]
 ) -> Iterator[Path]:
-    """Yield a worktree of `tree` for an experiment; it is removed when the block is left.
+    """Yield a worktree of `tree` for an experiment; it is removed at the end of the block.
 
-    Its base is HEAD, its files are those of `commit`, and `params.yaml` holds `params`. waiting: is
-    told if another run has the name, and this one waits.
+    Its base is HEAD, its files are those of `commit`, and `params.yaml` holds `params`. waiting:
+    function that is called with the holder if another run has the name and this one waits.
     """
     folder = tree / WORKTREES / name
     with hold(folder.with_name(f"{name}.lock"), name, waiting=waiting):
@@ -68,7 +68,7 @@ def isolated(
 
 
 def save(tree: Path, folder: Path, name: str) -> str:
-    """Make what a worktree holds a DVC experiment; return its revision."""
+    """Save the contents of a worktree as a DVC experiment; return its revision."""
     with _git_to_itself(tree):
         dvc(folder, "exp", "save", "--force", "--name", name)
     found = _call(folder, "git", "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}")
@@ -76,7 +76,7 @@ def save(tree: Path, folder: Path, name: str) -> str:
 
 
 def keep_model(tree: Path, folder: Path, name: str) -> Path:
-    """Copy what a worktree's export wrote to `.aso-se/experiments/<name>`; return the ONNX file."""
+    """Copy a worktree's exported files to `.aso-se/experiments/<name>`; return the ONNX file."""
     kept = tree / MODELS / name
     copy_export(folder, kept)
     return kept / "model.onnx"
@@ -86,14 +86,14 @@ def dvc(tree: Path, *arguments: str) -> str:
     """Run a DVC command; return what it printed.
 
     Raises:
-        RunError: it failed; the message is its own.
+        RunError: it failed; the message is DVC's.
     """
     return _call(tree, sys.executable, "-m", "dvc", *arguments)
 
 
 @contextmanager
 def _git_to_itself(tree: Path) -> Iterator[None]:
-    """Let one experiment at a time change the repository: Git's own locks do not wait."""
+    """Hold a lock with which one experiment at a time uses Git, whose own locks do not wait."""
     with hold(tree / WORKTREES / "git.lock", "an experiment", waiting=lambda _: None):
         yield
 
@@ -115,7 +115,7 @@ def _call(folder: Path, *command: str) -> str:
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the line that says why a command failed: DVC adds where to ask for help."""
+    """Return the line that says why a command failed, without DVC's advice on where to get help."""
     lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("ERROR: ", "fatal: ", "error: "))]
     chosen = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
@@ -123,7 +123,7 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _share_cache(tree: Path, folder: Path) -> None:
-    """Give a worktree the tree's own settings, remotes with their credentials, and its cache."""
+    """Give a worktree the tree's local settings of DVC, such as credentials, and its cache."""
     settings = ConfigParser(interpolation=None)
     settings.read(tree / ".dvc" / "config.local", encoding="utf-8")
     settings.read_dict({"cache": {"dir": dvc(tree, "cache", "dir")}})
@@ -132,7 +132,7 @@ def _share_cache(tree: Path, folder: Path) -> None:
 
 
 def _share_images(tree: Path, folder: Path) -> None:
-    """Link the images that Git does not have: the data set's folder, or what is in it."""
+    """Link the images that Git does not track: the data set's folder, or its contents."""
     path = YAML(typ="safe").load((folder / PARAMS_FILE).read_text(encoding="utf-8"))["data"]["path"]
     here, there = tree / path, folder / path
     if there.is_dir():
@@ -145,7 +145,7 @@ def _share_images(tree: Path, folder: Path) -> None:
 
 
 def _sweep_up(tree: Path, own: Path) -> None:
-    """Remove the worktrees that killed runs left: this run's own, and those that nobody holds."""
+    """Remove worktrees left by killed runs: an old one of this run, and those not locked."""
     for lock in (tree / WORKTREES).glob("*.lock"):
         folder = lock.with_suffix("")
         if folder.exists() and (folder == own or not is_held(lock)):

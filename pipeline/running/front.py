@@ -1,4 +1,4 @@
-"""`aso-se run`: one `dvc repro` on this terminal, safe against kills and against a second run."""
+"""`aso-se run`: one `dvc repro` on this terminal, safe against kills and second runs."""
 
 import signal
 import sys
@@ -20,13 +20,13 @@ from pipeline.running.screen import Screen
 
 
 def run_safely(tree: Path, targets: Sequence[str], *, force: bool) -> int:
-    """Bring a tree up to date, as `dvc repro` does; SIGINT and SIGTERM end all of it.
+    """Bring a tree up to date with `dvc repro`; SIGINT and SIGTERM end all its processes.
 
     Returns:
         0, the exit code of the stage that failed, 75 if a signal ended it, else 1.
 
     Raises:
-        RunError: `tree` is no clone, or another run is at work in it.
+        RunError: `tree` is not a clone, or another run uses it.
     """
     require_clone(tree)
     stop = Event()
@@ -47,18 +47,18 @@ def run_safely(tree: Path, targets: Sequence[str], *, force: bool) -> int:
 
 
 def require_clone(tree: Path) -> None:
-    """Raise RunError if there is no pipeline here."""
+    """Raise RunError if `tree` holds no pipeline."""
     if not (tree / "dvc.yaml").is_file():
         raise RunError(f"{tree}: holds no dvc.yaml; run this in a clone of the project")
 
 
 def refuse(other: str) -> NoReturn:
-    """Raise RunError: another has the tree."""
+    """Raise RunError, because another run uses the tree."""
     raise RunError(f"this tree is in use by {other or 'another run'}; run it again afterwards")
 
 
 def _follow(repro: Repro, screen: Screen) -> int:
-    """Hand on what DVC and its stages say, to the last word; return the exit code."""
+    """Show everything that DVC and its stages print; return the exit code."""
     with repro:
         screen.begin()
         try:
@@ -82,7 +82,7 @@ def _follow(repro: Repro, screen: Screen) -> int:
 
 
 def _leave_progress_bar() -> None:
-    """Go on below the bar of a stage that was ended, which has hidden the cursor."""
+    """Move below the progress bar of an ended stage, and show the cursor that it hid."""
     if sys.stdout.isatty():
         sys.stdout.write(f"\n{SHOW_CURSOR}")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The graph of stages, read from `dvc.yaml`; it is written nowhere twice."""
+"""The graph of stages, read from `dvc.yaml`, its only definition."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pipeline.harness.errors import RunError
 class Stage:
     """A stage of `dvc.yaml`.
 
-    params: sections of `params.yaml` that it reads, or keys such as 'network.cells'. after: stages
+    params: sections of `params.yaml` or keys such as 'network.cells' that it reads. after: stages
     whose outputs it reads.
     """
 
@@ -26,7 +26,7 @@ class Stage:
 
 
 def read_graph(tree: Path) -> tuple[Stage, ...]:
-    """Return the stages, each behind all that it reads from.
+    """Return the stages, each after all stages that it reads from.
 
     Raises:
         RunError: there is no `dvc.yaml` in `tree`.
@@ -56,7 +56,7 @@ def read_graph(tree: Path) -> tuple[Stage, ...]:
 
 
 def touched(graph: Iterable[Stage], keys: Iterable[str]) -> set[str]:
-    """Return the names of the stages that read one of the params, and of all that follow them."""
+    """Return the names of the stages that read one of the params, and of all later stages."""
     read = {one for key in keys for one in (key, key.split(".")[0])}
     found: set[str] = set()
     for stage in graph:

@@ -1,7 +1,7 @@
-"""One run at a time: a lock that dies with whoever holds it.
+"""A lock for one run at a time, which is freed when its holder ends.
 
-A file lock, for it is freed by the kernel when its holder ends, however that happens; a lease on a
-server outlives a killed process by minutes.
+It is a file lock, which the kernel frees however the holder ends; a lease on a server outlives a
+killed process by minutes.
 """
 
 import fcntl
@@ -14,19 +14,19 @@ from pathlib import Path
 
 
 def signature(name: str) -> str:
-    """Return one line that tells others which run holds a lock."""
+    """Return one line that identifies this run as the holder of a lock."""
     since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
     return f"{name} (pid {os.getpid()} on {socket.gethostname()}, since {since})"
 
 
 @contextmanager
 def hold(path: Path, holder: str, *, waiting: Callable[[str], None]) -> Iterator[int]:
-    """Hold the lock of a file while the block runs; wait for it where another has it.
+    """Hold the lock of a file while the block runs; wait if another process holds it.
 
     Args:
-        path: made if it is not there; never removed, for another may be waiting on it.
+        path: lock file; created if missing, never removed, because another may wait for it.
         holder: one line that tells a waiting run who has the lock; '' leaves the file as it is.
-        waiting: is told, once, the holder that this run waits for.
+        waiting: function that is called once with the holder if this run has to wait.
 
     Yields:
         The descriptor of the file: a child that inherits it holds the lock too.
@@ -47,7 +47,7 @@ def hold(path: Path, holder: str, *, waiting: Callable[[str], None]) -> Iterator
 
 
 def is_held(path: Path) -> bool:
-    """Whether someone holds the lock of a file."""
+    """Whether any process holds the lock of a file."""
     with path.open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,15 +1,15 @@
-"""Mend what a killed DVC leaves in a tree, so that the next run needs no hand.
+"""Repair the files that a killed DVC leaves in a tree, so that the next run simply works.
 
-DVC 3 writes some of its own files in place. A kill in between leaves a part, and every later
-`dvc repro` stops at it:
+DVC 3 writes some of its own files in place. A kill during the write leaves a partial file, at which
+every later `dvc repro` fails:
 
-- `.dvc/tmp/rwlock`, JSON that names the process which runs a stage. One that was killed is still
-  named; DVC notices, except when its number belongs to another process by now, or to a zombie.
-- `dvc.lock`. What was recorded since the last commit DVC finds again in its run cache.
-- its databases of hashes and links, which bear kills but not a full disk or a power cut.
+- `.dvc/tmp/rwlock`, JSON with the process that runs a stage. A killed process stays in it; DVC
+  notices, unless another process or a zombie now has its number.
+- `dvc.lock`. DVC finds whatever was recorded since the last commit again in its run cache.
+- its databases of hashes and links, which survive kills but not a full disk or a power cut.
 
-The outputs and the cache need nothing: DVC renames whole files into place, and what is missing or
-changed it restores or runs again.
+The outputs and the cache need no repair: DVC renames complete files into place, and it restores or
+recomputes whatever is missing or changed.
 """
 
 import json
@@ -33,20 +33,20 @@ DVC_STATE = Path(".dvc/tmp")
 
 
 class _BusyError(Exception):
-    """Another DVC command is at work."""
+    """Another DVC command is running."""
 
 
 def mend(tree: Path) -> list[str]:
-    """Mend what can be mended; return a line about each thing. The caller holds the tree's LOCK.
+    """Repair what can be repaired; return a line about each file. The caller holds the tree's LOCK.
 
     Raises:
-        RunError: a DVC that was not started through us runs a stage here; or `dvc.lock` holds a
-            merge conflict, which only a person can decide.
+        RunError: a DVC that this project did not start runs a stage here; or `dvc.lock` has a merge
+            conflict, which only a person can resolve.
     """
     if not (tree / ".dvc").is_dir():
         return []
     _require_no_conflict(tree)
-    # While another command has DVC's own lock, what looks broken may be half written.
+    # While another command holds DVC's own lock, a file that looks broken may be half written.
     with suppress(_BusyError), hold(tree / DVC_STATE / "lock", "", waiting=_leave):
         return [*_mend_rwlock(tree), *_mend_databases(tree), *_mend_dvc_lock(tree)]
     return []
@@ -60,15 +60,15 @@ def _require_no_conflict(tree: Path) -> None:
     path = tree / DVC_LOCK
     if path.is_file() and b"\n<<<<<<< " in b"\n" + path.read_bytes():
         raise RunError(
-            f"{DVC_LOCK}: holds a merge conflict; 'git checkout --ours {DVC_LOCK}' (or --theirs),"
-            " then 'aso-se run' runs what does not fit"
+            f"{DVC_LOCK}: merge conflict; run 'git checkout --ours {DVC_LOCK}' (or --theirs),"
+            " then 'aso-se run', which runs every stage that does not match"
         )
 
 
 def _mend_rwlock(tree: Path) -> list[str]:
     """Remove the file if it is broken or names only processes that are gone.
 
-    While DVC runs a stage it has no other lock than the lines in there.
+    While DVC runs a stage, the entries of this file are its only lock.
     """
     path = tree / DVC_STATE / "rwlock"
     if not path.exists():
@@ -79,18 +79,18 @@ def _mend_rwlock(tree: Path) -> list[str]:
         alive = [owner for owner in owners if _is_dvc(owner["pid"])]
     except (ValueError, LookupError, TypeError, AttributeError):
         path.unlink()
-        return [f"{path.relative_to(tree)}: broken, as a kill leaves it; removed"]
+        return [f"{path.relative_to(tree)}: damaged by a kill; removed"]
     if alive:
         raise RunError(
             f"another DVC (pid {alive[0]['pid']}: {alive[0]['cmd']}) runs a stage here;"
-            " run it again when that has ended"
+            " wait until it has ended, then run this again"
         )
     path.unlink()
     return [f"{path.relative_to(tree)}: names a run that was killed; removed"] if owners else []
 
 
 def _is_dvc(pid: int) -> bool:
-    """Whether a process lives, is no zombie and no other one that has got the number."""
+    """Whether a process is alive, not a zombie, and not another one with the same number."""
     try:
         return any("dvc" in word for word in psutil.Process(pid).cmdline())
     except psutil.Error:

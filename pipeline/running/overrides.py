@@ -1,4 +1,4 @@
-"""`params.yaml` for a run: a profile or the file itself, with some numbers replaced."""
+"""`params.yaml` for a run: a profile or the file itself, with some values replaced."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -16,20 +16,20 @@ from pipeline.profiles import PROFILES, read_profile
 
 
 def compose(tree: Path, profile: str | None, overrides: Mapping[str, Any]) -> str:
-    """Return the text of a valid `params.yaml`; its comments stay.
+    """Return the text of a valid `params.yaml`, with its comments.
 
     Args:
         tree: a clone of the project.
-        profile: name of a file of `profiles/`; None is the tree's own `params.yaml`.
-        overrides: such as {"search.arch_update_freq": 5}.
+        profile: name of a file in `profiles/`; None for the tree's own `params.yaml`.
+        overrides: params to change, such as {"search.arch_update_freq": 5}.
 
     Raises:
-        ParamsError: no such profile; or one line per key that is wrong.
+        ParamsError: there is no such profile, or keys are wrong (one line per key).
     """
     where = f"{PROFILES / profile}.yaml" if profile else str(PARAMS_FILE)
     text = read_profile(tree, profile) if profile else read_text(tree / PARAMS_FILE)
     if overrides:
-        plain_values(text, where)  # before ruamel, which stumbles over strange tags
+        plain_values(text, where)  # before ruamel, which fails on strange tags
         text = replace(text, overrides)
         where += " with " + ", ".join(f"{key}={value}" for key, value in overrides.items())
     parse_params(Params, text, where, whole=True)
@@ -40,7 +40,7 @@ def replace(text: str, overrides: Mapping[str, Any]) -> str:
     """Return YAML with the values of some keys replaced, in the form in which DVC writes it.
 
     Raises:
-        ParamsError: a key leads through something that is no section.
+        ParamsError: a part of a key before its last dot is not a section.
     """
     yaml = YAML()
     try:
@@ -53,7 +53,7 @@ def replace(text: str, overrides: Mapping[str, Any]) -> str:
         for section in sections:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
-                raise ParamsError(f"{key}: unknown key; '{section}' is a value, no section")
+                raise ParamsError(f"{key}: unknown key; '{section}' is a value, not a section")
         place[name] = value
     written = StringIO()
     yaml.dump(document, written)

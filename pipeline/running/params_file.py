@@ -1,4 +1,4 @@
-"""Which params a tree runs with."""
+"""The `params.yaml` with which a tree runs."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,10 +11,10 @@ from pipeline.profiles import PROFILES, read_profile
 
 
 def use_params(tree: Path, text: str) -> Path | None:
-    """Make `text` the `params.yaml` of a tree, if it is not yet.
+    """Make `text` the `params.yaml` of a tree, unless it is already.
 
     Returns:
-        Where the old file was kept, if it was no copy of a profile but edited by hand.
+        Path of a copy of the old file, if that was edited by hand and is not a profile's.
     """
     path = tree / PARAMS_FILE
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What a sweep tries next: every point of a grid, or what Optuna proposes."""
+"""The points that a sweep tries: every point of a grid, or those that Optuna proposes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from pipeline.harness.errors import ParamsError, RunError
 
 Direction = Literal["maximize", "minimize"]
 UNPRUNED_TRIALS = 3
-"""Trials that run to their end before any is compared with them."""
+"""Number of trials that run to their end before any trial is pruned."""
 
 
 class Range(BaseModel):
-    """Numbers from low to high, both included; whole ones if both are; evenly by their log."""
+    """Numbers from low to high, both included; integers if both are; log: spread by logarithm."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,12 +36,12 @@ class Range(BaseModel):
 
 
 Space = Mapping[str, list[Any] | Range]
-"""Key of a param -> its values, or the range of them."""
+"""Key of a param -> list or range of its values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A point of the space. number: counts the points of a sweep from 0."""
+    """A point of the space. number: index of the point in its sweep, from 0."""
 
     number: int
     overrides: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """A point that was tried. value: the objective, None if it was not reached."""
+    """A point that was tried. value: its objective, or None if it was not reached."""
 
     point: Point
     state: str
@@ -57,17 +57,17 @@ class Tried:
 
 
 class Study:
-    """An Optuna study of a space: what to try next, and how it did; not shared by threads."""
+    """An Optuna study of a space: proposes points and learns their values; not thread-safe."""
 
     def __init__(self, study: optuna.Study, space: Space, *, trials: int) -> None:
-        """Propose points until `trials` are completed or pruned, those of earlier runs included."""
+        """Propose points until `trials` are completed or pruned, including earlier runs."""
         self._study = study
         self._space = space
         self._trials = trials
         self._running: dict[int, Trial] = {}
 
     def ask(self) -> Point | None:
-        """Return the next point, None if there are no more."""
+        """Return the next point, or None if there are no more."""
         counted = (TrialState.COMPLETE, TrialState.PRUNED)
         done = len(self._study.get_trials(deepcopy=False, states=counted))
         if done + len(self._running) >= self._trials:
@@ -79,24 +79,24 @@ class Study:
         return Point(number=trial.number, overrides=self._overrides(trial.params))
 
     def tell(self, tried: Tried) -> None:
-        """Learn how a point did."""
+        """Record the result of a point."""
         del self._running[tried.point.number]
         if tried.state == "Pruned":
             self._study.tell(tried.point.number, state=TrialState.PRUNED)
         elif tried.value is None:
             self._study.tell(tried.point.number, state=TrialState.FAIL)
-            self._trials -= 1  # or a point that always fails would be followed by others for ever
+            self._trials -= 1  # else points that always fail would be proposed for ever
         else:
             self._study.tell(tried.point.number, tried.value)
 
     def is_hopeless(self, point: Point, epoch: int, value: float) -> bool:
-        """Return whether to give up a point whose objective stands at `value` after an epoch."""
+        """Return whether to give up a point whose objective is `value` after an epoch."""
         trial = self._running[point.number]
         trial.report(value, epoch)
         return trial.should_prune()
 
     def tried(self) -> Sequence[Tried]:
-        """Return all that was tried, in earlier runs of the same sweep too."""
+        """Return all points that were tried, including earlier runs of the same sweep."""
         return [self._tried(trial) for trial in self._study.trials if trial.state.is_finished()]
 
     def _tried(self, trial: FrozenTrial) -> Tried:
@@ -112,12 +112,12 @@ class Study:
 
 
 def grid(space: Space) -> Study:
-    """Return a study of every combination, the last key varying fastest; it is not kept.
+    """Return a study of every combination, the last key varying fastest; it is not stored.
 
-    Optuna's own grid shuffles the combinations and takes no lists as values.
+    Optuna's own grid shuffles the combinations and accepts no lists as values.
 
     Raises:
-        ParamsError: the space has a range, of which there is no end of values.
+        ParamsError: the space has a range, whose values are endless.
     """
     labels = []
     for key, choice in space.items():
@@ -143,17 +143,17 @@ def tpe(
     first_epoch: int,
     facts: Mapping[str, Any],
 ) -> Study:
-    """Begin a study led by what was tried, or go on with it: it is kept in a file.
+    """Begin or continue a study, stored in a file, that proposes points by earlier results.
 
     Args:
-        file: SQLite; made if it is not there.
-        name: of the study.
-        space: where to look.
-        direction: whether more of the objective is better.
-        trials: how many there shall be in the end, those of earlier runs included.
-        seed: of the sampler.
-        first_epoch: before which no trial is given up.
-        facts: what the values depend on; a study with others is not gone on with.
+        file: SQLite file; created if missing.
+        name: name of the study.
+        space: space of the points.
+        direction: whether a larger or a smaller objective is better.
+        trials: total number of trials, including earlier runs.
+        seed: seed of the sampler.
+        first_epoch: first epoch after which a trial may be given up.
+        facts: what the values depend on; a study with other facts is not continued.
 
     Raises:
         RunError: a study of that name has other facts.
@@ -178,12 +178,12 @@ def tpe(
 
 
 def _require(study: optuna.Study, facts: Mapping[str, Any], file: Path) -> None:
-    """Keep the facts of a new study; raise RunError if an earlier one has others."""
+    """Store the facts of a new study; raise RunError if an earlier study has others."""
     known = study.user_attrs
     differ = ", ".join(key for key in facts if known.get(key) != facts[key])
     if known and differ:
         raise RunError(
-            f"{file}: the study '{study.study_name}' is of another {differ}; name this one anew"
+            f"{file}: the study '{study.study_name}' has another {differ}; choose another name"
         )
     for key, value in facts.items():
         study.set_user_attr(key, value)

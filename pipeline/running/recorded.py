@@ -12,11 +12,11 @@ DVC_LOCK = Path("dvc.lock")
 
 
 def read_stages(tree: Path) -> dict[str, dict[str, Any]]:
-    """Return what is recorded of each stage: `outs` with their MD5, `params` by file, and more.
+    """Return the record of each stage: `outs` with their MD5, `params` by file, and more.
 
     Raises:
-        RunError: there is no `dvc.lock`, or it is not whole: it holds a merge conflict, or DVC was
-            killed while it wrote it.
+        RunError: `dvc.lock` is missing or damaged: it has a merge conflict, or DVC was killed while
+            writing it.
     """
     try:
         text = (tree / DVC_LOCK).read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def read_outputs(tree: Path) -> dict[str, str]:
     """Return the MD5 of every output of every stage by its path; that of a folder ends in '.dir'.
 
     Raises:
-        RunError: as `read_stages`.
+        RunError: as in `read_stages`.
     """
     stages = read_stages(tree).values()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}

@@ -1,4 +1,4 @@
-"""What must never reach a log: values of secret variables, passwords in addresses."""
+"""Hide secrets from logs: values of secret variables and passwords in addresses."""
 
 import os
 import re
@@ -8,7 +8,7 @@ NAMES = re.compile(
 )
 IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")
 SHORTEST = 6
-"""Characters of a secret: shorter ones are no secrets, and would blank harmless words."""
+"""Smallest number of characters of a secret; shorter values would blank harmless words."""
 
 
 def hide(text: str) -> str:

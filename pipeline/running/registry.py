@@ -1,7 +1,7 @@
-"""The registered model: the one that others use, replaced only by a better one.
+"""The registered model, which others use and which only a better one replaces.
 
-A folder with one folder per model that was registered; `current` is a link to the newest of them,
-swapped in one step, so that a reader never sees parts of two models.
+The registry has one folder per registered model; `current` is a link to the newest. It is replaced
+in one step, so a reader never sees parts of two models.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ FACTS = "registration.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether the new model was registered, and why in one line."""
+    """Whether the new model was registered, with the reason in one line."""
 
     registered: bool
     reason: str
@@ -34,7 +34,7 @@ def register(
     """Register a tree's exported model if it beats the current one by `min_gain`.
 
     Raises:
-        RunError: there is no such metric, or what is registered cannot be read.
+        RunError: there is no such metric, or the registered model's facts cannot be read.
     """
     metrics = read_metrics(tree)
     value = pick(metrics, metric)
@@ -43,7 +43,7 @@ def register(
     images = _test_images(tree)
     old = current(registry)
     if old and old["model_sha256"] == digest:
-        return Verdict(registered=False, reason=f"{metric} {value:.6g}: it is registered already")
+        return Verdict(registered=False, reason=f"{metric} {value:.6g}: already registered")
     if old:
         before = pick(old["metrics"], metric)
         gain = value - before if direction == "maximize" else before - value
@@ -51,7 +51,7 @@ def register(
         if old["test_images_sha256"] != images:
             reason += " (on other test images)"
         if gain <= 0 or gain < min_gain:
-            reason += f": kept, the gain must be {min_gain:g}"
+            reason += f": not registered, expected a gain above 0 and at least {min_gain:g}"
             return Verdict(registered=False, reason=reason)
     else:
         reason = f"{metric} {value:.6g}, the first model"
@@ -69,10 +69,10 @@ def register(
 
 
 def current(registry: Path) -> dict[str, Any] | None:
-    """Return the facts of the registered model; None if nothing has been registered.
+    """Return the facts of the registered model, or None if there is none.
 
     Raises:
-        RunError: they cannot be read.
+        RunError: the facts cannot be read.
     """
     path = registry / CURRENT / FACTS
     if not (registry / CURRENT).is_symlink():
@@ -82,7 +82,7 @@ def current(registry: Path) -> dict[str, Any] | None:
         return {key: facts[key] for key in ("model_sha256", "test_images_sha256", "metrics")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{path}: cannot be read ({error}); remove {registry / CURRENT} to register anew"
+            f"{path}: cannot be read ({error}); remove {registry / CURRENT} to register a new model"
         ) from None
 
 

@@ -1,6 +1,6 @@
-"""One `dvc repro` as it runs: what it says, which stage it is at, how it is ended.
+"""A running `dvc repro`: its output, its current stage, and how to end it.
 
-DVC is a command here, in a process group of its own. It decides what runs; this reads its lines.
+DVC runs as a command in a process group of its own. It decides what runs; this reads its lines.
 """
 
 import logging
@@ -30,18 +30,18 @@ HEADERS: dict[Fate, re.Pattern[str]] = {
     "cached": re.compile(r"^Stage '([^']+)' didn't change, skipping$"),
     "restored": re.compile(r"^Stage '([^']+)' is cached - skipping run, checking out outputs$"),
 }
-"""The line with which DVC 3 begins each stage."""
+"""Patterns of the line with which DVC 3 begins a stage."""
 EXIT_CODE = re.compile(r"^ERROR: failed to reproduce .* exited with (-?\d+)$")
 SITE_CACHE = Path(".dvc/tmp/site-cache")
 END = -1
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 7.0
-"""For a stage to write its resume point and end."""
+"""Time in seconds that a stage has to write its resume point and end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of output. level: one of `logging`. moment: of `time.monotonic`, when it came."""
+    """A line of output. level: level of `logging`. moment: its arrival, by `time.monotonic`."""
 
     text: str
     level: int
@@ -50,9 +50,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A stage as DVC comes to it: it runs, did not change, or comes out of the run cache.
+    """A stage that DVC has reached: it runs, did not change, or is restored from the run cache.
 
-    began: a moment of `time.monotonic`.
+    began: its start, by `time.monotonic`.
     """
 
     name: str
@@ -61,19 +61,19 @@ class Observed:
 
 
 class OverTimeError(RunError):
-    """A stage ran longer than it may."""
+    """A stage exceeded its time limit."""
 
 
 class StoppedError(RunError):
-    """The run was told to stop."""
+    """The run was stopped from outside."""
 
 
 class Repro:
-    """A `dvc repro` in `tree`; ended, with all its children, when the block is left.
+    """A `dvc repro` in `tree`; ended, with all its children, at the end of the block.
 
-    stage: what DVC is at, None before the first and behind the last stage.
-    exit_code: of the stage that failed, as DVC tells it; None if none did.
-    moment: of `time.monotonic`, when the last line came that was handed on, or the end of all.
+    stage: current stage; None before the first and after the last.
+    exit_code: exit code of the stage that failed, as DVC reports it; None if none did.
+    moment: arrival of the last line that was yielded, or the end of DVC, by `time.monotonic`.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class Repro:
     ) -> None:
         """Prepare to run `dvc repro` with `arguments`; `start` starts it.
 
-        environment: what is added to this process's. lock: a descriptor that the child inherits, so
-        that it holds the lock as long as it lives. stop: ends the run when it is set. stdout: a
-        descriptor that stdout goes to, a terminal with progress bars perhaps; only stderr is read
-        then, and `stage` stays None.
+        environment: variables added to this process's environment. lock: descriptor of a lock file,
+        which the child inherits and so holds as long as it lives. stop: event that ends the run.
+        stdout: descriptor for stdout, for example of a terminal with progress bars; then only
+        stderr is read, and `stage` stays None.
         """
         self.tree = tree
         self.stage: Observed | None = None
@@ -114,11 +114,11 @@ class Repro:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End whatever still runs."""
+        """End all processes that still run."""
         self.end()
 
     def start(self) -> None:
-        """Start DVC, once more if it has ended; the next lines are those before the first stage."""
+        """Start DVC, or start it again if it has ended; the first lines belong to no stage."""
         self.stage, self.exit_code = None, None
         self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             bound_to_this(self._command),
@@ -139,12 +139,12 @@ class Repro:
 
     @property
     def succeeded(self) -> bool:
-        """Whether DVC has ended, with success."""
+        """Whether DVC has ended with success."""
         return self._process.returncode == 0
 
     @property
     def killed(self) -> bool:
-        """Whether a signal has ended DVC itself."""
+        """Whether a signal ended DVC itself."""
         return (self._process.returncode or 0) < 0
 
     @property
@@ -153,11 +153,11 @@ class Repro:
         return self._process.returncode is not None
 
     def lines(self) -> Iterator[Line]:
-        """Yield what the current stage says; `stage` is then the next one, or None at the end.
+        """Yield the lines of the current stage; then `stage` is the next one, or None at the end.
 
         Raises:
-            OverTimeError: `deadline`, a moment of `time.monotonic`, has passed.
-            StoppedError: the run was told to stop.
+            OverTimeError: `deadline`, by `time.monotonic`, has passed.
+            StoppedError: the run was stopped from outside.
         """
         self.stage = None
         for line in self._lines:
@@ -171,15 +171,16 @@ class Repro:
                 yield line
 
     def last_lines(self) -> Iterator[Line]:
-        """Yield what was said after `lines` was left, once all has ended."""
+        """Yield the lines that came after `lines` was left, once all processes have ended."""
         while not self._arrived.empty():
             if (line := self._arrived.get()).text:
                 yield line
 
     def end(self) -> None:
-        """End DVC and its stage: ask, so that the resume point is kept, then insist.
+        """End DVC and its stage: first ask, so that the resume point is kept, then kill.
 
-        DVC ignores SIGINT while a stage runs and passes nothing on, so the whole group is told.
+        DVC ignores SIGINT while a stage runs and does not forward it, so the whole group is
+        signalled.
         """
         for number, seconds in (
             (signal.SIGINT, GRACE_SECONDS),
@@ -196,7 +197,7 @@ class Repro:
         self._reader.join()
 
     def _alive(self) -> bool:
-        """Whether any process of the group lives: a stage may outlive DVC."""
+        """Whether any process of the group is alive; a stage may outlive DVC."""
         self._process.poll()
         try:
             os.killpg(self._process.pid, 0)
@@ -218,21 +219,21 @@ class Repro:
 
     def _check(self) -> None:
         if self._stop.is_set():
-            raise StoppedError("the run was told to stop")
+            raise StoppedError("the run was stopped")
         if time.monotonic() > self.deadline:
-            raise OverTimeError("the stage ran longer than it may")
+            raise OverTimeError("the stage exceeded its time limit")
 
 
 def bound_to_this(command: list[str]) -> list[str]:
-    """Return a command that does as `command` and dies with this process."""
+    """Return a command that runs `command` and dies with this process."""
     return [sys.executable, str(Path(__file__).with_name("bound.py")), str(os.getpid()), *command]
 
 
 def environment_of_dvc(tree: Path, added: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment where DVC finds this interpreter and lines come as they are made.
+    """Return an environment in which DVC finds this interpreter and output is not buffered.
 
     DVC keeps hashes and links of a tree in pickles, by default in a folder that all users of the
-    machine can write; they go to the tree itself. Without them DVC hashes once more, nothing else.
+    machine can write; here they are in the tree. Without them, DVC only hashes again.
     """
     here = str(Path(sys.executable).parent)
     return {
@@ -248,10 +249,10 @@ def environment_of_dvc(tree: Path, added: Mapping[str, str] | None = None) -> di
 
 
 def _read_pipes(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]") -> None:
-    """Hand on the lines of the pipes as they arrive, and one of level END behind them.
+    """Put the lines of the pipes into a queue as they arrive, and one of level END at the end.
 
-    In a thread, for whoever uses the lines may be slow, and what came to one pipe meanwhile could
-    not be told from what came before or after it to the other.
+    This runs in a thread, because the consumer may be slow, and the order of lines on the two pipes
+    would be lost.
     """
     rests = {pipe: b"" for pipe in (process.stdout, process.stderr) if pipe}
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What a tree's last run found: the numbers in its metrics, and the model with what explains it."""
+"""The results of a tree's last run: its metrics, and the exported model with its documents."""
 
 import difflib
 import json
@@ -23,7 +23,7 @@ def pick(metrics: Mapping[str, float], name: str) -> float:
     """Return one metric.
 
     Raises:
-        RunError: there is none of that name.
+        RunError: there is no metric of that name.
     """
     if name not in metrics:
         stage, _, column = name.partition(".")
@@ -36,10 +36,10 @@ def pick(metrics: Mapping[str, float], name: str) -> float:
 
 
 def check_metric(tree: Path, name: str) -> None:
-    """Refuse the name of a metric that the tree's last run, where there was one, does not have.
+    """Raise RunError if the metric's stage has been run and has no metric of that name.
 
     Raises:
-        RunError: there is none of that name.
+        RunError: there is no metric of that name.
     """
     stage = name.partition(".")[0]
     known = read_metrics(tree)

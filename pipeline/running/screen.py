@@ -1,4 +1,4 @@
-"""Where DVC and its stages write: this terminal or log, without DVC's own advice at the end."""
+"""The output of DVC and its stages on this terminal or log, without DVC's advice at the end."""
 
 import fcntl
 import os
@@ -17,17 +17,17 @@ ADVICE = (
     b"\tdvc config core.autostage true",
     b"Use `dvc push` to send your updates to remote storage.",
 )
-"""Lines with which DVC 3 ends; `aso-se run` ends with its own."""
+"""Beginnings of the last lines of DVC 3; `aso-se run` prints its own last lines instead."""
 CHUNK = 1 << 16
 
 
 @dataclass(slots=True)
 class Advice:
-    """A filter of bytes: takes out the lines of ADVICE and the empty lines before them.
+    """A filter of bytes that removes the lines of ADVICE and the empty lines before them.
 
-    at_once: whether parts of a line are shown as they come, as bars on a terminal need it; else
-    only whole lines are, so that no line of stderr comes between. held: bytes that have not been
-    shown yet. begun: whether a part of the line has been shown.
+    at_once: whether parts of a line are shown as they arrive, which progress bars need; else only
+    complete lines are shown, so that stderr cannot split them. held: bytes not shown yet. begun:
+    whether a part of the current line has been shown.
     """
 
     at_once: bool
@@ -35,7 +35,7 @@ class Advice:
     begun: bool = False
 
     def pass_on(self, chunk: bytes) -> bytes:
-        """Return what may be shown of all that has come until now."""
+        """Return the bytes that can be shown now."""
         lines = (self.held + chunk).splitlines(keepends=True)
         shown, self.held = b"", b""
         for line in lines:
@@ -58,9 +58,9 @@ def _may_be_advice(text: bytes, *, whole: bool) -> bool:
 
 @dataclass(slots=True)
 class Screen:
-    """The stdout of a child, which appears on this process's: a terminal where that is one.
+    """The stdout of a child, copied to this process's; a terminal if this process has one.
 
-    inside: the child's end. outside: ours.
+    inside: descriptor of the child's end. outside: descriptor of this process's end.
     """
 
     inside: int
@@ -69,13 +69,13 @@ class Screen:
 
     @classmethod
     def open(cls) -> Self:
-        """Open a terminal as wide as this one, or a pipe where there is none."""
+        """Open a terminal as wide as this one, or a pipe if there is none."""
         if not sys.stdout.isatty():
             outside, inside = os.pipe()
             return cls(inside, outside)
         outside, inside = pty.openpty()
         mode = termios.tcgetattr(inside)
-        mode[1] &= ~termios.OPOST  # this terminal does what is to be done with ends of lines
+        mode[1] &= ~termios.OPOST  # the outer terminal translates the ends of lines
         termios.tcsetattr(inside, termios.TCSANOW, mode)
         screen = cls(inside, outside)
         screen.resize()
@@ -88,17 +88,17 @@ class Screen:
             fcntl.ioctl(self.outside, termios.TIOCSWINSZ, size)
 
     def begin(self) -> None:
-        """Show what comes; the child has its end by now."""
+        """Start to show the output; the child has opened its end by now."""
         os.close(self.inside)
         self._reader = threading.Thread(target=self._show, daemon=True)
         self._reader.start()
 
     def end(self) -> None:
-        """Wait until all has been shown: the child and its children have ended."""
+        """Wait until everything has been shown; the child and its children have ended."""
         self._reader.join()
 
     def _show(self) -> None:
-        """Show all that comes, until nobody writes any more or nobody reads what is shown."""
+        """Show the output until it ends, or until nobody reads what is shown."""
         advice = Advice(at_once=os.isatty(self.outside))
         try:
             while chunk := self._read():
@@ -114,5 +114,5 @@ class Screen:
     def _read(self) -> bytes:
         try:
             return os.read(self.outside, CHUNK)
-        except OSError:  # as a terminal tells that nobody writes to it any more
+        except OSError:  # how a terminal reports that nobody writes to it any more
             return b""

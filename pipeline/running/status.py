@@ -1,6 +1,6 @@
-"""`aso-se status`: where the pipeline stands, what changed since, and what to type next.
+"""`aso-se status`: the state of each stage, what changed since, and the next command to type.
 
-What changed is DVC's own word (`dvc status`), so that this never says other than what a run does.
+Changes are those of `dvc status`, so this never contradicts a run.
 """
 
 import json
@@ -26,27 +26,27 @@ from pipeline.running.results import read_metrics
 
 UP_TO_DATE, CHANGED, NEVER_RUN = "up to date", "changed", "never run"
 NOT_HERE = "not in this clone"
-"""Computed elsewhere, or deleted: DVC's cache or remote may have it."""
+"""State of a stage computed elsewhere or deleted: DVC's cache or remote may have its outputs."""
 
 CONSTANT = "check"
-"""Its output is the same for all valid params: nothing has to run because it has."""
+"""Stage whose output is the same for all valid params, so no stage reruns because of it."""
 
 SHOWN = {
     "test_accuracy": "test accuracy {:.1%}",
     "validation_accuracy": "validation accuracy {:.1%}",
     "train_accuracy": "training accuracy {:.1%}",
-    "ahead_of_best": "{:+.1%} beside the best reference",
+    "ahead_of_best": "{:+.1%} against the best reference",
     "max_difference": "logits within {:.0e} of torch's",
 }
-"""The number that stands for a stage: the first of these that its metrics have."""
+"""Metric that is shown for a stage, with its format: the first of these that the stage has."""
 
 Changes = Mapping[str, Sequence[Any]]
-"""What `dvc status --json` says: stage -> [{"changed deps": {path: how}}, "changed command"]."""
+"""Output of `dvc status --json`: stage -> [{"changed deps": {path: how}}, "changed command"]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where one stage stands. changes: since it ran, one in each line."""
+    """The state of one stage. changes: lines, one for each change since it ran."""
 
     stage: str
     state: str
@@ -54,19 +54,19 @@ class Standing:
 
 
 def report(tree: Path) -> int:
-    """Print where each stage of a tree stands; return 0.
+    """Print the state of each stage of a tree; return 0.
 
     Raises:
-        RunError: `tree` is no clone, there is no DVC, or `dvc.lock` is damaged.
+        RunError: `tree` is not a clone, there is no DVC, or `dvc.lock` is damaged.
         ParamsError: `params.yaml` cannot be read.
     """
     graph = read_graph(tree)
     if (tree / LOCK).exists() and is_held(tree / LOCK):
-        say(f"at work: {(tree / LOCK).read_text(encoding='utf-8')}")
+        say(f"running: {(tree / LOCK).read_text(encoding='utf-8')}")
         say(_latest_epoch(tree))
         return 0
     if find_spec("dvc") is None:
-        raise RunError("dvc: not installed, so what changed is not known; 'make install' does it")
+        raise RunError("dvc: not installed, so changes are unknown; run 'make install'")
     recorded = read_stages(tree) if (tree / DVC_LOCK).exists() else {}
     params = plain_values(read_text(tree / PARAMS_FILE), str(PARAMS_FILE))
     changes = json.loads(dvc(tree, "status", "--json"))
@@ -83,14 +83,14 @@ def stand(
     params: Mapping[str, Any],
     epochs: Mapping[str, int],
 ) -> list[Standing]:
-    """Return where each stage stands, in the order of the graph.
+    """Return the state of each stage, in the order of the graph.
 
     Args:
-        graph: each stage behind all that it reads from.
-        recorded: what `dvc.lock` says of each stage that has run.
-        changes: as DVC reports them.
-        params: as they are now.
-        epochs: how many a stage has done that was interrupted.
+        graph: stages, each after all stages that it reads from.
+        recorded: record in `dvc.lock` of each stage that has run.
+        changes: changes that DVC reports.
+        params: current params.
+        epochs: number of finished epochs of each interrupted stage.
     """
     to_run: set[str] = set()
     standings = []
@@ -125,7 +125,7 @@ def epochs_done(tree: Path) -> dict[str, int]:
 def _changes(
     recorded: Mapping[str, Any], found: Sequence[Any], changes: Changes, params: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield what a person changed: no output that is merely missing, here or before the stage."""
+    """Yield the changes that a person made; outputs that are merely missing are left out."""
     outputs = {path for one in changes.values() for path in _parts(one, "changed outs")}
     for path, how in _parts(found, "changed deps").items():
         if isinstance(how, dict):
@@ -149,9 +149,10 @@ def _parts(found: Sequence[Any], kind: str) -> dict[str, Any]:
 
 
 def _edits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each key with another value than before.
+    """Yield a line for each key whose value changed.
 
-    before: by the names that a stage tracks: sections, or keys such as 'network.cells'. now: all.
+    before: values by the names that a stage tracks: sections, or keys such as 'network.cells'.
+    now: all params.
     """
     flat = dict(_flat(now))
     old = dict(_flat(before))
@@ -162,7 +163,7 @@ def _edits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     }
     for key in {**old, **new}:
         if key not in new:
-            yield f"{key}: gone"
+            yield f"{key}: removed"
         elif key not in old:
             yield f"{key}: new, {new[key]}"
         elif old[key] != new[key]:
@@ -231,7 +232,7 @@ def _age(tree: Path, recorded: Mapping[str, Any]) -> str:
 
 
 def _latest_epoch(tree: Path) -> str:
-    """Return how far the stage is that has ended an epoch last."""
+    """Return one line about the last epoch that has ended, in any stage."""
     histories = sorted((tree / PROGRESS).glob("*.tsv"), key=lambda path: path.stat().st_mtime_ns)
     if not histories:
         return "no epoch has ended yet"

@@ -1,7 +1,7 @@
-"""`aso-se verify`: are the artifacts, byte for byte, what `dvc.lock` records?
+"""`aso-se verify`: check that every byte of the artifacts is as `dvc.lock` records it.
 
-DVC takes a file of the same size and time for the same file, and a write-protected object of its
-cache for a whole one. So it sees rot in neither; this hashes both.
+DVC trusts a file of the same size and time, and a write-protected object of its cache. So it finds
+bit rot in neither; this hashes both.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from pipeline.running.lock import hold, signature
 from pipeline.running.recorded import read_outputs
 
 FOLDER = ".dir"
-"""Ends the digest of a folder; its object is a list of the files in it."""
+"""Suffix of the digest of a folder, whose object in the cache is a list of its files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file that is not as recorded. remedy: a command after which 'aso-se run' brings it back."""
+    """A file that is not as recorded. remedy: command after which 'aso-se run' restores it."""
 
     path: Path
     problem: str
@@ -32,27 +32,27 @@ class Difference:
 
 
 def report(tree: Path) -> int:
-    """Say what differs and how to get it back; return 1 if anything does, else 0.
+    """Print what differs and how to restore it; return 1 if anything differs, else 0.
 
     Raises:
-        RunError: `tree` is no clone or in use, or its `dvc.lock` is missing or damaged.
+        RunError: `tree` is not a clone or is in use, or its `dvc.lock` is missing or damaged.
     """
     require_clone(tree)
     with hold(tree / LOCK, signature("aso-se verify"), waiting=refuse):
         files, found = verify(tree)
     if not found:
-        say(f"{files} files, all as dvc.lock says")
+        say(f"{files} files, all as recorded in dvc.lock")
         return 0
     for difference in found:
         say(f"{difference.path}: {difference.problem}")
-    say("\nTo get them back:")
+    say("\nTo restore them:")
     for command in [*(one.remedy for one in found if one.remedy), "aso-se run"]:
         say(f"  {command}")
     return 1
 
 
 def verify(tree: Path) -> tuple[int, list[Difference]]:
-    """Return how many files `dvc.lock` records, and all that differ, in the tree and DVC's cache.
+    """Return the number of files in `dvc.lock`, and all that differ, in the tree and DVC's cache.
 
     Raises:
         RunError: `dvc.lock` is missing or damaged, or DVC does not say where its cache is.
@@ -76,7 +76,7 @@ def verify(tree: Path) -> tuple[int, list[Difference]]:
 
 
 def _compare(tree: Path, path: Path, digest: str, cached: Path) -> Iterator[Difference]:
-    """Yield what is wrong with a file and with its object in the cache, where it has one."""
+    """Yield what is wrong with a file, and with its object in the cache if it has one."""
     problem = _problem(tree / path, digest)
     if problem:
         yield Difference(

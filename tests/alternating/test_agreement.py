@@ -1,4 +1,4 @@
-"""An operation stops learning where what it learns is the training images' alone."""
+"""An operation stops learning when what it learns helps on training images only."""
 
 from dataclasses import asdict
 from pathlib import Path

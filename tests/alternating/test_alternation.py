@@ -168,7 +168,7 @@ def test_weight_steps_explore_less_and_less_as_search_goes_on(
     phase = searching(checkpoint, context(160), epochs=4, arch_update_freq=1000, explore=explore)
     state, recorder = phase.begin(), Recorder()
     blueprint = state.network.blueprint
-    with torch.no_grad():  # so that what is drawn otherwise is certain
+    with torch.no_grad():  # so that every draw is certain
         state.logits[..., blueprint.skip] += 60.0
     state.network.register_forward_pre_hook(recorder)
     train(phase, state)

@@ -31,14 +31,14 @@ WAYS: list[dict[str, Any]] = [
 
 
 def flat() -> Tensor:
-    """Logits of a tiny network that know nothing yet."""
+    """Equal logits of a tiny network."""
     blueprint = tiny_network().blueprint
     shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
     return torch.zeros(shape, requires_grad=True)
 
 
 def uncut() -> Tensor:
-    """Logits that hardly ever draw `none`: what follows zeros stands at the kink of its ReLU."""
+    """Logits that hardly ever draw `none`, because zeros would meet a ReLU at its kink."""
     logits = flat().detach().double()
     logits[..., tiny_network().blueprint.none] = -9.0
     return logits.requires_grad_()

@@ -1,4 +1,4 @@
-"""How search begins and how fast it goes: logits, rates and temperature."""
+"""The beginning and the pace of search: logits, rates and temperature."""
 
 from itertools import pairwise
 from pathlib import Path

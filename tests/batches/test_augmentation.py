@@ -34,7 +34,7 @@ def test_without_padding_and_flip_nothing_changes(shape: tuple[int, ...], seed: 
 
 
 def crops(image: Tensor, padding: int, *, flip: bool) -> list[Tensor]:
-    """All that may come out of one (C, H, W) image."""
+    """Return all possible crops of one (C, H, W) image."""
     _, H, W = image.shape
     framed = torch.nn.functional.pad(image, (padding,) * 4)
     cut = [

@@ -1,4 +1,4 @@
-"""Batches: every image once, in an order that the purpose decides, ready for a network."""
+"""Batches hold every image once, in an order that depends on the purpose, ready for a network."""
 
 import pytest
 import torch

@@ -53,7 +53,7 @@ Begin = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def begin(tmp_path: Path) -> Iterator[Begin]:
-    """Begin a stage with the given body; none outlives its test."""
+    """Begin a stage with the given body; it is killed at the end of the test."""
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "__init__.py").write_text((ROOT / "stages" / "__init__.py").read_text())
     (tmp_path / "pipeline").symlink_to(ROOT / "pipeline")

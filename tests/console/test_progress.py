@@ -98,7 +98,7 @@ def on_terminal(folder: Path, **environment: str) -> str:
     ) as process:
         os.close(slave)
         sent = b""
-        with suppress(OSError):  # Linux's way to say that nobody has the other end
+        with suppress(OSError):  # how Linux reports that the other end is closed
             while chunk := os.read(master, 4096):
                 sent += chunk
     os.close(master)

@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_opened_is_one_line_that_names_it(stage: Stage) ->
 
 
 LAST = "import os, signal, time; ranks.number() == ranks.count() - 1 or time.sleep(600)"
-"""The last of the processes goes on; the others are at work until they are told to end."""
+"""Code after which only the last process continues; the others work until they are ended."""
 SEVERAL = pytest.mark.parametrize("processes", ["1", "2"])
 
 
@@ -141,7 +141,7 @@ def test_several_processes_end_with_the_code_and_the_line_of_one(
 
 @pytest.fixture
 def at_work(stage: Stage, tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
-    """Start a stage of so many processes that has work for minutes; return when all are at it."""
+    """Start a stage of several processes with work for minutes; return when all are working."""
 
     def start(processes: str) -> subprocess.Popen[str]:
         body = "import time; Path(f'ready{ranks.number()}').touch(); time.sleep(600)"

@@ -1,4 +1,4 @@
-"""Whatever an image file is, it becomes a square of RGB pixels or one line that says why not."""
+"""Every image file becomes a square of RGB pixels, or one line that says why not."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ PICTURE = Image.fromarray(
 
 
 def palette(**info: Any) -> Image.Image:
-    """A palette picture, all of colour number 1: red."""
+    """Return a palette picture that is all colour 1, red."""
     image = Image.new("P", (12, 10), 1)
     image.putpalette([0, 0, 255, *RED])
     image.info.update(info)
@@ -32,7 +32,7 @@ def palette(**info: Any) -> Image.Image:
 
 
 def marked(mode: str, colour: Any) -> Image.Image:
-    """A picture all of the colour that its file calls transparent."""
+    """Return a picture that is all one colour, which its file declares transparent."""
     image = Image.new(mode, (12, 10), colour)
     image.info["transparency"] = colour
     return image
@@ -136,7 +136,7 @@ TURNED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""EXIF orientation -> how a camera would have turned an upright picture to store it so."""
+"""EXIF orientation -> how a camera turns an upright picture before it stores it."""
 
 
 @pytest.mark.parametrize("orientation", TURNED)
@@ -151,7 +151,7 @@ def test_an_image_is_turned_as_its_exif_says(orientation: int, tmp_path: Path) -
 
 
 def refusal(path: Path, content: bytes) -> str:
-    """The one line with which a file is refused, without its path."""
+    """Return the line with which a file is refused, without its path."""
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
         read_image(path, 8)

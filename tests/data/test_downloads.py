@@ -1,6 +1,6 @@
 """torchvision's data sets, from tiny files in the official formats; nothing is downloaded here.
 
-Pickle is how CIFAR comes; torchvision opens it only after its checksum has been found right.
+CIFAR consists of pickles; torchvision opens one only after it has verified the checksum.
 """
 
 import gzip
@@ -158,7 +158,7 @@ def test_a_failed_download_is_one_line(
     with pytest.raises(DataError) as caught:
         read_download(name, tmp_path)
     line = str(caught.value)
-    assert line.startswith(f"{name}: neither found whole in {tmp_path} nor downloaded to it (")
+    assert line.startswith(f"{name}: not found intact in {tmp_path}, and not downloaded to it (")
     assert line.endswith("there by hand")
     assert "\n" not in line
 
@@ -166,7 +166,7 @@ def test_a_failed_download_is_one_line(
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         write(tmp_path / f"FashionMNIST/raw/{name}-ubyte", struct.pack(">IIII", 0x803, 9, 28, 28))
-    with pytest.raises(DataError, match="fashion_mnist: neither found"):
+    with pytest.raises(DataError, match="fashion_mnist: not found intact"):
         read_download("fashion_mnist", tmp_path)
 
 
@@ -210,9 +210,9 @@ def test_a_pickle_of_another_checksum_is_not_opened(
     write_cifar(tmp_path, monkeypatch, datasets.CIFAR10, "labels", "label_names")
     monkeypatch.setattr(datasets.CIFAR10, "url", "http://127.0.0.1:9/")
     (tmp_path / datasets.CIFAR10.base_folder / name).write_bytes(pickle.dumps(Code()))
-    with pytest.raises(DataError, match="cifar10: neither found"):
+    with pytest.raises(DataError, match="cifar10: not found intact"):
         read_download("cifar10", tmp_path)
     write(tmp_path / "cifar-10-python.tar.gz", b"no archive")
-    with pytest.raises(DataError, match="cifar10: neither found"):
+    with pytest.raises(DataError, match="cifar10: not found intact"):
         read_download("cifar10", tmp_path)
     assert not (tmp_path / "run").exists()

@@ -14,7 +14,7 @@ from pipeline.harness.errors import DataError
 
 
 def make(*images: Path) -> None:
-    """Write an image at each path, each of another grey."""
+    """Write an image at each path, each with a different grey."""
     for level, path in enumerate(images):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (6 + level, 5), (level, level, level)).save(path, "PNG")

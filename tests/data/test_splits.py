@@ -17,7 +17,7 @@ from pipeline.prepared.labelled import Labelled
 
 
 def numbered(counts: list[int]) -> Labelled:
-    """Images of one pixel whose four channels spell the number of the image."""
+    """Return images of one pixel whose four channels encode the number of the image."""
     labels = np.repeat(np.arange(len(counts)), counts)
     number = np.arange(len(labels), dtype=np.uint32)
     return Labelled(images=number.view(np.uint8).reshape(-1, 1, 1, 4), labels=labels)

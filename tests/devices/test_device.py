@@ -48,7 +48,7 @@ def test_the_device_is_said(
 
 
 def accelerators(monkeypatch: pytest.MonkeyPatch, free: list[int | str]) -> None:
-    """Pretend that there are some, with so many bytes free, or that say so when they are used."""
+    """Pretend that there are accelerators, each with free bytes or an error message when used."""
 
     def use(_: int, *, device: torch.device) -> None:
         found = free[device.index or 0]

@@ -1,4 +1,4 @@
-"""Where memory is used up, the same step is made in smaller parts."""
+"""When memory runs out, the same step is made in smaller parts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,7 +38,7 @@ Lack = Callable[[], None]
 
 
 class Small(nn.Module):
-    """Stands before a network: `lack` of memory for more than `most` images, from a call on."""
+    """A layer that lacks memory for more than `most` images, from a given call on."""
 
     def __init__(self, network: nn.Module, lack: Lack, *, most: int, first: int = 0) -> None:
         self.calls, self.sizes = 0, list[int]()
@@ -139,7 +139,7 @@ def test_a_batch_that_took_in_a_last_single_image_is_one_part() -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 5, 8, 100])
 def test_the_gradient_of_the_parts_is_that_of_the_whole(size: int) -> None:
-    """Of a network without BatchNorm, which is the only layer that sees other images."""
+    """The network has no BatchNorm, the only layer in which images depend on each other."""
     source = torch.Generator().manual_seed(0)
     images, labels = torch.randn(8, 6, generator=source), torch.arange(8) % 3
     gradients = []
@@ -162,7 +162,7 @@ def test_the_gradient_of_the_parts_is_that_of_the_whole(size: int) -> None:
 def test_an_epoch_of_search_short_of_memory_makes_the_same_steps_in_parts(
     lack: Lack, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # BatchNorm is the one layer that normalises a part by other statistics than the whole.
+    # BatchNorm is the only layer that normalises a part by other statistics than the whole.
     monkeypatch.setattr(BatchNorm, "forward", lambda _, images: images.clamp(-3, 3))
     phase = searching(checkpoint)
     whole, divided = phase.begin(), phase.begin()

@@ -71,7 +71,7 @@ for name in sys.argv[3:]:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
-    """The folder of two processes, which have run all phases together."""
+    """Return the folder of two processes that have run all phases together."""
     folder = tmp_path_factory.mktemp("together")
     script = folder / "run.py"
     script.write_text(RUN)

@@ -62,7 +62,7 @@ def any_size(network: Network, any_size_facts: ModelFacts) -> bytes:
 @pytest.fixture(scope="session")
 @torch.no_grad()
 def pixels(network: Network) -> Tensor:
-    """(N, 9, 9, 3) uint8 images of which the network is sure, as a trained one is of most."""
+    """Return (N, 9, 9, 3) uint8 images of whose classes the network is sure."""
     source = generator(0, "images")
     colours = torch.randint(40, 216, (400, 1, 1, 3), generator=source)
     noise = torch.randint(-40, 40, (400, 9, 9, 3), generator=source)

@@ -1,4 +1,4 @@
-"""What stands in the model card, and that its example runs."""
+"""The model card says what it should, and its example runs."""
 
 import json
 import re
@@ -175,8 +175,8 @@ def test_it_says_which_sizes_the_model_takes_and_how_well_it_resizes(
     assert "It takes one size of images" in one
     assert "by at most 1 of 255 levels" not in words(one)
     assert "| input | `images` | uint8 | (N, H, W, 3) |" in any_size
-    assert "the model brings them to 9 x 9 as training did" in words(any_size)
-    assert "differs from what Pillow makes of it by at most 1 of 255 levels." in words(any_size)
+    assert "The model resizes them to 9 x 9 as training did" in words(any_size)
+    assert "differ from Pillow's by at most 1 of 255 levels." in words(any_size)
     assert "It takes one size of images" not in any_size
 
 
@@ -199,7 +199,7 @@ def test_it_shows_each_node_of_the_genotype(card: str) -> None:
 
 def test_it_says_which_cells_the_network_has_and_what_a_grown_one_does(card: str) -> None:
     assert "with the channels of a node: normal 4, reduction 8" in card
-    assert re.search(r"normal \d+ \(grown\)\.\nA grown cell adds its own, times a learnt", card)
+    assert re.search(r"normal \d+ \(grown\)\.\nA grown cell adds its output, times a learnt", card)
 
 
 def test_no_name_of_a_class_breaks_a_table(card: str) -> None:
@@ -225,7 +225,7 @@ class Mean(nn.Module):
 
 
 def run_example(card: str, folder: Path, image: str) -> list[str]:
-    """Run the program that stands in the card, and return its lines."""
+    """Run the program in the card; return its lines."""
     [program] = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     assert program.count("\n") <= 12
     result = subprocess.run(

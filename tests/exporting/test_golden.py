@@ -1,4 +1,4 @@
-"""What a consumer compares a runtime with is what the model answers."""
+"""The test vectors are the outputs of the model."""
 
 import numpy as np
 import onnx

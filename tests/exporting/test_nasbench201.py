@@ -1,4 +1,4 @@
-"""A cell of nasbench201 is exported like any other, also one that leads nowhere."""
+"""A cell of nasbench201 is exported like any other, even if no path leads to its output."""
 
 from dataclasses import replace
 

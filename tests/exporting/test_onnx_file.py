@@ -1,4 +1,4 @@
-"""The exported file: what goes in, what comes out, and what it does not tell."""
+"""The exported file: its input, its outputs, and what it does not reveal."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The gate: a model that computes something else does not pass, though its classes are right."""
+"""A model that computes something else is refused, even if its classes are right."""
 
 import copy
 
@@ -20,7 +20,7 @@ LIMIT = ExportParams().max_difference
 
 
 class OffOn(nn.Module):
-    """The network, but for one image whose logits are each 1 too high."""
+    """The network, except for one image, whose logits are all 1 too high."""
 
     def __init__(self, network: nn.Module, image: Tensor) -> None:
         super().__init__()

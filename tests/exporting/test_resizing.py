@@ -1,4 +1,4 @@
-"""A model that takes images of any size resizes them as training's images were: as Pillow does."""
+"""A model that takes images of any size resizes them as training did: as Pillow does."""
 
 import json
 
@@ -36,7 +36,7 @@ sides = st.integers(1, 60)
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:
-    """Black, white and what is between, in equal parts: where sums overshoot and halves occur."""
+    """Return black, white and random levels in equal parts, for overshooting sums and halves."""
     levels = np.random.default_rng(shape).choice([0, 85, 128, 170, 255], shape)
     return levels.astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""The stage writes what params ask for, with what was measured of it."""
+"""The stage writes the files that params ask for, with their measurements."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.xdist_group("exporting")
 
 @pytest.fixture
 def artifacts(network: Network, facts: ModelFacts, pixels: Tensor, tmp_path: Path) -> Path:
-    """What the stages before it leave: some images of whatever class, and the network."""
+    """Return the results of the stages before it: images with arbitrary labels, and the network."""
     images = pixels[:32].numpy()
     split = Labelled(images=images, labels=np.arange(len(images)) % len(facts.classes))
     write_dataset(

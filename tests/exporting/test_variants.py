@@ -1,4 +1,4 @@
-"""Smaller models: the same contract in fewer bytes, and only if they are right nearly as often."""
+"""Smaller models have the same inputs and outputs, fewer bytes, and nearly the same accuracy."""
 
 import logging
 
@@ -24,7 +24,7 @@ def rows(pixels: Tensor) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def labels(exported: bytes, rows: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """What the exported model says: its accuracy is 1."""
+    """Return the exported model's own classes as labels, so that its accuracy is 1."""
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
     result: NDArray[np.int64] = session.run(["logits"], {"images": rows})[0].argmax(1)
     return result

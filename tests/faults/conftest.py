@@ -1,4 +1,4 @@
-"""What tests of faults share: a project whose stages have all run once."""
+"""Shared by the tests of faults: a project whose stages have all run once."""
 
 from collections.abc import Iterator
 

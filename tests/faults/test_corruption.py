@@ -1,16 +1,15 @@
 """No damaged, truncated or foreign artifact passes a stage: one line names it, nothing is written.
 
-A tiny run of all stages, once; then every file that a later stage reads is damaged in every way,
-and every stage that reads it is run on the damage. A sample runs always; all of it takes minutes:
+All stages run once on tiny data. Then every file that a later stage reads is damaged in every way,
+and every stage that reads it runs on the damage. A sample always runs; all of it takes minutes:
 
     python -m pytest -m slow tests/faults
 
-What no result depends on is not for the stages to find: `metrics.json`, `history.tsv`,
+Stages need not find damage on which no result depends: `metrics.json`, `history.tsv`,
 `genotype.json`, `growth.json`, `confusion.tsv` and `references.json` are for people and DVC's
-comparisons, and DVC runs their stage again where one differs from `dvc.lock`; of the stages only
-`report` and `export` read some of them, and `tests/reporting` holds that what makes no sense is
-refused. `check/params.txt`
-has no content, and what `export` and `report` write leaves the pipeline.
+comparisons, and DVC reruns their stage if one differs from `dvc.lock`. Only `report` and `export`
+read some of them, and `tests/reporting` tests that they refuse nonsense. `check/params.txt` is
+empty, and no stage reads the outputs of `export` and `report`.
 """
 
 import json
@@ -47,7 +46,7 @@ FLIPS = 20
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, the stages before it, and the files of theirs that it reads."""
+    """A stage, the stages before it, and those of their files that it reads."""
 
     params: type[Section]
     main: Callable[..., None]
@@ -169,7 +168,7 @@ def tree(whole: Path, tmp_path: Path) -> Path:
 
 
 def refusal(name: str, tree: Path) -> str:
-    """Run a stage on what it cannot use; return its one line. Nothing is changed or written."""
+    """Run a stage on damaged files; return its line. Check that nothing is changed or written."""
     before = files(tree)
     with pytest.raises(AsoSeError) as refused:
         run(name, tree)
@@ -194,7 +193,7 @@ def flips(content: bytes, count: int, seed: str) -> Iterator[bytes]:
 
 
 def is_the_same(file: str, content: bytes, damaged: bytes) -> bool:
-    """Whether a document is laid out differently and says the same: its last line may not end."""
+    """Whether a damaged document still says the same, for example without its last line break."""
     return file.endswith(".json") and content.rstrip() == damaged.rstrip()
 
 
@@ -297,7 +296,7 @@ def test_a_checkpoint_of_another_version_is_refused(name: str, file: str, tree: 
 
 
 class Code:
-    """What unpickling it would do."""
+    """An object that would run code if it were unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("run"),)
@@ -339,7 +338,7 @@ def test_a_checkpoint_takes_no_more_memory_than_its_file(kind: str, tree: Path) 
 
 
 def forge(folder: Path, **changes: Any) -> None:
-    """Change the facts of a data set, with a right checksum."""
+    """Change the facts of a data set, with a matching checksum."""
     path = folder / "dataset.json"
     document = {**json.loads(path.read_text()), **changes}
     del document[CHECKSUM]

@@ -1,4 +1,4 @@
-"""A disk that is full, broken or read-only at any write costs one line, and nothing that was there.
+"""A disk that is full, broken or read-only at any write gives one line, and no file is lost.
 
 Quick stages are tried at each of their writes; `pytest -m slow` does so with all stages, in each
 way that a write can fail.
@@ -31,12 +31,12 @@ EXIT_CODES = {"ENOSPC": 4, "EDQUOT": 4, "EROFS": 4, "EIO": 1}
 
 
 def among_artifacts(files: list[Path]) -> set[str]:
-    """Return those of a stage's files that are its outputs, as named in its folder."""
+    """Return the names of those of a stage's files that are outputs, relative to its folder."""
     return {"/".join(path.parts[2:]) for path in files if path.parts[0] == "artifacts"}
 
 
 def fail_and_rerun(place: Workplace, stage: str, way: str, number: int) -> None:
-    """Fail at the `number`th of a stage's instants of a kind; check what is left; run it again."""
+    """Make a stage's operation number `number` fail; check the files; run the stage again."""
     operation, error = way.split()
     files, whole = place.written[stage], place.whole[stage]
     # Every file is synced and, once it has its name, its folder.
@@ -59,7 +59,7 @@ def fail_and_rerun(place: Workplace, stage: str, way: str, number: int) -> None:
 
     assert (again.code, again.errors) == (0, "")
     assert place.artifacts(stage) == whole
-    goes_on = f"{stage}: goes on after epoch {len(points)} of "
+    goes_on = f"{stage}: resumes after epoch {len(points)} of "
     assert (goes_on in again.output) == bool(points)
 
 

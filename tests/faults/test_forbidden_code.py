@@ -39,7 +39,7 @@ def dotted(node: ast.expr) -> str:
 
 
 def forbidden(code: str) -> Iterator[str]:
-    """Yield what a source does and must not."""
+    """Yield the forbidden calls and imports in a source text."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = getattr(node, "module", None) or ""

@@ -1,8 +1,8 @@
-"""A stage that is killed (-9) at any instant is run again, by hand, to the same bytes.
+"""A stage that is killed (-9) at any instant gives the same bytes when it is run again by hand.
 
-The instants are those at which something is half done: half of a file is written, a file is not yet
-synced, has not yet its name, or a batch is being trained on. `pytest -m slow` tries all of them;
-`benchmarks/kills.py` tries random ones, with DVC.
+The instants are those in the middle of something: a file is half written, not yet synced or not yet
+renamed, or a batch is being trained on. `pytest -m slow` tries all of them; `benchmarks/kills.py`
+tries random ones, with DVC.
 """
 
 import os
@@ -19,7 +19,7 @@ KILLED = -9
 
 
 def kill_and_rerun(place: Workplace, stage: str, operation: str, number: int) -> str:
-    """Kill at the `number`th instant of a kind; check what is left; return what the rerun says."""
+    """Kill at the `number`th instant of a kind; check the files; return the rerun's output."""
     place.rewind(stage)
 
     ended = place.run(stage, f"{operation} {number}: SIGKILL")
@@ -36,7 +36,7 @@ def kill_and_rerun(place: Workplace, stage: str, operation: str, number: int) ->
     assert not place.partials()
     assert not place.points(stage)
     if points:
-        assert f": goes on after epoch {int(points[-1].stem)} of " in again.output
+        assert f": resumes after epoch {int(points[-1].stem)} of " in again.output
     return again.output
 
 
@@ -45,7 +45,7 @@ def test_a_kill_in_the_last_batch_costs_one_epoch(place: Workplace, stage: str) 
     output = kill_and_rerun(place, stage, "step", place.steps[stage])
     epochs = TINY["optimize" if stage == "reference" else stage]["epochs"]
     name = "reference-resnet" if stage == "reference" else stage
-    assert f"{name}: goes on after epoch {epochs - 1} of {epochs}\n" in output
+    assert f"{name}: resumes after epoch {epochs - 1} of {epochs}\n" in output
 
 
 @pytest.mark.parametrize("operation", ["write", "fsync", "rename"])

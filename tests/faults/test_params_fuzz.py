@@ -1,6 +1,6 @@
-"""Whatever is wrong in `params.yaml`, it is a line that names the key, or the line of the file.
+"""Every mistake in `params.yaml` gives a line that names the key, or the line of the file.
 
-The mutations are made from the models: of every key and every value that it must not have.
+The mutations are made from the models: every key, with every kind of value that it must not have.
 """
 
 import copy
@@ -61,7 +61,7 @@ CONTRADICTED = {  # a value that is possible by itself -> the key that the line 
 
 
 class Mutation(NamedTuple):
-    """One file, and how each of the lines that refuse it begins after the name of the file."""
+    """A wrong file, and the beginnings of the lines that refuse it, after the file's name."""
 
     what: str
     content: bytes
@@ -74,7 +74,7 @@ class Answer(NamedTuple):
 
 
 def leaves() -> Iterator[tuple[str, str]]:
-    """Section ("" at the top) and key of every value."""
+    """Yield section ("" at the top) and key of every value."""
     for section, values in GOOD.items():
         if isinstance(values, dict):
             yield from ((section, key) for key in values)
@@ -91,7 +91,7 @@ def schema_of(section: str, key: str) -> dict[str, Any]:
 
 
 def allows(schema: dict[str, Any], value: Any) -> bool:
-    """Whether JSON schema allows a value: what the models say, without pydantic."""
+    """Whether the JSON schema allows a value, independently of pydantic's validation."""
     if "anyOf" in schema:
         return any(allows(one, value) for one in schema["anyOf"])
     if "enum" in schema or "const" in schema:
@@ -117,7 +117,7 @@ def allows(schema: dict[str, Any], value: Any) -> bool:
 
 
 def beyond(schema: dict[str, Any]) -> Iterator[Any]:
-    """The values next to the ends of a range, on both sides."""
+    """Yield the values next to the ends of a range, on both sides."""
     for one in (schema, *schema.get("anyOf", ())):
         for end in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
             if end in one:
@@ -258,7 +258,7 @@ TAGS = (
     "*nowhere",
 )
 SPELT = ("1:30", "٣", "1e999", "1,5", "1.", "1e1", "0o8", "--1", "1 000")
-"""What some language, but not DVC, takes for a whole number."""
+"""Texts that some language, but not DVC, reads as a whole number."""
 
 
 def wrong_files() -> Iterator[Mutation]:
@@ -280,7 +280,7 @@ def wrong_files() -> Iterator[Mutation]:
 
 
 def checked(path: Path, capsys: pytest.CaptureFixture[str]) -> Answer:
-    """What `aso-se check` says, without the name of the file; anything but an exit is raised."""
+    """Return the output of `aso-se check` without the name of the file; it must exit."""
     sys.argv[1:] = ["check", str(path)]
     code = 0
     try:

@@ -1,6 +1,6 @@
-"""Real processes, wherever they run: odd paths, locales, folders that cannot be written.
+"""Real processes in odd surroundings: strange paths, locales, folders that cannot be written.
 
-The whole chain runs with `-m slow` only; of a locale, `prepare` has seen all that there is.
+The whole chain runs only with `-m slow`; `prepare` alone already meets everything about a locale.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.test_pipeline import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_OTHERS = () if os.getuid() else ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
-"""Root, who may run these tests, may write anywhere; without these capabilities as others may."""
+"""Command prefix that takes root's right to read and write everything, if root runs the tests."""
 CLASSES = ("Hündin", "katze 猫")
 LOCALES = {
     "C": {"LC_ALL": "C"},

@@ -21,13 +21,13 @@ from prefect.testing.utilities import prefect_test_harness
 
 
 class Server:
-    """What a Prefect server knows of flow runs."""
+    """Access to what a Prefect server stores about flow runs."""
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self.client = client
 
     def states(self, state: State[Any], expected: int) -> dict[str, str]:
-        """Return the state of each task of a flow run, once as many as expected have ended."""
+        """Return the state of each task of a flow run, after `expected` tasks have ended."""
         chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_of(state)]))
         until = time.monotonic() + 20
         while True:
@@ -39,7 +39,7 @@ class Server:
             time.sleep(0.1)
 
     def artifact(self, key: str) -> Any:
-        """Return the newest artifact of a key: a table as rows, everything else as it is."""
+        """Return the newest artifact with a key: a table as rows, other artifacts unchanged."""
         found = self.client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
         )

@@ -30,7 +30,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(toy: Toy) -> Iterator[Start]:
-    """Start a command in the toy project; none outlives its test."""
+    """Start a command in the toy project; it is killed at the end of the test."""
     started = []
 
     def begin(*command: str, **environment: str) -> "subprocess.Popen[str]":
@@ -216,7 +216,7 @@ def scheduler(tmp_path: Path, start: Start) -> Iterator[SyncPrefectClient]:
 
 
 def runs_in_state(client: SyncPrefectClient, state: str) -> list[FlowRun]:
-    """Return the flow runs in a state, as soon as there is one."""
+    """Wait for a flow run in a state; return all of them."""
     until = time.monotonic() + 120
     while True:
         if found := [run for run in client.read_flow_runs() if run.state_name == state]:

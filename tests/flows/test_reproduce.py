@@ -132,7 +132,7 @@ def test_a_stage_over_its_time_is_ended_and_says_so(
     began = time.monotonic()
     state = run(overrides={"search.arch_update_freq": 3}, stage_hours=2 / 3600)
     assert time.monotonic() - began < 20
-    assert "search: over its" in str(state.message)
+    assert "search: took longer than" in str(state.message)
     assert server.states(state, 3)["search"] == "TimedOut"
     assert Path(f"{toy.log}.resume").read_text() == "search"
 

@@ -1,4 +1,4 @@
-"""Growth is a transaction: it keeps the outputs, and comes back undone where it hurts."""
+"""Growth is a transaction: it keeps the outputs, and is undone if accuracy falls."""
 
 import gc
 from collections.abc import Callable
@@ -30,7 +30,7 @@ IMAGES = context(16, 8)
 
 
 def small(checkpoint: Path, **changes: object) -> tuple[Growth, GrowthState]:
-    """Return a growth on few images, and where it begins."""
+    """Return a growth on few images, and its first state."""
     phase = growing(checkpoint, IMAGES, **changes)
     return phase, phase.begin()
 
@@ -42,7 +42,7 @@ def cells(state: SearchState) -> int:
 def with_accuracy(
     monkeypatch: pytest.MonkeyPatch, accuracy: Callable[[SearchState], float]
 ) -> None:
-    """Let epochs say what validation accuracy they like."""
+    """Replace the validation accuracy of epochs by a function of the state."""
     real = Alternation.run
 
     def told(self: Alternation, state: SearchState, *args: Any, **rest: Any) -> Row:
@@ -53,7 +53,7 @@ def with_accuracy(
 
 
 def whole_state(state: SearchState) -> dict[str, object]:
-    """Return copies of all that a growth may touch."""
+    """Return copies of everything that a growth may change."""
     adam = state.logit_optimizer
     return {
         "logits": state.logits.detach().clone(),

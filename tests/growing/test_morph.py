@@ -46,13 +46,13 @@ def grown_by(network: Network, kind: Kind, factor: float = 1.5) -> Network:
 
 
 def everything(blueprint: Blueprint) -> EdgeWeights:
-    """Every candidate on every edge, added up."""
+    """Return weights with which every candidate runs on every edge."""
     edges = (tuple(range(len(blueprint.operations))),) * len(blueprint.edges)
     return EdgeWeights(active=(edges,) * blueprint.architectures)
 
 
 def explored(seed: int, old: Blueprint) -> Path:
-    """One path of the old blueprint; what a new cell does of it shall not matter."""
+    """Return one path of the old blueprint; a new cell's part of it must not matter."""
 
     def path(blueprint: Blueprint) -> EdgeWeights:
         known = explore(old, probability=1.0, generator=generator(seed, "path")).active

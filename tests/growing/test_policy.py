@@ -1,4 +1,4 @@
-"""When to grow and how: what history and budget allow."""
+"""When and how to grow, as far as history and budget allow."""
 
 import pytest
 from hypothesis import given

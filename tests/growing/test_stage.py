@@ -1,4 +1,4 @@
-"""The stage is measured against what search ended with, from its first epoch on."""
+"""From its first epoch, growth is compared with the end of search."""
 
 from pathlib import Path
 

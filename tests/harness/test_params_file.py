@@ -38,7 +38,7 @@ def read(folder: Path, text: str | bytes, *, whole: bool = False) -> Params:
 
 
 def refusal(folder: Path, text: str | bytes, *, whole: bool = False) -> str:
-    """Return the one line, without the name of the file that it begins with."""
+    """Return the line of the refusal, without the name of the file at its start."""
     with pytest.raises(ParamsError) as refused:
         read(folder, text, whole=whole)
     (line,) = str(refused.value).splitlines()
@@ -155,7 +155,7 @@ def test_a_contradiction_within_a_section_names_the_whole_key(tmp_path: Path) ->
         ("seed: " + "[" * 2_000, "not YAML"),
         ("seed: &a [*a]\nwarmup: 1", ""),
         ("warmup: &a\n  epochs: *a\nseed: 1", ""),
-        (GOOD + "  2001-01-01: 1\n", "2001-01-01 is a date; in quotes it is text"),
+        (GOOD + "  2001-01-01: 1\n", "2001-01-01 is a date; quote it to make it text"),
         ("seed: " + "9" * 5_000, ""),
         (GOOD.replace("seed: 3", "seed: 2001-13-45"), "line 2: not YAML: 2001-13-45 is a date"),
     ],

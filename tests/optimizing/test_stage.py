@@ -1,4 +1,4 @@
-"""The stage trains on validation images only if it is asked to."""
+"""The stage trains on validation images only if params say so."""
 
 import json
 from pathlib import Path

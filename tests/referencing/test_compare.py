@@ -1,4 +1,4 @@
-"""A difference counts only if chance would hardly make it."""
+"""A difference counts only if chance is an unlikely explanation."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The networks that a result is compared with are as large as it, and are what their names say."""
+"""The reference networks have the size of the found network, and are what their names say."""
 
 import pytest
 import torch

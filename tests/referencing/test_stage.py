@@ -1,4 +1,4 @@
-"""The stage from its front door: references are trained, tested and told, resumed and skipped."""
+"""The whole stage: references are trained, tested, reported, resumed and skipped."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ TRAINED = ("resnet", "resnet_all_passes", "random_architecture", "random_archite
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what the stages before it leave."""
+    """Return a folder with the results of the stages before it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
     monkeypatch.delenv("ASO_SE_RESUME", raising=False)

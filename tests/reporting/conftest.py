@@ -1,4 +1,4 @@
-"""What the stages leave, made up and tiny: the report reads files, so files are what a test has."""
+"""Tiny invented results of the stages, as files, because the report reads files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,7 +103,7 @@ def blueprint(classes: int, *, grown: bool) -> Blueprint:
 
 
 def write_dataset_of(folder: Path, classes: Sequence[str]) -> None:
-    """Two images of each class in every split."""
+    """Write a data set with two images of each class in every split."""
     labels = np.repeat(np.arange(len(classes)), 2)
     pixels = np.random.default_rng(1).integers(0, 256, (len(labels), 5, 5, 3), np.uint8)
     split = Labelled(images=pixels, labels=labels)
@@ -165,9 +165,9 @@ def write_artifacts(
     growths: Sequence[dict[str, object]] = (DEEPENED,),
     right: bool = False,
 ) -> Path:
-    """Write all that the report reads.
+    """Write all files that the report reads.
 
-    Of each class the second image is taken for the next class, unless all are `right`.
+    The second image of each class is classified as the next class, unless all are `right`.
     """
     write_dataset_of(artifacts / "prepare", classes)
     write_histories(artifacts)
@@ -193,5 +193,5 @@ def write_artifacts(
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a run with one growth; for tests that change nothing."""
+    """Return the artifacts of a run with one growth, for tests that change nothing."""
     return write_artifacts(tmp_path_factory.mktemp("run") / "artifacts")

@@ -1,4 +1,4 @@
-"""Every genotype can be drawn, and nothing in a drawing lies on another."""
+"""Every genotype can be drawn, and no parts of a drawing overlap."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The stage from its front door: a folder of artifacts in, a page and pictures out."""
+"""The whole stage: a folder of artifacts in, a page and pictures out."""
 
 import os
 import re
@@ -34,7 +34,7 @@ HOSTILE = (
 
 
 class Page(HTMLParser):
-    """What a browser would find: elements, attributes that load something, ids, text."""
+    """The parts of a page: elements, attributes that load something, ids, text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -112,7 +112,8 @@ def test_the_pictures_load_nothing_either(reported: Path) -> None:
 
 
 def test_the_page_tells_what_the_stages_measured(page: Page) -> None:
-    for told in ("50.0%", "1,234", "3 of 6 images mistaken", "2 → 3", "3.1", "5e-06", "deepen"):
+    wrong = "3 of 6 images misclassified"
+    for told in ("50.0%", "1,234", wrong, "2 → 3", "3.1", "5e-06", "deepen"):
         assert told in page.words
     for section in report.Params.model_fields:
         assert section in page.words
@@ -195,7 +196,7 @@ def test_a_run_without_growth_and_without_mistakes_has_a_report(tmp_path: Path) 
     artifacts = write_artifacts(tmp_path / "artifacts", growths=[], right=True)
     page = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())
     assert "The network did not grow." in page.words
-    assert "0 of 6 images mistaken" in page.words
+    assert "0 of 6 images misclassified" in page.words
 
 
 def test_a_growth_that_did_not_settle_has_no_accuracies(tmp_path: Path) -> None:
@@ -241,5 +242,5 @@ def test_predictions_of_other_images_are_refused(tmp_path: Path) -> None:
     artifacts = write_artifacts(tmp_path / "artifacts")
     path = artifacts / "derive" / "confusion.tsv"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
-    with pytest.raises(AsoSeError, match="not of the test images of this data set"):
+    with pytest.raises(AsoSeError, match="not of this data set's test images"):
         run(artifacts, tmp_path / "report")

@@ -1,4 +1,4 @@
-"""The last lines of a run say how good the model is, against what, and where it lies."""
+"""The last lines of a run show the model's accuracy, its best reference, and its files."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`aso-se run` as a process: who may run, how it ends, what a kill leaves."""
+"""`aso-se run` as a process: how many may run, how it ends, what a kill leaves."""
 
 import os
 import pty
@@ -25,7 +25,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a command of Python in the toy project; none outlives its test."""
+    """Start a command of Python in the toy project; it is killed at the end of the test."""
     started = []
 
     def begin(*command: str, **environment: str) -> "subprocess.Popen[str]":

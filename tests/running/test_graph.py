@@ -13,7 +13,7 @@ NAMES = list("abcdef")
 
 @st.composite
 def graphs(draw: st.DrawFn) -> list[Stage]:
-    """Stages behind all they read from; each reads a section of its own name."""
+    """Draw stages, each after all that it reads from; each reads a section of its own name."""
     return [
         Stage(
             name=name,

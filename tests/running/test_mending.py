@@ -45,7 +45,7 @@ def foreign_rwlock(toy: Toy) -> None:
 
 
 def reused_pid(toy: Toy) -> None:
-    """Name a process that is no DVC: the number was free again."""
+    """Record the number of a process that is not DVC, because the number was reused."""
     rwlock(toy, os.getpid())
 
 
@@ -137,7 +137,7 @@ def test_a_merge_conflict_is_left_to_a_person(toy: Toy) -> None:
     path = toy.folder / "dvc.lock"
     path.write_text(f"<<<<<<< HEAD\n{path.read_text()}=======\n>>>>>>> other\n")
     before = path.read_text()
-    with pytest.raises(RunError, match=r"^dvc.lock: holds a merge conflict; 'git checkout --ours "):
+    with pytest.raises(RunError, match=r"^dvc.lock: merge conflict; run 'git checkout --ours "):
         mend(toy.folder)
     assert path.read_text() == before
 

@@ -64,7 +64,7 @@ def test_a_profile_is_taken_with_overrides() -> None:
         (None, {"search.arch_upd_freq": 3}, "unknown key; did you mean 'arch_update_freq'?"),
         (None, {"serach.epochs": 3}, "serach: unknown key; did you mean 'search'?"),
         (None, {"search.epochs": "many"}, "search.epochs: expected a valid integer, got 'many'"),
-        (None, {"seed.a": 3}, "seed.a: unknown key; 'seed' is a value, no section"),
+        (None, {"seed.a": 3}, "seed.a: unknown key; 'seed' is a value, not a section"),
         (
             "cifar",
             {},

@@ -125,7 +125,7 @@ def test_a_trial_whose_run_was_killed_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_study_of_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
     study(tmp_path / "sweeps.db")
-    with pytest.raises(RunError, match=r"the study 'a-study' is of another objective"):
+    with pytest.raises(RunError, match=r"the study 'a-study' has another objective"):
         study(tmp_path / "sweeps.db", objective="derive.test_accuracy")
 
 

@@ -79,7 +79,7 @@ def test_less_is_better_where_the_metric_is_minimised(tmp_path: Path) -> None:
 
 def test_the_same_model_is_not_registered_twice(tmp_path: Path) -> None:
     offer(tmp_path, 0.9)
-    assert "registered already" in offer(tmp_path, 0.9).reason
+    assert "already registered" in offer(tmp_path, 0.9).reason
 
 
 def test_a_comparison_on_other_test_images_is_said(tmp_path: Path) -> None:

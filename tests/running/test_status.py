@@ -112,7 +112,7 @@ def test_a_run_at_work_is_named_and_how_far_it_is(
     with hold(toy.folder / LOCK, "aso-se run (pid 1)", waiting=lambda _: None):
         assert report(toy.folder) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "at work: aso-se run (pid 1)",
+        "running: aso-se run (pid 1)",
         "the last epoch that ended is number 2 of search",
     ]
 
@@ -135,7 +135,7 @@ def test_without_dvc_it_says_so_in_one_line(toy: Toy) -> None:
         text=True,
         check=False,
     )
-    line = "dvc: not installed, so what changed is not known; 'make install' does it\n"
+    line = "dvc: not installed, so changes are unknown; run 'make install'\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
 
 

@@ -37,14 +37,14 @@ def cached(toy: Toy, path: str) -> Path:
 
 def follow_the_advice(toy: Toy, output: str) -> None:
     """Do what the output says, with this interpreter's `aso-se`."""
-    *commands, last = output.split("\nTo get them back:\n")[1].splitlines()
+    *commands, last = output.split("\nTo restore them:\n")[1].splitlines()
     assert last == "  aso-se run"
     for command in commands:
         subprocess.run(["sh", "-c", command], check=True)
     assert aso_se("run")[0] == 0
     files, found = verify(toy.folder)
     assert found == []
-    assert aso_se("verify") == (0, f"{files} files, all as dvc.lock says\n")
+    assert aso_se("verify") == (0, f"{files} files, all as recorded in dvc.lock\n")
 
 
 def test_a_flipped_bit_that_dvc_does_not_see_is_found_and_the_cache_has_the_file(toy: Toy) -> None:
@@ -53,7 +53,7 @@ def test_a_flipped_bit_that_dvc_does_not_see_is_found_and_the_cache_has_the_file
     assert "up to date" in aso_se("run")[1]
     code, output = aso_se("verify")
     assert code == 1
-    assert output == f"{RESULT}: changed\n\nTo get them back:\n  rm -rf {RESULT}\n  aso-se run\n"
+    assert output == f"{RESULT}: changed\n\nTo restore them:\n  rm -rf {RESULT}\n  aso-se run\n"
     follow_the_advice(toy, output)
     assert toy.ran() == []
 

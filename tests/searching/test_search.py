@@ -1,4 +1,4 @@
-"""What is told of a search when it has ended."""
+"""What a search reports when it has ended."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The stage says what it leaves open."""
+"""The stage reports which edges are undecided."""
 
 import json
 from pathlib import Path

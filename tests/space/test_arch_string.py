@@ -1,4 +1,4 @@
-"""The published notation names every cell of nasbench201, and nothing else passes for it."""
+"""The published notation names every cell of nasbench201, and other texts are refused."""
 
 import json
 from itertools import product

@@ -1,4 +1,4 @@
-"""A genotype is readable JSON, and nothing else passes for one."""
+"""A genotype is readable JSON, and other documents are refused."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""The search space nasbench201 is the published one: counts, cells, what may win an edge."""
+"""The search space nasbench201 is the published one: counts, cells, and winners of an edge."""
 
 import csv
 import json
@@ -48,7 +48,7 @@ PUBLISHED = plan(
     tiny(NetworkParams, **NASBENCH201, cells=15, channels=16), image_channels=3, classes=10
 )
 TABLE = "ASO_SE_NASBENCH201"
-"""Names a CSV with the columns ops, params_millions and mflops for all cells on CIFAR-10."""
+"""Variable with the path of a CSV of all cells on CIFAR-10: ops, params_millions, mflops."""
 
 
 def genotype(digits: str) -> Genotype:
@@ -95,7 +95,7 @@ def test_a_cell_costs_what_the_published_table_says(
 
 @pytest.mark.skipif(TABLE not in os.environ, reason=f"{TABLE} names no table")
 def test_every_cell_costs_what_the_published_table_says() -> None:
-    """Each edge adds what it adds alone: 30 cells as a whole show it, and all of the table does."""
+    """The cost of a cell is the sum over its edges: checked on 30 built cells and on all sums."""
     with Path(os.environ[TABLE]).open() as file:
         table = {
             row["ops"]: (float(row["params_millions"]), float(row["mflops"]))

@@ -1,4 +1,4 @@
-"""One network class: all candidates or a genotype's; what runs is passed in, not stored."""
+"""A network holds all candidates or a genotype's; the active ones are passed in, not stored."""
 
 from dataclasses import replace
 from itertools import pairwise

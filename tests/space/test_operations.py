@@ -1,4 +1,4 @@
-"""Candidates fit wherever an edge may be, and BatchNorm is what its name says."""
+"""Candidates fit on every possible edge, and BatchNorm normalises batches."""
 
 from math import ceil
 

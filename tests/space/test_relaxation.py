@@ -201,7 +201,7 @@ def test_a_dominated_edge_runs_the_dominant_operation_and_those_above_the_minor_
 
 
 def test_an_edge_left_with_one_operation_keeps_a_gradient_on_all_its_logits() -> None:
-    # The shortcut of the earlier system returned that operation's bare output: no gradient at all.
+    # Returning the operation's bare output instead would give no gradient at all.
     logits = torch.tensor([[[6.0, 1.0, 0.0, -1.0]]], requires_grad=True)
     weights = soft_weights(logits.softmax(-1), device=CPU)
     assert weights.active == (((0,),),)

@@ -1,4 +1,4 @@
-"""A weight step fits what ran; the row of an epoch holds what is watched."""
+"""A weight step trains only what ran; the row of an epoch holds all metrics."""
 
 from functools import partial
 
@@ -66,7 +66,7 @@ def test_the_row_of_an_epoch_has_all_columns_and_describing_changes_nothing(
 
 
 def test_equal_weights_are_evaluated_equally_in_every_epoch(supernet: Supernet) -> None:
-    """The paths are the same: what differs between two epochs was learnt, not drawn."""
+    """The paths are the same in every epoch, so differences were learnt, not drawn."""
     losses = []
     for epoch, seed in ((1, 0), (2, 0), (2, 1)):
         supernet.epoch = epoch

@@ -1,4 +1,4 @@
-"""An epoch is every image once, in steps that each have a learning rate of their own."""
+"""An epoch uses every image once, in steps that each have their own learning rate."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Evaluating a network tells how good it is and leaves it as it was."""
+"""Evaluating a network measures it and does not change it."""
 
 from collections.abc import Callable
 

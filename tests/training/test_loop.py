@@ -1,4 +1,4 @@
-"""A phase is taken back where it goes wrong, a bounded number of times."""
+"""A phase that goes wrong returns to its last good epoch, a limited number of times."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ GOOD: Row = {"train_loss": 1.0, "accuracy": 0.5, "share_skip_connect": 0.3}
 
 @pytest.fixture
 def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Run a phase whose epochs do as told: (epoch, slowdown) -> row, or an error."""
+    """Return a function that runs a phase with scripted epochs, by epoch and slowdown."""
     monkeypatch.chdir(tmp_path)
 
     def attempt(does: Callable[[int, float], Row], *, epochs: int = 4, most: int = 3) -> Any:
@@ -39,7 +39,7 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
 
 
 def failing(at: int, unless: float, **bad: float) -> Callable[[int, float], Row]:
-    """Epochs that are good but for one, until the rates are low enough."""
+    """Return epochs of which one is bad until the learning rates are low enough."""
 
     def does(epoch: int, slowdown: float) -> Row:
         if epoch == at and slowdown > unless:
@@ -189,7 +189,7 @@ def test_a_slowdown_is_a_factor_on_the_learning_rate_of_every_phase(
 
 
 class Spoilt(Warmup):
-    """Warmup whose third epoch begins with a weight that is no number, at full learning rates."""
+    """Warmup whose third epoch begins with a weight of NaN, at full learning rates."""
 
     def train(self, state: Supernet, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
         for row in super().train(state, slowdown, done):

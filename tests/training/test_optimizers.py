@@ -1,4 +1,4 @@
-"""The optimisers do what those of torch.optim do, and nothing is imported for it."""
+"""The optimisers compute what those of torch.optim do, without importing torch._dynamo."""
 
 import subprocess
 import sys

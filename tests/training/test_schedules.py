@@ -1,4 +1,4 @@
-"""The learning rate goes from its highest to its last, each schedule in its own way."""
+"""Each schedule takes the learning rate from its highest to its last value."""
 
 from math import cos, pi
 
@@ -87,7 +87,7 @@ def test_one_cycle_rises_to_the_highest_rate_and_falls_to_the_last(
 
 
 def waiting(losses: list[float], last: float = 0.0) -> float:
-    """Return what plateau makes of a rate of 1 after these losses."""
+    """Return the learning rate of plateau, from 1, after these losses."""
     return SCHEDULES["plateau"](Moment(highest=1.0, last=last, progress=0.5, losses=losses))
 
 

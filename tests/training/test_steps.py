@@ -1,4 +1,4 @@
-"""A weight step does what it says to what ran, and to nothing else."""
+"""A weight step updates what ran, and nothing else."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Warmup trains weights, first along skip connections; the architecture waits."""
+"""Warmup trains weights, first along skip connections; the architecture does not change."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Many stages in a row without seconds of imports for each: forks of a process that has made them.
+"""Run many stages without repeated imports, as forks of a process that has imported everything.
 
     python forking.py   # in the folder of a project
 
@@ -28,7 +28,7 @@ for library in LIBRARIES.split():
 
 
 def become(words: list[str], fault: str, ends: tuple[IO[str], IO[str]]) -> NoReturn:
-    """Be the stage, from `python -m` on."""
+    """Become the stage, as after `python -m`."""
     for number, end in enumerate(ends, 1):
         os.dup2(end.fileno(), number)
     sys.argv = ["-m", *words[1:]]

@@ -22,7 +22,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Fault:
-    """Called at each instant at which something can fail."""
+    """A fault, called at each instant at which an operation can fail."""
 
     operation: str
     number: int
@@ -30,7 +30,7 @@ class Fault:
     seen: int = 0
 
     def __call__(self, operation: str, what: object) -> None:
-        """Fail, if this is the instant or, for an error of the disk, a later one."""
+        """Fail if this is the chosen instant or, for disk errors, a later one."""
         if self.effect == "trace":
             sys.stderr.write(f"{operation} {what}\n")
         if operation != self.operation:
@@ -44,7 +44,7 @@ class Fault:
 
 
 def arm(text: str) -> None:
-    """Patch what the process does from now on so that it meets the fault."""
+    """Patch the functions of this process so that it meets the fault."""
     if text == "trace":
         fault = Fault("", 0, "trace")
     else:

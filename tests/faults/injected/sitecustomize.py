@@ -1,4 +1,4 @@
-"""With this folder on its PYTHONPATH a Python process meets the fault that FAULT names."""
+"""A Python process with this folder on its PYTHONPATH meets the fault named in FAULT."""
 
 import os
 

@@ -50,9 +50,8 @@ class Ended:
 class Workplace:
     """A project whose stages have all run once, without a fault; the next fault is in one of them.
 
-    whole: stage -> file -> content, as that run left them. written: stage -> files that it renames
-    into their places, in this order, resume points and progress among them. steps: stage -> how
-    often it trains on a batch.
+    whole: stage -> file -> content after that run. written: stage -> files that it renames into
+    place, in this order, with resume points and progress. steps: stage -> number of training steps.
     """
 
     folder: Path
@@ -79,16 +78,16 @@ class Workplace:
         }
 
     def points(self, stage: str) -> list[Path]:
-        """Return the resume points that lie there, the newest last."""
+        """Return the existing resume points, the newest last."""
         found = self.folder.glob(f".aso-se/resume/{stage}-*/*.safetensors")
         return sorted(path.relative_to(self.folder) for path in found)
 
     def partials(self) -> list[Path]:
-        """Return what a write that was cut short has left."""
+        """Return the files left by interrupted writes."""
         return list(self.folder.rglob("*.partial"))
 
     def rewind(self, stage: str) -> None:
-        """Put everything back to before a stage ran: its outputs are those of an earlier run."""
+        """Restore the state before a stage ran: its outputs are those of an earlier run."""
         shutil.rmtree(self.folder / ".aso-se", ignore_errors=True)
         shutil.rmtree(self.folder / "artifacts" / stage)
         (self.folder / "artifacts" / stage).mkdir()
@@ -100,7 +99,7 @@ class Workplace:
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[Workplace]:
-    """Make one in an empty folder."""
+    """Make a workplace in an empty folder."""
     for name in ("pipeline", "stages"):
         (folder / name).symlink_to(ROOT / name)
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
