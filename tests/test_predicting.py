@@ -26,6 +26,7 @@ from pipeline.data import decoding
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.harness.errors import DataError
 from pipeline.predicting import ModelError, find_images, open_model, predict
+from pipeline.prepared.facts import RESAMPLING
 from tests.data.test_decoding import FILES, MODES, PICTURE, TURNED
 
 pytestmark = pytest.mark.xdist_group("exporting")
@@ -122,8 +123,9 @@ def test_a_damaged_file_is_refused_with_the_words_of_training(
 
 
 def test_what_is_read_and_how_is_said_alike_in_both() -> None:
-    for name in ("FORMATS", "RESAMPLING", "UNREADABLE"):
+    for name in ("FORMATS", "UNREADABLE"):
         assert getattr(predicting, name) == getattr(decoding, name)
+    assert Image.Resampling[RESAMPLING] == predicting.RESAMPLING
 
 
 def test_files_folders_and_patterns_are_found_once_and_sorted(photos: Path) -> None:

@@ -60,12 +60,17 @@ def remember_code() -> None:
 
 
 def run_stage(
-    model: type[P], main: Callable[..., Finish | None], *, together: bool = False
+    model: type[P],
+    main: Callable[..., Finish | None],
+    *,
+    together: bool = False,
+    whole: bool = False,
 ) -> None:
     """Run `main(params, *paths)` with the sections of `model` and the paths of the command line.
 
     main: the stage; may return a function to call once its result is valid, such as one that
-    removes resume points. together: whether `ASO_SE_PROCESSES` processes may run it.
+    removes resume points. together: whether `ASO_SE_PROCESSES` processes may run it. whole: whether
+    all of `params.yaml` must be valid, not only what `model` names.
 
     An error that a user can fix becomes one line and its exit code; a wrong command line exits
     with 2.
@@ -77,12 +82,12 @@ def run_stage(
         sys.stderr.write(f"usage: python -m stages.{Path(sys.argv[0]).stem} {usage}\n")
         sys.exit(ExitCode.USAGE)
     try:
-        params = read_params(model)
+        params = read_params(model, whole=whole)
         processes = _processes() if together else 1
         if processes > 1 and ranks.count() == 1:
             _become_several(processes)
         finish = main(params, *map(Path, arguments))
-        _require_unchanged(model, params)
+        _require_unchanged(params, whole=whole)
         if finish:
             finish()
     except AsoSeError as error:
@@ -164,10 +169,10 @@ def code_in_use() -> dict[str, str]:
     }
 
 
-def _require_unchanged(model: type[P], params: P) -> None:
+def _require_unchanged(params: Section, *, whole: bool) -> None:
     now = _digests()
     for name, digest in code_in_use().items():
         if now.get(ROOT / name) != digest:
             raise CodeChangedError(f"{name}: edited while the stage ran; run it again")
-    if read_params(model) != params:
+    if read_params(type(params), whole=whole) != params:
         raise CodeChangedError(f"{PARAMS_FILE}: edited while the stage ran; run it again")

@@ -29,7 +29,7 @@ def architecture_of(network: Network) -> str:
         order += f"\n{GROWN}"
     if space.notation is not None:
         strings = (f"`{space.notation(one)}`" for one in genotype.architectures)
-        output = "\n\n".join([output, *strings])
+        output = "\n\n".join([f"{output} As a string:", *strings])
     return f"{order}\n\n{table(('cell', 'node', 'is the sum of'), rows)}\n\n{output}"
 
 

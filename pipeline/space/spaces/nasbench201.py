@@ -63,7 +63,7 @@ NASBENCH201 = Space(
     edges_per_node=3,
     fixed={"nodes": 3, "stem_multiplier": 1, "edges_per_node": 3},
     cells_multiple_of=3,
-    output="A cell's output is its last node; no edge gives zeros (Dong & Yang 2020). As a string:",
+    output="A cell's output is its last node; no edge gives zeros (Dong & Yang 2020).",
     joins="last node",
     notation=to_arch_string,
 )
