@@ -8,8 +8,6 @@ for, and metrics.
 """
 
 import hashlib
-import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.batches.images import read_images
@@ -17,14 +15,12 @@ from pipeline.comparison.references import read_references
 from pipeline.console.progress import say
 from pipeline.console.stage import run_stage
 from pipeline.exporting.architecture import architecture_of
-from pipeline.exporting.card import VARIANTS, model_card, model_json, variant_file, variants_json
-from pipeline.exporting.golden import FOLDER, golden_vectors
+from pipeline.exporting.card import Export
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.params import ExportParams
 from pipeline.exporting.parity import measure_parity, measure_resizing, require_parity
 from pipeline.exporting.variants import make_variants
-from pipeline.harness.files import write_atomically
-from pipeline.harness.records import write_json
+from pipeline.exporting.writing import write_export
 from pipeline.harness.section import Section
 from pipeline.prepared.facts import read_facts
 from pipeline.space.checkpoint import read_checkpoint
@@ -61,33 +57,18 @@ def main(params: Params, prepare: Path, derive: Path, reference: Path, out: Path
     pixels = images.pixels.permute(0, 2, 3, 1)
     parity = measure_parity(exported, network, pixels, dataset.mean, dataset.std)
     require_parity(parity, params.export.max_difference)
-    resizing = measure_resizing(exported, facts)
-    variants = make_variants(params.export, exported, facts, prepare=prepare, test=images)
-
-    write_atomically(out / "model.onnx", exported)
-    write_atomically(out / "model.json", model_json(facts).encode())
-    card = model_card(
-        facts,
-        metrics,
-        parity,
+    export = Export(
+        model=exported,
+        facts=facts,
+        metrics=metrics,
+        parity=parity,
         architecture=architecture_of(network),
-        resizing=resizing,
+        resizing=measure_resizing(exported, facts),
         dataset=dataset.name,
-        variants=variants,
+        variants=make_variants(params.export, exported, facts, prepare=prepare, test=images),
         references=read_references(reference / "references.json"),
     )
-    write_atomically(out / "model_card.md", card.encode())
-    for file, content in golden_vectors(exported, facts).items():
-        write_atomically(out / FOLDER / file, content)
-    shutil.rmtree(out / VARIANTS, ignore_errors=True)
-    write_atomically(out / VARIANTS / "variants.json", variants_json(variants).encode())
-    measured = {**asdict(parity), "onnx_bytes": len(exported)}
-    if resizing is not None:
-        measured["resizing_levels"] = resizing
-    for one in variants:
-        write_atomically(out / VARIANTS / variant_file(one), one.content)
-        measured |= one.metrics()
-    write_json(out / "metrics.json", measured)
+    write_export(out, export)
     say(
         f"export: {out / 'model.onnx'}, {len(exported):,} bytes;"
         f" its logits differ from torch's by {parity.max_difference:.1e}"

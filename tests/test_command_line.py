@@ -115,8 +115,13 @@ def test_a_quick_answer_imports_nothing_heavy(words: list[str]) -> None:
 def test_an_interrupted_command_says_nothing_and_may_be_run_again(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     os.mkfifo(params)
+    # A shell that runs the tests in the background has them ignore SIGINT.
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from pipeline.__main__ import main; main()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "check", str(params)],
+        [sys.executable, "-c", program, "check", str(params)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ model gives the same card.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +26,11 @@ VARIANTS = "variants"
 """Folder beside `model.onnx` with the smaller models and `variants.json`, their list."""
 
 
-def model_card(
-    facts: ModelFacts,
-    metrics: Mapping[str, Any],
-    parity: Parity,
-    *,
-    architecture: str,
-    resizing: int | None = None,
-    dataset: str,
-    variants: Sequence[Variant],
-    references: References,
-) -> str:
-    """Return the text of `model_card.md`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """An exported model and all that its card says of it.
 
-    Args:
+    Attributes:
         facts: facts of the exported model.
         metrics: metrics of derive: name -> number, and `accuracy_by_class`: class -> fraction.
             Names with `test_` and the accuracies of the classes are of the test split.
@@ -49,7 +41,23 @@ def model_card(
         dataset: name of the data set.
         variants: smaller models that are written beside the model.
         references: models that it was compared with.
+        model: the bytes of the ONNX file.
     """
+
+    facts: ModelFacts
+    metrics: Mapping[str, Any]
+    parity: Parity
+    architecture: str
+    resizing: int | None = None
+    dataset: str
+    variants: Sequence[Variant] = ()
+    references: References = field(default_factory=References)
+    model: bytes = b""
+
+
+def model_card(export: Export) -> str:
+    """Return the text of `model_card.md`."""
+    facts, metrics, references = export.facts, export.metrics, export.references
     environment = jinja2.Environment(  # noqa: S701 - Markdown, whose tables escape what they hold
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -61,11 +69,11 @@ def model_card(
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         facts=facts,
         metrics=metrics,
-        parity=parity,
-        architecture=architecture,
-        resizing=resizing,
-        dataset=dataset,
         references=references,
+        parity=export.parity,
+        architecture=export.architecture,
+        resizing=export.resizing,
+        dataset=export.dataset,
         who_wins=sentence(references),
         table=table,
         contract=list(_contract(facts)),
@@ -73,7 +81,7 @@ def model_card(
         compared=list(_compared(references)),
         classes=list(_classes(facts, metrics)),
         by_class="accuracy_by_class" in metrics,
-        smaller=[_variant(one) for one in variants],
+        smaller=[_variant(one) for one in export.variants],
         own_size=f"{facts.height} x {facts.width}",
         opset=OPSET,
         ir_version=IR_VERSION,

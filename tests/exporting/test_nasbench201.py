@@ -6,9 +6,8 @@ import pytest
 from torch import Tensor
 
 from pipeline.batches.randomness import generator
-from pipeline.comparison.references import References
 from pipeline.exporting.architecture import architecture_of
-from pipeline.exporting.card import model_card
+from pipeline.exporting.card import Export, model_card
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity, measure_parity, require_parity
 from pipeline.space.genotype import Genotype
@@ -44,13 +43,7 @@ def test_the_card_shows_every_node_and_the_published_notation(facts: ModelFacts)
     architecture = architecture_of(network_of("nothing arrives"))
     parity = Parity(images=1, max_difference=0.0, agreement=1.0)
     card = model_card(
-        facts,
-        {},
-        parity,
-        architecture=architecture,
-        dataset="cifar10",
-        variants=[],
-        references=References(),
+        Export(facts=facts, metrics={}, parity=parity, architecture=architecture, dataset="cifar10")
     )
     assert "| cell | 0 | `nor_conv_3x3` of the cell's input |" in card
     assert "| cell | 1 | `nor_conv_1x1` of node 0 |" in card
