@@ -1,5 +1,6 @@
 """`pyproject.toml` names every package that the code imports, each with a lower bound."""
 
+import ast
 import re
 import sys
 import tomllib
@@ -7,8 +8,6 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-
-from tests.test_layers import imports
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -22,6 +21,17 @@ WITH_ANOTHER = {"pydantic-core"}
 def name(requirement: str) -> str:
     """Return the name in a requirement such as 'ruamel.yaml>=0.18', as package indexes spell it."""
     return re.sub(r"[._-]+", "-", re.split(r"[<>=!~;\[ ]", requirement)[0]).lower()
+
+
+def imports(path: Path) -> set[str]:
+    """Return the dotted names of all that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
 
 def imported(*folders: str) -> set[str]:
