@@ -44,7 +44,7 @@ class SearchParams(ScheduleParams):
     stop_skips: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
         description="skip connections in a cell that end architecture steps; null: never (Liang et"
-        " al. 2019)",
+        " al. 2019); counted by the rule of the space, without network.max_skips",
     )
     stop_operations: Annotated[float, Field(ge=-1, le=1)] | None = Field(
         default=None,

@@ -81,6 +81,8 @@ def run_stage(
         usage = " ".join(name.upper() for name in names)
         sys.stderr.write(f"usage: python -m stages.{Path(sys.argv[0]).stem} {usage}\n")
         sys.exit(ExitCode.USAGE)
+    if not CODE.at_start:  # not run as `python -m stages.NAME`, which hashes it sooner
+        remember_code()
     try:
         params = read_params(model, whole=whole)
         processes = _processes() if together else 1

@@ -68,6 +68,34 @@ class SupernetParams(Section):
         default=0.5, description="standard deviation of the noise on the initial logits"
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.space not in SPACES:
+            known = " or ".join(map(repr, SPACES))
+            raise ValueError(f"space: expected {known}, got {self.space!r}")
+        space = SPACES[self.space]
+        self._check_operations(space)
+        for key, expected in space.fixed.items():
+            if (found := getattr(self, key, expected)) != expected:
+                raise ValueError(f"{key}: expected {expected} in {self.space}, got {found}")
+        if self.cells % space.cells_multiple_of:
+            raise ValueError(
+                f"cells: expected a multiple of {space.cells_multiple_of} in {self.space}, for as"
+                f" many at each resolution, got {self.cells}"
+            )
+        return self
+
+    def _check_operations(self, space: Space) -> None:
+        if len(set(self.operations)) < len(self.operations):
+            raise ValueError("operations: each may appear only once")
+        for needed in (NONE, SKIP):
+            if needed not in self.operations:
+                raise ValueError(f"operations: {needed} must be among them")
+        for name in self.operations:
+            if name not in space.names:
+                known = ", ".join(space.names)
+                raise ValueError(f"operations: {self.space} has no {name}; it has {known}")
+
 
 class GenotypeParams(Section):
     """What the found network keeps of the searched supernet."""
@@ -87,31 +115,7 @@ class NetworkParams(GenotypeParams, SupernetParams):
     """The supernet that search starts from, and what the found network keeps of it."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.space not in SPACES:
-            known = " or ".join(map(repr, SPACES))
-            raise ValueError(f"space: expected {known}, got {self.space!r}")
-        space = SPACES[self.space]
-        self._check_operations(space)
-        for key, expected in space.fixed.items():
-            if (found := getattr(self, key)) != expected:
-                raise ValueError(f"{key}: expected {expected} in {self.space}, got {found}")
-        if self.cells % space.cells_multiple_of:
-            raise ValueError(
-                f"cells: expected a multiple of {space.cells_multiple_of} in {self.space}, for as"
-                f" many at each resolution, got {self.cells}"
-            )
-        return self
-
-    def _check_operations(self, space: Space) -> None:
-        if len(set(self.operations)) < len(self.operations):
-            raise ValueError("operations: each may appear only once")
-        for needed in (NONE, SKIP):
-            if needed not in self.operations:
-                raise ValueError(f"operations: {needed} must be among them")
-        for name in self.operations:
-            if name not in space.names:
-                known = ", ".join(space.names)
-                raise ValueError(f"operations: {self.space} has no {name}; it has {known}")
+    def _check_limit(self) -> Self:
         if self.max_skips is not None and len(self.operations) == 2:
             raise ValueError("max_skips: a limit needs operations besides none and skip_connect")
+        return self

@@ -14,6 +14,7 @@ from math import log
 import torch
 from torch import Generator, Tensor
 
+from pipeline.harness.errors import ParamsError
 from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
@@ -212,12 +213,12 @@ def decide(logits: Tensor, blueprint: Blueprint, params: GenotypeParams | None =
     params: None keeps as many edges as published for the space, and any number of skip connections.
 
     Raises:
-        ValueError: `max_skips` is set, and no operation can replace a skip connection.
+        ParamsError: `max_skips` is set, and no operation can replace a skip connection.
     """
     space = blueprint.rules
     params = params or GenotypeParams(edges_per_node=space.edges_per_node, max_skips=None)
     if params.max_skips is not None and not {*blueprint.operations} - {NONE, SKIP}:
-        raise ValueError(f"max_skips: a limit needs another operation than {NONE}, {SKIP}")
+        raise ParamsError(f"network.max_skips: a limit needs operations besides {NONE} and {SKIP}")
     weights = logits.detach().softmax(-1).clone()
     if not space.cuts:
         weights[..., blueprint.none] = -1

@@ -214,6 +214,20 @@ def test_a_stage_whose_code_was_edited_meanwhile_refuses_to_finish(
     assert done.stderr == f"{file}: edited while the stage ran; run it again\n"
 
 
+def test_a_stage_that_is_run_as_a_file_refuses_too(stage: Stage, tmp_path: Path) -> None:
+    file = "pipeline/harness/section.py"
+    stage(f"text = Path('{file}').read_text(); Path('{file}').write_text(text + '# edited')")
+    done = subprocess.run(
+        [sys.executable, "stages/tiny.py", "in", "out"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == f"{file}: edited while the stage ran; run it again\n"
+
+
 def test_code_that_the_stage_does_not_run_may_be_edited_meanwhile(stage: Stage) -> None:
     done = stage("Path('pipeline/space/network.py').write_text('# edited')")
     assert (done.returncode, done.stderr) == (0, "")

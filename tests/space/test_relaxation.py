@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.batches.randomness import generator
+from pipeline.harness.errors import ParamsError
 from pipeline.harness.params_file import read_params
 from pipeline.harness.section import Section
 from pipeline.space.blueprint import Blueprint, plan
@@ -327,6 +328,14 @@ def test_the_weakest_skip_connection_gives_way_to_the_next_best_operation() -> N
     for architecture in decide(logits, blueprint, rules).architectures:
         operations = [gene.operation for gene in architecture.nodes[0]]
         assert operations == ["skip_connect", blueprint.operations[best]]
+
+
+def test_a_limit_that_nothing_can_keep_is_refused_in_one_line() -> None:
+    blueprint = tiny_blueprint(operations=("none", "skip_connect"))
+    logits = torch.zeros(blueprint.architectures, len(blueprint.edges), 2)
+    rules = GenotypeParams(edges_per_node=2, max_skips=1)
+    with pytest.raises(ParamsError, match=r"^network\.max_skips: a limit needs operations"):
+        decide(logits, blueprint, rules)
 
 
 def test_every_operation_of_whole_weights_runs_and_those_not_drawn_count_nothing() -> None:
