@@ -28,7 +28,7 @@ from pipeline.space.network import Network, build
 from pipeline.space.operations import BatchNorm
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
-from pipeline.space.space import NONE, SKIP
+from pipeline.space.space import NONE
 from pipeline.supernet.supernet import SupernetContext
 from pipeline.training.params import TrainingParams
 from pipeline.warming.params import WarmupParams
@@ -132,8 +132,9 @@ TINY: dict[type[Section], dict[str, Any]] = {
 
 def of_space(name: str) -> dict[str, Any]:
     """Return changes that give tiny params a search space, with at most five candidates."""
-    others = [one for one in SPACES[name].names if one not in {NONE, SKIP}]
-    return {"space": name, "operations": (NONE, SKIP, *others[:3]), **SPACES[name].fixed}
+    required = SPACES[name].required
+    others = [one for one in SPACES[name].names if one not in required]
+    return {"space": name, "operations": (*required, *others[:3]), **SPACES[name].fixed}
 
 
 NASBENCH201 = of_space("nasbench201")
@@ -254,9 +255,13 @@ def blueprints(
 ) -> Blueprint:
     """Blueprints of 3 to 5 cells of any search space, with candidates in any order."""
     space = SPACES[draw(st.sampled_from(spaces))]
-    others = st.sampled_from([name for name in space.names if name not in {NONE, SKIP}])
-    extra = draw(st.lists(others, unique=True, max_size=most_operations - 2))
-    free = {
+    others = st.sampled_from([name for name in space.names if name not in space.required])
+    required = len(space.required)
+    extra = draw(
+        st.lists(others, unique=True, min_size=2 - required, max_size=most_operations - required)
+    )
+    free: dict[str, object] = {
+        "share_logits": draw(st.booleans()),
         "nodes": draw(st.integers(1, 3)),
         "stem_multiplier": draw(st.integers(1, 3)),
         "edges_per_node": draw(st.integers(1, 3)),
@@ -265,10 +270,9 @@ def blueprints(
     params = tiny(
         NetworkParams,
         space=space.name,
-        operations=tuple(draw(st.permutations([NONE, SKIP, *extra]))),
+        operations=tuple(draw(st.permutations([*space.required, *extra]))),
         cells=space.cells_multiple_of * draw(st.integers(fewest, 5 // space.cells_multiple_of)),
         channels=2 * draw(st.integers(2, 6)),
-        share_logits=draw(st.booleans()),
         **{**free, **space.fixed},
     )
     return plan(params, image_channels=draw(st.integers(1, 3)), classes=draw(st.integers(2, 4)))

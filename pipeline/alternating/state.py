@@ -133,11 +133,12 @@ def anneal_rate(params: SearchParams, training: TrainingParams, images: int) -> 
     return float((params.temperature_end / params.temperature) ** (1 / max(steps, 1)))
 
 
-def sharpen(logits: Tensor, *, none: int, delta: float) -> Tensor:
+def sharpen(logits: Tensor, *, none: int | None, delta: float) -> Tensor:
     """Add `delta` to the three strongest operations, except `none`, of each undecided edge."""
     flat = undecided(logits)[..., None]
     ranked = logits.clone()
-    ranked[..., none] = -torch.inf
+    if none is not None:
+        ranked[..., none] = -torch.inf
     strongest = torch.zeros_like(logits).scatter_(
         -1, ranked.topk(min(3, logits.shape[-1] - 1)).indices, 1.0
     )

@@ -35,7 +35,7 @@ def grow(
     grown = build(blueprint, generator=generator, device=network.head.weight.device)
     state = grown.state_dict()
     old = network.state_dict()
-    for name, source, outputs, inputs in _places(network.blueprint, blueprint, state, added):
+    for name, source, outputs, inputs in _places(network.blueprint, blueprint, old, state, added):
         state[name].copy_(place(old[source], state[name], outputs, inputs))
     grown.train(network.training)
     return grown
@@ -51,7 +51,9 @@ def grow_momentum(
     following = Sgd.of(grown.parameters(), params)
     old = dict(zip(dict(network.named_parameters()), optimizer.buffers, strict=True))
     new = dict(zip(dict(grown.named_parameters()), following.buffers, strict=True))
-    for name, source, outputs, inputs in _places(network.blueprint, grown.blueprint, new, added):
+    for name, source, outputs, inputs in _places(
+        network.blueprint, grown.blueprint, old, new, added
+    ):
         new[name].copy_(place(old[source], new[name], outputs, inputs))
     return following
 
@@ -103,11 +105,15 @@ def spread(old: int, new: int) -> Channels:
 
 
 def _places(
-    before: Blueprint, after: Blueprint, state: Mapping[str, Tensor], added: int | None
+    before: Blueprint,
+    after: Blueprint,
+    old: Mapping[str, Tensor],
+    new: Mapping[str, Tensor],
+    added: int | None,
 ) -> Iterator[tuple[str, str, Channels | None, Channels | None]]:
     """Yield the new and old name of each old tensor, and the maps of its outputs and inputs."""
     maps = _Maps(before, after, added)
-    for name, tensor in state.items():
+    for name, tensor in new.items():
         part, *rest = name.split(".")
         if part != "cells":
             outputs = {"stem": maps.stem, "norm": maps.head}.get(part)
@@ -118,17 +124,17 @@ def _places(
         if index == added:
             continue
         source = ".".join(["cells", str(maps.old_index(index)), *rest[1:]])
-        outputs = maps.nodes[index]
-        read = reads(section, after.rules)
-        inputs = outputs if read is None else maps.inputs[index][read]
+        if tensor.dim() == 0:
+            yield name, source, None, None
+            continue
+        small = old[source].shape
         halved = rest[-2] in ("even", "odd")
-        depthwise = tensor.dim() > 1 and tensor.shape[1] == 1
-        yield (
-            name,
-            source,
-            torch.arange(len(outputs) // 2) if halved else outputs,
-            None if depthwise else inputs,
-        )
+        outputs = torch.arange(small[0]) if halved else spread(small[0], len(tensor))
+        read, inputs = reads(section, after.rules), None
+        if tensor.dim() > 1 and tensor.shape[1] > 1:  # not depthwise
+            within = spread(small[1], tensor.shape[1])
+            inputs = within if read is None else maps.inputs[index][read]
+        yield name, source, outputs, inputs
 
 
 class _Maps:

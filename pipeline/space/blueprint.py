@@ -70,9 +70,9 @@ class Blueprint:
         return 1 + max(cell.architecture for cell in self.cells)
 
     @property
-    def none(self) -> int:
-        """Index of `none`, the operation that cuts its edge."""
-        return self.operations.index(NONE)
+    def none(self) -> int | None:
+        """Index of `none`, the operation that cuts its edge; None if it is no candidate."""
+        return self.operations.index(NONE) if NONE in self.operations else None
 
     @property
     def skip(self) -> int:

@@ -76,7 +76,8 @@ class Edge(nn.Module):
         active: indices into the names this edge was built from. gates: (O,), or None if all are 1.
         auxiliary: weight of an extra skip connection on the edge (Chu et al. 2021).
         """
-        total = auxiliary * self.operations[SKIP](x) if auxiliary else None
+        skips = auxiliary and SKIP in self.operations
+        total = auxiliary * self.operations[SKIP](x) if skips else None
         for index in active:
             operation = self.by_index[index]
             if operation is None:
@@ -221,6 +222,7 @@ class Cell(nn.Module):
 
         s0, s1: outputs of the two cells before, after a ReLU if the space rectifies. Cells that
             read one output read s1.
+        If the space adds the input, a grown cell leaves that to its gate.
         activity: operations that run on each edge; None runs all that a discrete cell has.
         gates: (E, O) factors through which gradients reach the logits, or None.
         auxiliary: weight of an extra skip connection on each edge.
@@ -231,7 +233,9 @@ class Cell(nn.Module):
         elif self.reduction is not None:
             inputs = [self.reduction(x) for x in inputs]
         nodes = self.edges(inputs, activity, gates, drop_path, auxiliary=auxiliary)
-        return torch.cat(nodes, dim=1) if self.space.concatenates else nodes[-1]
+        output = torch.cat(nodes, dim=1) if self.space.concatenates else nodes[-1]
+        adds = self.space.adds_input and self.gate is None
+        return inputs[-1] + output if adds else output
 
 
 def reads(part: str, space: Space) -> int | None:

@@ -1,5 +1,7 @@
 """The layers of operations, as data from which `operations.py` builds modules.
 
+Widths are multiples of the channels of the edge, 1 unless a block expands inside.
+
 No torch here, so that reading params, which needs the names of operations, starts fast.
 """
 
@@ -16,9 +18,11 @@ class Relu:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """A convolution without bias. kernel: side in pixels, odd."""
+    """A convolution without bias. kernel: side in pixels, odd. inputs, outputs: widths."""
 
     kernel: int
+    inputs: int = 1
+    outputs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,14 @@ class DepthwiseConvolution:
 
     kernel: int
     dilation: int = 1
+    width: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Norm:
     """Batch normalisation."""
+
+    width: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,8 @@ def _(layer: Relu, _channels: int, _stride: int) -> nn.Module:
 
 @module.register
 def _(layer: Convolution, channels: int, stride: int) -> nn.Module:
-    return convolution(channels, channels, layer.kernel, stride=stride)
+    inputs, outputs = layer.inputs * channels, layer.outputs * channels
+    return convolution(inputs, outputs, layer.kernel, stride=stride)
 
 
 @module.register
@@ -208,12 +209,13 @@ def _(layer: Strip, channels: int, stride: int) -> nn.Module:
 
 @module.register
 def _(layer: DepthwiseConvolution, channels: int, stride: int) -> nn.Module:
-    return Depthwise(channels, layer.kernel, stride=stride, dilation=layer.dilation)
+    width = layer.width * channels
+    return Depthwise(width, layer.kernel, stride=stride, dilation=layer.dilation)
 
 
 @module.register
-def _(_layer: Norm, channels: int, _stride: int) -> nn.Module:
-    return BatchNorm(channels)
+def _(layer: Norm, channels: int, _stride: int) -> nn.Module:
+    return BatchNorm(layer.width * channels)
 
 
 @module.register

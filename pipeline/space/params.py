@@ -6,7 +6,7 @@ from pydantic import Field, WithJsonSchema, model_validator
 
 from pipeline.harness.section import Section
 from pipeline.space.registry import SPACES
-from pipeline.space.space import NONE, SKIP, Space
+from pipeline.space.space import Space
 
 SpaceName = Annotated[str, WithJsonSchema({"type": "string", "enum": list(SPACES)})]
 OperationName = Annotated[
@@ -26,9 +26,10 @@ class SupernetParams(Section):
 
     space: SpaceName = Field(
         default="darts",
-        description="search space: cells as in Liu et al. 2019 or in Dong & Yang 2020",
+        description="search space: darts (Liu et al. 2019); nasbench201 (Dong & Yang 2020);"
+        " residual: a chain of layers that decide one by one, as in ResNets and MobileNets",
     )
-    operations: tuple[OperationName, ...] = Field(
+    operations: Annotated[tuple[OperationName, ...], Field(min_length=2)] = Field(
         default=(
             "none",
             "max_pool_3x3",
@@ -39,26 +40,31 @@ class SupernetParams(Section):
             "dil_conv_3x3",
             "dil_conv_5x5",
         ),
-        description="candidate operations on every edge; none and skip_connect are required",
+        description="candidate operations on every edge; none, if the space has it, and"
+        " skip_connect are required",
     )
     cells: Annotated[int, Field(ge=3, le=64)] = Field(
         default=3,
         description="cells at the start; those at 1/3 and 2/3 halve the size, double the channels;"
-        " in nasbench201 3 times its N, without the residual blocks between them",
+        " in nasbench201 3 times its N, without the residual blocks between them; in residual"
+        " layers, 9 as in ResNet-20",
     )
     nodes: Annotated[int, Field(ge=1, le=8)] = Field(
-        default=2, description="nodes of a cell besides its inputs; 3 in nasbench201"
+        default=2,
+        description="nodes of a cell besides its inputs; 3 in nasbench201, 1 in residual",
     )
     channels: Annotated[int, Field(ge=4, le=1024, multiple_of=2)] = Field(
         default=16, description="channels of a node in the first cells"
     )
     stem_multiplier: Annotated[int, Field(ge=1, le=8)] = Field(
-        default=3, description="channels of the stem, as a multiple of `channels`; 1 in nasbench201"
+        default=3,
+        description="channels of the stem, as a multiple of `channels`; 1 in nasbench201"
+        " and residual",
     )
     share_logits: bool = Field(
         default=True,
         description="one architecture for all normal and one for all reduction cells;"
-        " in nasbench201 one for all cells",
+        " in nasbench201 one for all cells; in residual false: each layer decides for itself",
     )
     initial_none: Logit = Field(
         default=-2.0, description="initial logit of none: low, so that no edge starts cut off"
@@ -71,8 +77,8 @@ class SupernetParams(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.space not in SPACES:
-            known = " or ".join(map(repr, SPACES))
-            raise ValueError(f"space: expected {known}, got {self.space!r}")
+            *others, last = map(repr, SPACES)
+            raise ValueError(f"space: expected {', '.join(others)} or {last}, got {self.space!r}")
         space = SPACES[self.space]
         self._check_operations(space)
         for key, expected in space.fixed.items():
@@ -88,7 +94,7 @@ class SupernetParams(Section):
     def _check_operations(self, space: Space) -> None:
         if len(set(self.operations)) < len(self.operations):
             raise ValueError("operations: each may appear only once")
-        for needed in (NONE, SKIP):
+        for needed in space.required:
             if needed not in self.operations:
                 raise ValueError(f"operations: {needed} must be among them")
         for name in self.operations:
@@ -102,7 +108,8 @@ class GenotypeParams(Section):
 
     edges_per_node: Annotated[int, Field(ge=1, le=8)] = Field(
         default=2,
-        description="incoming edges that a node keeps in the found network; all 3 in nasbench201",
+        description="incoming edges that a node keeps in the found network; all 3 in nasbench201,"
+        " 1 in residual",
     )
     max_skips: Annotated[int, Field(ge=0)] | None = Field(
         default=None,
@@ -116,6 +123,8 @@ class NetworkParams(GenotypeParams, SupernetParams):
 
     @model_validator(mode="after")
     def _check_limit(self) -> Self:
-        if self.max_skips is not None and len(self.operations) == 2:
-            raise ValueError("max_skips: a limit needs operations besides none and skip_connect")
+        required = SPACES[self.space].required
+        if self.max_skips is not None and len(self.operations) == len(required):
+            named = " and ".join(required)
+            raise ValueError(f"max_skips: a limit needs operations besides {named}")
         return self

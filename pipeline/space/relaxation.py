@@ -19,7 +19,6 @@ from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.params import GenotypeParams
-from pipeline.space.space import NONE, SKIP
 
 DECIDED = 0.4
 """Smallest weight with which an operation counts as chosen."""
@@ -49,7 +48,8 @@ def initial_logits(
     """
     shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
     logits = noise * torch.randn(shape, generator=generator)
-    logits[..., blueprint.none] += none
+    if blueprint.none is not None:
+        logits[..., blueprint.none] += none
     logits[..., blueprint.skip] += skip
     return logits
 
@@ -217,10 +217,11 @@ def decide(logits: Tensor, blueprint: Blueprint, params: GenotypeParams | None =
     """
     space = blueprint.rules
     params = params or GenotypeParams(edges_per_node=space.edges_per_node, max_skips=None)
-    if params.max_skips is not None and not {*blueprint.operations} - {NONE, SKIP}:
-        raise ParamsError(f"network.max_skips: a limit needs operations besides {NONE} and {SKIP}")
+    if params.max_skips is not None and not {*blueprint.operations} - {*space.required}:
+        required = " and ".join(space.required)
+        raise ParamsError(f"network.max_skips: a limit needs operations besides {required}")
     weights = logits.detach().softmax(-1).clone()
-    if not space.cuts:
+    if blueprint.none is not None and not space.cuts:
         weights[..., blueprint.none] = -1
     limit = len(blueprint.edges) if params.max_skips is None else params.max_skips
     architectures = []

@@ -137,8 +137,8 @@ def test_momentum_stays_with_its_weights_and_new_weights_have_none(
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("share_logits", [True, False])
 @pytest.mark.parametrize("kind", ["deepen", "widen"])
-def test_all_new_weights_learn_within_two_steps(kind: Kind, share_logits: bool, space: str) -> None:
-    blueprint = tiny_blueprint(share_logits=share_logits, **of_space(space))
+def test_all_new_weights_learn_within_a_few_steps(kind: Kind, share_logits: bool, space: str) -> None:
+    blueprint = tiny_blueprint(**{"share_logits": share_logits, **of_space(space)})
     params = tiny(TrainingParams, weight_decay=0.0)
     network = scramble(tiny_network(blueprint))
     optimizer = Sgd.of(network.parameters(), params)
@@ -154,7 +154,7 @@ def test_all_new_weights_learn_within_two_steps(kind: Kind, share_logits: bool, 
     assert any(mark.any() for mark in new.values())
     before = snapshot(grown)
     fresh = Sgd.of(grown.train().parameters(), params)
-    for step in range(2):
+    for step in range(5):  # the scale of a norm before a depthwise layer needs its bias to move
         images = torch.randn(8, 3, 8, 8, generator=generator(step, "images"))
         loss = grown(images, everything(grown.blueprint)).square().sum()
         descend(fresh, [loss], learning_rate=0.1)

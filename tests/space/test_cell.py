@@ -91,7 +91,7 @@ def test_an_auxiliary_skip_beside_edges_that_are_cut_is_a_network_of_skips(
 ) -> None:
     network = tiny_network(blueprint)
     images = torch.randn(2, blueprint.image_channels, 8, 8)
-    cut = ((blueprint.none,),) * len(blueprint.edges)
+    cut = (() if blueprint.none is None else (blueprint.none,),) * len(blueprint.edges)
     auxiliary = EdgeWeights(active=(cut,) * blueprint.architectures, auxiliary=1.0)
     assert torch.equal(network(images, auxiliary), network(images, skip_only(blueprint)))
 
