@@ -13,6 +13,7 @@ from pipeline.harness.section import Section, Seed
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.referencing.params import ReferenceParams
 from pipeline.space.params import NetworkParams
+from pipeline.space.registry import SPACES
 from pipeline.training.params import TrainingParams
 from pipeline.warming.params import WarmupParams
 
@@ -55,5 +56,12 @@ class Params(Section):
             raise ValueError(
                 f"augmentation.cutout: a square of {self.augmentation.cutout} pixels leaves nothing"
                 f" of images of {self.data.image_size}; expected less, or 0 for none"
+            )
+        published = SPACES[self.network.space].edges_per_node
+        chosen = (self.network.max_skips, self.network.edges_per_node)
+        if self.search.finalists and chosen != (None, published):
+            raise ValueError(
+                "search.finalists: finalists keep what the search space says; expected"
+                f" network.max_skips null and network.edges_per_node {published}, or 0 finalists"
             )
         return self

@@ -17,6 +17,7 @@ from pipeline.growing.params import GrowthParams
 from pipeline.harness.records import Row
 from pipeline.optimizing.optimize import Optimize, Watch, discrete_network
 from pipeline.optimizing.params import OptimizeParams
+from pipeline.searching.finalists import Finals
 from pipeline.searching.search import Search
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
@@ -48,6 +49,12 @@ def searching(checkpoint: Path, given: SupernetContext | None = None, **changes:
         checkpoint=checkpoint,
         expected=Expected(classes=3),
     )
+
+
+def finals(checkpoint: Path, given: SupernetContext | None = None, **changes: object) -> Finals:
+    """The finals of a search that has not begun."""
+    phase = searching(checkpoint, given, **changes)
+    return Finals(context=phase.context, params=phase.params, searched=phase.begin())
 
 
 def growing(
@@ -142,6 +149,7 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
     "search that stops operations": lambda path: searching(
         path, epochs=3, arch_update_freq=2, stop_operations=1.0
     ),
+    "finals": lambda path: finals(path, finalists=3, finalist_epochs=2),
     "growth that is accepted": growing,
     "growth that is rolled back": lambda path: growing(path, tolerance=0.0, settle=2),
     "optimize": lambda path: optimizing(path, epochs=3),

@@ -48,7 +48,7 @@ class Alternation:
         context, params = self.context, self.params
         held_out = self._held_out(epoch)
         stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
-        draw = partial(self._draw, state, left)
+        draw = partial(self.draw, state, left)
         tally = Tally()
         for step in context.steps(epoch):
             purpose = (epoch.phase, "path", epoch.number, step.number)
@@ -108,6 +108,26 @@ class Alternation:
             self._descend(state, torch.stack(found).sum(0), beta=beta)
         state.temperature = max(self.params.temperature_end, state.temperature * state.anneal_rate)
 
+    def draw(self, state: SearchState, left: float, source: Generator) -> EdgeWeights:
+        """Draw the edge weights of a weight step or an evaluation; an edge may explore instead."""
+        logits, temperature = state.logits.detach(), self._temperature(state)
+        auxiliary = self.context.training.auxiliary_skip * left
+        if self.params.sampling == "soft":
+            rows = relax(logits, temperature=temperature, generator=source)
+            drawn = soft_weights(rows, device=self.context.images.device)
+            return replace(drawn, auxiliary=auxiliary)
+
+        def choices() -> Tensor:
+            return sample(logits, temperature=temperature, generator=source).argmax(-1)
+
+        drawn = explore(
+            state.network.blueprint,
+            probability=self.params.explore * left,
+            generator=source,
+            otherwise=choices,
+        )
+        return replace(drawn, auxiliary=auxiliary)
+
     def _descend(self, state: SearchState, gradient: Tensor, *, beta: float) -> None:
         """Apply the gradient of the logits.
 
@@ -143,26 +163,6 @@ class Alternation:
         for turn in count():
             purpose = (epoch.phase, "validation", epoch.number, turn)
             yield from self.context.batches(images, purpose)
-
-    def _draw(self, state: SearchState, left: float, source: Generator) -> EdgeWeights:
-        """Draw the edge weights of a weight step or an evaluation; an edge may explore instead."""
-        logits, temperature = state.logits.detach(), self._temperature(state)
-        auxiliary = self.context.training.auxiliary_skip * left
-        if self.params.sampling == "soft":
-            rows = relax(logits, temperature=temperature, generator=source)
-            drawn = soft_weights(rows, device=self.context.images.device)
-            return replace(drawn, auxiliary=auxiliary)
-
-        def choices() -> Tensor:
-            return sample(logits, temperature=temperature, generator=source).argmax(-1)
-
-        drawn = explore(
-            state.network.blueprint,
-            probability=self.params.explore * left,
-            generator=source,
-            otherwise=choices,
-        )
-        return replace(drawn, auxiliary=auxiliary)
 
     def _temperature(self, state: SearchState) -> float:
         return max(self.params.temperature_floor, state.temperature)

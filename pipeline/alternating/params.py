@@ -16,6 +16,15 @@ class SearchParams(ScheduleParams):
     epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=12, description="epochs of search"
     )
+    finalists: Annotated[int, Field(ge=0, le=64)] = Field(
+        default=0,
+        description="architectures that compete by training at the end of search; 0:"
+        " off; drawn from the logits, four times as many, and chosen by the supernet's loss; the"
+        " better half stays after each round; in residual a ResNet is one of them",
+    )
+    finalist_epochs: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1, description="epochs of each finalist in each round"
+    )
     arch_update_freq: Annotated[int, Field(ge=2, le=1000)] = Field(
         default=5,
         description="every n-th step is an architecture step, the others fit the weights",

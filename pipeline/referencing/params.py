@@ -31,6 +31,8 @@ class SearchPassesParams(PassesParams):
     arch_update_freq: int
     arch_gradient: str
     arch_paths: int
+    finalists: int
+    finalist_epochs: int
 
 
 class ReferenceParams(Section):

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from pipeline.halving.bracket import CANDIDATES, COMPARED_IMAGES, rounds
 from pipeline.referencing.params import SearchPassesParams
 
 FORWARD = 1 / 3
@@ -28,11 +29,13 @@ def epochs_of_all_passes(
     """Return the number of epochs of optimize that make as many passes as all phases.
 
     A pass is one image in one weight step. An architecture step counts the same, or with `score`
-    a third for each of its paths, which it only evaluates.
+    a third for each of its paths, which it only evaluates; so does a candidate of the finals.
 
     searched, trained: images per epoch of the phases before optimize, and of optimize.
     """
     paths = search.arch_paths * FORWARD if search.arch_gradient == "score" else 1
     with_architecture = 1 + paths / (search.arch_update_freq - 1)
     searching = warmup.epochs + with_architecture * (search.epochs + growth.epochs)
-    return optimize.epochs + round(searching * searched / trained)
+    finals = sum(rounds(search.finalists)) * search.finalist_epochs
+    compared = CANDIDATES * search.finalists * COMPARED_IMAGES * FORWARD
+    return optimize.epochs + round(((searching + finals) * searched + compared) / trained)

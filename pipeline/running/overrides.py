@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from pipeline.harness.errors import ParamsError
@@ -55,6 +56,9 @@ def replace(text: str, overrides: Mapping[str, Any]) -> str:
             if not isinstance(place, dict):
                 raise ParamsError(f"{key}: unknown key; '{section}' is a value, not a section")
         place[name] = value
+        if isinstance(place, CommentedMap) and name in place.ca.items and value == []:
+            # Else ruamel writes an empty list behind the comment of a longer one as broken YAML.
+            place.ca.items[name][3:] = [None]
     written = StringIO()
     yaml.dump(document, written)
     return written.getvalue()

@@ -137,7 +137,9 @@ def test_momentum_stays_with_its_weights_and_new_weights_have_none(
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("share_logits", [True, False])
 @pytest.mark.parametrize("kind", ["deepen", "widen"])
-def test_all_new_weights_learn_within_a_few_steps(kind: Kind, share_logits: bool, space: str) -> None:
+def test_all_new_weights_learn_within_a_few_steps(
+    kind: Kind, share_logits: bool, space: str
+) -> None:
     blueprint = tiny_blueprint(**{"share_logits": share_logits, **of_space(space)})
     params = tiny(TrainingParams, weight_decay=0.0)
     network = scramble(tiny_network(blueprint))

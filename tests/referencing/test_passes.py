@@ -28,6 +28,14 @@ def test_epochs_of_all_phases_add_up_and_architecture_steps_count() -> None:
     assert passes(arch_gradient="gate", searched=50) == 20 + round(19 / 2)
 
 
+def test_finalists_count_too() -> None:
+    finals = {"finalists": 4, "finalist_epochs": 2}
+    with_finals = passes(searched=100_000, trained=100_000, arch_gradient="gate", **finals)
+    assert with_finals == passes(arch_gradient="gate") + 2 * (4 + 2)
+    few = passes(searched=1024, trained=1024, arch_gradient="gate", **finals)
+    assert few == passes(arch_gradient="gate") + 2 * (4 + 2) + round(16 / 3)
+
+
 @given(st.integers(2, 16), st.integers(1, 1000))
 def test_the_reference_is_never_given_less_than_optimize(paths: int, searched: int) -> None:
     assert passes(arch_paths=paths, arch_gradient="score", searched=searched, trained=1000) >= 20

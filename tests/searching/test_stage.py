@@ -1,4 +1,4 @@
-"""The stage reports which edges are undecided."""
+"""The stage reports which edges are undecided, and lets finalists compete."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,11 @@ import torch
 
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
-from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.space.relaxation import decide
 from pipeline.training.params import TrainingParams
 from stages.search import Params, main
-from tests.conftest import tiny, tiny_network, write_noise
+from tests.conftest import tiny, tiny_network, write_noise, write_supernet
 
 
 @pytest.mark.parametrize("decided", [10, 7])
@@ -44,3 +45,35 @@ def test_search_says_how_many_edges_it_left_undecided(
     out = capsys.readouterr().out
     assert (f"search: {10 - decided} of 10 edges are undecided" in out) == (decided < 10)
     assert "search: 0 operations stopped early; of 38 with weights 0 ran often enough" in out
+
+
+@pytest.mark.parametrize("finalists", [0, 3])
+def test_finalists_decide_what_the_stage_writes(
+    finalists: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    write_noise(tmp_path / "prepare", training=16, validation=8)
+    write_supernet(
+        tmp_path / "warmup" / "checkpoint.safetensors", stage="warmup", validation_accuracy=0.3
+    )
+    params = Params(
+        seed=1,
+        augmentation=tiny(AugmentationParams),
+        training=tiny(TrainingParams),
+        search=tiny(SearchParams, epochs=1, finalists=finalists),
+    )
+    finish = main(params, tmp_path / "prepare", tmp_path / "warmup", tmp_path / "search")
+    document = json.loads((tmp_path / "search" / "finalists.json").read_text())
+    searched = read_checkpoint(tmp_path / "search" / "checkpoint.safetensors")
+    genotype = decide(searched.searched(), searched.network.blueprint)
+    assert (tmp_path / "search" / "genotype.json").read_text() == genotype.to_json()
+    if finalists:
+        assert document["winner"] in {row["finalist"] for row in document["epochs"]}
+        assert len(document["epochs"]) == 3 + 2
+    else:
+        assert document == {"winner": None, "epochs": []}
+    points = tmp_path / ".aso-se" / "resume"
+    assert any(points.iterdir())
+    finish()
+    assert not any(points.iterdir())
