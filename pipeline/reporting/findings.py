@@ -47,8 +47,10 @@ class Findings:
     """Everything that the report shows.
 
     histories: phase -> one row per epoch. pixels: (N, H, W, C) uint8, the N test images in the
-    order of the predictions. metrics: metrics of derive. search, parity: metrics of search and of
-    export. references: models to compare with. digest: sha256 of derive's model.
+    order of the predictions. finalists: a row per epoch of each finalist of the search. winner:
+    number of the best finalist, None without finalists. metrics: metrics of derive. search, parity:
+    metrics of search and of export. references: models to compare with. digest: sha256 of derive's
+    model.
     """
 
     dataset: DatasetFacts
@@ -57,6 +59,8 @@ class Findings:
     blueprint: Blueprint
     genotype: Genotype
     histories: Mapping[str, Sequence[Row]]
+    finalists: Sequence[Row]
+    winner: int | None
     growths: Sequence[Event]
     metrics: Mapping[str, Any]
     search: Mapping[str, Any]
@@ -92,6 +96,7 @@ def read_findings(artifacts: Path) -> Findings:
     blueprint = derived.network.blueprint
     shares = [SHARE + name for name in blueprint.operations]
     supernet, others = [*required(supernet=True), *shares], required(supernet=False)
+    finalists, winner = _read_finals(artifacts / "search" / "finalists.json")
     return Findings(
         dataset=dataset,
         pixels=images.images,
@@ -106,6 +111,8 @@ def read_findings(artifacts: Path) -> Findings:
             )
             for phase in PHASES
         },
+        finalists=finalists,
+        winner=winner,
         growths=_read_growths(artifacts / "growth" / "growth.json"),
         metrics=derived.fact("metrics"),
         search=_read_json(artifacts / "search" / "metrics.json", "drop_at_start"),
@@ -150,6 +157,20 @@ def _read_predictions(
     if [prediction.actual for prediction in predictions] != list(labels):
         raise ReportError(f"{path}: not of this data set's test images; {AGAIN}")
     return predictions
+
+
+def _read_finals(path: Path) -> tuple[list[Row], int | None]:
+    document = _read_json(path, "epochs", "winner")
+    rows, winner = document["epochs"], document["winner"]
+    try:
+        numbers = {int(row["finalist"]) for row in rows}
+        for row in rows:
+            float(row["validation_accuracy"]), float(row["parameters"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReportError(f"{path}: not a list of finalists: {error!r}; {AGAIN}") from None
+    if rows and winner not in numbers:
+        raise ReportError(f"{path}: finalist {winner}, who wins, is not in the list; {AGAIN}")
+    return rows, winner
 
 
 def _read_growths(path: Path) -> list[Event]:

@@ -57,6 +57,7 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
         metrics=findings.metrics,
         phases=[phase(findings, name) for name in PHASES],
         mistakes=len(mistakes(findings)),
+        finalists=len({row["finalist"] for row in findings.finalists}),
         grown=any(cell.grown for cell in findings.blueprint.cells),
         references=findings.references,
         who_wins=sentence(findings.references),

@@ -2,6 +2,7 @@
 
 from pipeline.reporting.cells import draw_cells
 from pipeline.reporting.curves import draw_curves, draw_growth, draw_operations
+from pipeline.reporting.finalists import draw_finalists
 from pipeline.reporting.findings import Findings
 from pipeline.reporting.network import draw_network
 from pipeline.reporting.outcome import draw_confusion, draw_mistakes
@@ -14,6 +15,7 @@ PICTURES = {
     "network": (draw_network, "The network that was found, part by part"),
     "curves": (draw_curves, "Accuracy, loss, temperature and entropy over all epochs"),
     "operations": (draw_operations, "Mean weight of each operation over the epochs"),
+    "finalists": (draw_finalists, "Accuracy of the finalists of the search, until each was out"),
     "growth": (draw_growth, "Accuracy and size of the network through search and growth"),
     "confusion": (draw_confusion, "Confusion matrix of the test images"),
     "mistakes": (draw_mistakes, "The test images that were misclassified most confidently"),
@@ -21,9 +23,11 @@ PICTURES = {
 
 
 def draw(findings: Findings) -> dict[str, Picture]:
-    """Return every picture by its name."""
+    """Return every picture by its name; a search without finalists has none of them."""
+    lacking = set() if findings.finalists else {"finalists"}
     with drawing():
         return {
             name: render(picture(findings), description)
             for name, (picture, description) in PICTURES.items()
+            if name not in lacking
         }

@@ -109,6 +109,7 @@ UNREAD = {
     "metrics.json",
     "history.tsv",
     "genotype.json",
+    "finalists.json",
     "growth.json",
     "confusion.tsv",
     "references.json",

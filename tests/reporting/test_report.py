@@ -199,6 +199,23 @@ def test_a_run_without_growth_and_without_mistakes_has_a_report(tmp_path: Path) 
     assert "0 of 6 images misclassified" in page.words
 
 
+def test_the_finalists_are_drawn_and_the_winner_is_named(tmp_path: Path) -> None:
+    artifacts = write_artifacts(tmp_path / "artifacts")
+    page = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())
+    assert "At the end of search 3 architectures" in page.words
+    assert "The winner, number 1, went on." in page.words
+    drawn = (tmp_path / "report" / "finalists.svg").read_text()
+    assert "1: 66.0%, 8k parameters" in drawn
+    assert "2: 50.0%, 95k parameters" in drawn
+
+
+def test_a_search_without_finalists_has_no_picture_of_them(tmp_path: Path) -> None:
+    artifacts = write_artifacts(tmp_path / "artifacts", finals=False)
+    page = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())
+    assert "architectures, drawn from" not in page.words
+    assert not (tmp_path / "report" / "finalists.svg").exists()
+
+
 def test_a_growth_that_did_not_settle_has_no_accuracies(tmp_path: Path) -> None:
     refused = {**DEEPENED, "verdict": "refused", "accuracy_before": 0.0, "accuracy_after": 0.0}
     artifacts = write_artifacts(tmp_path / "artifacts", growths=[refused])
@@ -211,6 +228,7 @@ DAMAGES: dict[str, Any] = {
     "search/history.tsv": "epoch\ttrain_loss\n1\tmuch\n",
     "growth/history.tsv": "epoch\tverdict\n1\t\n",
     "optimize/history.tsv": b"\xff\xfe",
+    "search/finalists.json": '{"winner": 1, "epochs": [{"finalist": 1}]}',
     "growth/growth.json": '{"events": [{"epoch": 3}]}',
     "search/metrics.json": "[",
     "export/metrics.json": "{}",
