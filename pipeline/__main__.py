@@ -18,6 +18,9 @@ from pipeline.params import Params
 from pipeline.profiles import PROFILES, complete, read_profile
 from pipeline.running.params_file import use_params
 
+MOST_MINUTES = 1_000_000
+"""Largest number of minutes that a run can be planned for: two years."""
+
 
 class Commands(TyperGroup):
     """All commands; turns the end of each into an exit code and lines on stderr."""
@@ -134,6 +137,37 @@ def choose_profile(
     if kept := use_params(Path(), read_profile(Path(), name)):
         say(f"{kept}: copy of your own {PARAMS_FILE}")
     say(f"{PARAMS_FILE}: now {PROFILES / name}.yaml, complete; 'aso-se run' runs it")
+
+
+def _possible(minutes: float) -> float:
+    """Return the minutes; raise a usage error if no run can take as long."""
+    if not 0 < minutes <= MOST_MINUTES:
+        wanted = f"expected a number above 0 and at most {MOST_MINUTES:,}"
+        raise typer.BadParameter(f"{wanted}, got {minutes:g}")
+    return minutes
+
+
+@app.command()
+def plan(
+    *,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            metavar="N", help="Minutes that all epochs together may take.", callback=_possible
+        ),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and write nothing.")
+    ] = False,
+) -> int:
+    """Set the epochs of all phases in params.yaml for a given time.
+
+    It measures real steps on this machine, once, and scales the epochs of params.yaml by one
+    factor. Nothing else in the file changes, and comments stay.
+    """
+    from pipeline.planning.command import plan as write_plan  # noqa: PLC0415 - torch takes seconds
+
+    return write_plan(Path(), minutes, dry_run=dry_run)
 
 
 @app.command()

@@ -1,0 +1,142 @@
+"""Seconds of an epoch of each phase on this machine, from a few real steps and evaluations.
+
+Growth is not run: it makes the steps of search, and is counted at the size of search's network.
+Optimize is measured at the largest size that growth allows, with the likeliest genotype of fresh
+logits, because nobody knows yet what search will find.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, median
+
+from pipeline.batches.batches import batch_sizes
+from pipeline.batches.images import join
+from pipeline.batches.randomness import generator
+from pipeline.growing.params import GrowthParams
+from pipeline.growing.policy import Size, choose, extend, size
+from pipeline.optimizing.optimize import Optimize, Watch
+from pipeline.params import Params
+from pipeline.planning.timed import EPOCHS, TimedContext, time_phase
+from pipeline.searching.search import Search
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.genotype import Genotype
+from pipeline.space.network import Network, build
+from pipeline.space.relaxation import decide
+from pipeline.supernet.supernet import SupernetContext
+from pipeline.training.stability import Expected
+from pipeline.warming.warm import Warmup, exploration
+
+TIMED_ARCH_UPDATE_FREQ = 3
+"""Value of `search.arch_update_freq` with which an architecture step follows every second step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Seconds of one epoch by phase. size: size of the network that optimize was measured with."""
+
+    seconds: Mapping[str, float]
+    size: Size
+
+
+def measure(context: SupernetContext, params: Params, folder: Path) -> Measured:
+    """Measure an epoch of each phase. folder: place for the checkpoint that search starts from."""
+    supernet = _warmup(context, params).begin()
+    blueprint = supernet.network.blueprint
+    genotype = decide(supernet.logits, blueprint, params.network)
+    write_checkpoint(
+        folder / "checkpoint.safetensors",
+        Checkpoint(network=supernet.network, logits=supernet.logits, facts={"epoch": 0}),
+    )
+    del supernet  # frees its memory
+    height, width = context.images.pixels.shape[2:]
+    largest = largest_blueprint(blueprint, genotype, (height, width), params.growth)
+    search = _seconds_of_search(context, params, folder / "checkpoint.safetensors")
+    return Measured(
+        seconds={
+            "warmup": _seconds_of_warmup(context, params),
+            "search": search,
+            "growth": search,
+            "optimize": _seconds_of_optimize(context, params, largest, extend(genotype, largest)),
+        },
+        size=size(largest),
+    )
+
+
+def largest_blueprint(
+    blueprint: Blueprint, genotype: Genotype, image_size: tuple[int, int], params: GrowthParams
+) -> Blueprint:
+    """Return the blueprint after all growths that the budget allows, none of them rolled back."""
+    last = None
+    while choice := choose(blueprint, genotype, image_size, params, last=last, refused=frozenset()):
+        last, blueprint = choice
+    return blueprint
+
+
+def _warmup(context: SupernetContext, params: Params) -> Warmup:
+    """Return warmup with the mean exploration of its epochs in each: skip-only ones cost less."""
+    section = params.warmup
+    explored = mean(exploration(section, epoch) for epoch in range(1, section.epochs + 1))
+    changes = {"epochs": EPOCHS, "skip_epochs": 0, "ramp_epochs": 1, "explore": explored}
+    return Warmup(
+        context=context, network=params.network, params=section.model_copy(update=changes)
+    )
+
+
+def _seconds_of_warmup(context: SupernetContext, params: Params) -> float:
+    timing = time_phase(lambda short: _warmup(short, params), context)
+    return _steps(context) * median(timing.steps) + timing.evaluation
+
+
+def _seconds_of_search(context: SupernetContext, params: Params, checkpoint: Path) -> float:
+    changes = {
+        "epochs": EPOCHS,
+        "arch_update_freq": TIMED_ARCH_UPDATE_FREQ,
+        "stop_skips": None,  # else fresh logits may end the architecture steps
+    }
+    section = params.search.model_copy(update=changes)
+
+    def phase(short: TimedContext) -> Search:
+        expected = Expected(classes=context.classes)  # nothing is judged here
+        return Search(context=short, params=section, checkpoint=checkpoint, expected=expected)
+
+    timing = time_phase(phase, context)
+    with_architecture, alone = (
+        [
+            seconds
+            for number, seconds in enumerate(timing.steps, timing.uncounted + 1)
+            if (number % (TIMED_ARCH_UPDATE_FREQ - 1) == 0) == architecture
+        ]
+        for architecture in (True, False)
+    )
+    share = 1 / (params.search.arch_update_freq - 1)
+    step = share * median(with_architecture) + (1 - share) * median(alone)
+    return _steps(context) * step + timing.evaluation
+
+
+def _seconds_of_optimize(
+    context: SupernetContext, params: Params, blueprint: Blueprint, genotype: Genotype
+) -> float:
+    section = params.optimize.model_copy(update={"epochs": EPOCHS})
+    everything = section.use_validation
+    if everything:
+        context = replace(context, images=join(context.images, context.validation))
+
+    def fresh() -> tuple[Network, int]:
+        weights = generator(params.seed, "plan", "weights")
+        device = context.images.device
+        return build(blueprint, genotype, generator=weights, device=device), 0
+
+    def phase(short: TimedContext) -> Optimize[Network]:
+        batch_size = params.training.evaluation_batch_size
+        watch = None if everything else Watch(images=short.validation, batch_size=batch_size)
+        return Optimize(context=short, params=section, fresh=fresh, watch=watch)
+
+    timing = time_phase(phase, context)
+    return _steps(context) * median(timing.steps) + timing.evaluation
+
+
+def _steps(context: SupernetContext) -> int:
+    """Return the number of weight steps of an epoch."""
+    return len(batch_sizes(len(context.images), context.training.batch_size))

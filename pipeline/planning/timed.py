@@ -1,0 +1,101 @@
+"""Short epochs of a phase, with the seconds of each step and of the evaluation.
+
+The phase's own code makes every step; only its context differs from that of a real run. The first
+epoch does not count. The others evaluate on few and on more validation images.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from itertools import islice, pairwise
+from time import perf_counter
+from typing import Any, TypeVar
+
+import torch
+
+from pipeline.batches.images import Images
+from pipeline.supernet.supernet import SupernetContext
+from pipeline.training.context import Epoch, Step
+from pipeline.training.loop import Phase
+
+State = TypeVar("State")
+EPOCHS = 3
+"""Number of short epochs."""
+START_STEPS, STEPS = 3, 12
+"""Largest number of weight steps of the epoch that does not count, and of each other epoch."""
+FEW_BATCHES, BATCHES = 1, 6
+"""Largest number of evaluation batches, of the first two epochs and of the last."""
+STILL = 0.0
+"""Factor on all learning rates: nothing learns, so nothing diverges and no path gets likelier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedContext(SupernetContext):
+    """A context whose epochs have at most `most_steps` weight steps, with a mark after each.
+
+    marks: moments in seconds: before the first step, then after each step.
+    """
+
+    most_steps: int
+    marks: list[float] = field(default_factory=list)
+
+    def steps(self, epoch: Epoch) -> Iterator[Step]:
+        """Yield the first weight steps of an epoch; mark the time before them and after each."""
+        self.mark()
+        for step in islice(super().steps(epoch), self.most_steps):
+            yield step
+            self.mark()
+
+    def mark(self) -> None:
+        """Note the time when the device has done all its work."""
+        if self.images.device.type != "cpu":
+            torch.accelerator.synchronize(self.images.device)
+        self.marks.append(perf_counter())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds of the steps that count, and of an evaluation on all validation images.
+
+    uncounted: number of steps made before.
+    """
+
+    uncounted: int
+    steps: tuple[float, ...]
+    evaluation: float
+
+
+def time_phase(phase_of: Callable[[TimedContext], Phase[Any]], context: SupernetContext) -> Timing:
+    """Run the short epochs of a phase. phase_of: function that returns it with a context."""
+    batch = context.training.evaluation_batch_size
+    few, more, everything = FEW_BATCHES * batch, BATCHES * batch, len(context.validation)
+    contexts = [
+        _shortened(context, most_steps=steps, most_images=images)
+        for steps, images in ((START_STEPS, few), (STEPS, few), (STEPS, more))
+    ]
+    state = phase_of(contexts[0]).begin()
+    start, first, second = (_run(phase_of(one), state, one) for one in contexts)
+    evaluation = second[-1]
+    if everything > more:  # some seconds are the same for any number of images
+        slope = max(0.0, second[-1] - first[-1]) / (more - few)
+        evaluation += slope * (everything - more)
+    return Timing(
+        uncounted=len(start) - 1, steps=(*first[:-1], *second[:-1]), evaluation=evaluation
+    )
+
+
+def _shortened(context: SupernetContext, *, most_steps: int, most_images: int) -> TimedContext:
+    """Return a context with short epochs and few validation images."""
+    same: dict[str, Any] = {one.name: getattr(context, one.name) for one in fields(context)}
+    same["validation"] = _first(context.validation, most_images)
+    return TimedContext(**same, most_steps=most_steps)
+
+
+def _first(images: Images, count: int) -> Images:
+    return replace(images, pixels=images.pixels[:count], labels=images.labels[:count])
+
+
+def _run(phase: Phase[State], state: State, context: TimedContext) -> list[float]:
+    """Run the next epoch of a phase; return the seconds of each step, then of the evaluation."""
+    next(phase.train(state, STILL, ()))
+    context.mark()
+    return [after - before for before, after in pairwise(context.marks)]

@@ -1,0 +1,49 @@
+"""Short epochs: how many steps they make, and that nothing learns in them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.planning.timed import START_STEPS, STEPS, STILL, TimedContext, time_phase
+from pipeline.training.loop import Phase
+from tests.conftest import context, identical
+from tests.phases import optimizing, searching, warming
+
+ZERO = torch.zeros(())
+Make = Callable[[Path, Any], Phase[Any]]
+KINDS: dict[str, Make] = {
+    "warmup": lambda _, given: warming(given, epochs=3),
+    "search": lambda path, given: searching(path, given, epochs=3),
+    "optimize": lambda path, given: optimizing(path, given, epochs=3),
+}
+
+
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest, checkpoint: Path) -> Callable[[TimedContext], Phase[Any]]:
+    """Function from a context to a phase."""
+    return lambda given: KINDS[request.param](checkpoint, given)
+
+
+def test_an_epoch_ends_after_a_few_steps(make: Callable[[TimedContext], Phase[Any]]) -> None:
+    timing = time_phase(make, context(8 * (STEPS + 5), 16))
+    assert (timing.uncounted, len(timing.steps)) == (START_STEPS, 2 * STEPS)
+    assert min(*timing.steps, timing.evaluation) > 0
+
+
+def test_an_epoch_of_fewer_steps_is_run_to_its_end(
+    make: Callable[[TimedContext], Phase[Any]],
+) -> None:
+    timing = time_phase(make, context(8, 16))
+    assert (timing.uncounted, len(timing.steps)) == (1, 2)
+
+
+def test_nothing_learns_while_it_is_timed(make: Callable[[Any], Phase[Any]]) -> None:
+    phase = make(context())
+    state, fresh = phase.begin(), phase.begin()
+    next(phase.train(state, STILL, ()))
+    learnt = dict(state.network.named_parameters())
+    assert identical(learnt, dict(fresh.network.named_parameters()))
+    assert torch.equal(getattr(state, "logits", ZERO), getattr(fresh, "logits", ZERO))
