@@ -46,7 +46,7 @@ def plan(tree: Path, minutes: float, *, dry_run: bool) -> int:
     params = parse_params(Params, text, str(PARAMS_FILE), whole=True)
     with hold(tree / LOCK, signature("aso-se plan"), waiting=refuse):
         measured = _measure(tree, params)
-        before = {phase: getattr(params, phase).epochs for phase in measured.seconds}
+        before = {phase: _value(params, key_of(phase)) for phase in measured.seconds}
         after = fit(before, measured.seconds, 60 * minutes)
         changes = changes_for(params, after)
         planned = replace(text, changes) if changes else text
@@ -67,10 +67,15 @@ def plan(tree: Path, minutes: float, *, dry_run: bool) -> int:
 
 def changes_for(params: Params, after: Epochs) -> dict[str, int]:
     """Return the params that a plan changes, by keys such as 'warmup.epochs'."""
-    wanted = {f"{phase}.epochs": count for phase, count in after.items()}
+    wanted = {key_of(phase): count for phase, count in after.items()}
     for key, count in parts_of_warmup(params.warmup, after["warmup"]).items():
         wanted[f"warmup.{key}"] = count
     return {key: count for key, count in wanted.items() if count != _value(params, key)}
+
+
+def key_of(phase: str) -> str:
+    """Return the param that says how many epochs a phase has."""
+    return "search.finalist_epochs" if phase == "finalists" else f"{phase}.epochs"
 
 
 def _value(params: Params, key: str) -> int:
@@ -110,7 +115,8 @@ def _notes(params: Params, changes: Mapping[str, int], measured: Measured) -> It
         if key in changes:
             yield f"{key}: {changes[key]}, was {_value(params, key)}, to fit into warmup"
     yield (
-        "assumed: an epoch of growth takes as long as one of search; optimize trains the largest"
+        "assumed: an epoch of growth takes as long as one of search, that of a finalist as one of"
+        " warmup; optimize trains the largest"
         f" network that growth allows ({measured.size.cells} cells, {measured.size.channels}"
         " channels)"
     )

@@ -1,6 +1,7 @@
 """Seconds of an epoch of each phase on this machine, from a few real steps and evaluations.
 
-Growth is not run: it makes the steps of search, and is counted at the size of search's network.
+Growth is not run: it makes the steps of search, and is counted at the size of search's network. Nor
+are finalists: an epoch of each of them counts as one of warmup, which also runs one path.
 Optimize is measured at the largest size that growth allows, with the likeliest genotype of fresh
 logits, because nobody knows yet what search will find.
 """
@@ -15,6 +16,7 @@ from pipeline.batches.images import join
 from pipeline.batches.randomness import generator
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size, choose, extend, size
+from pipeline.halving.bracket import rounds
 from pipeline.optimizing.optimize import Optimize, Watch
 from pipeline.params import Params
 from pipeline.planning.timed import EPOCHS, TimedContext, time_phase
@@ -34,7 +36,10 @@ TIMED_ARCH_UPDATE_FREQ = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Seconds of one epoch by phase. size: size of the network that optimize was measured with."""
+    """Seconds of one epoch by phase; an epoch of the finalists is one of each in each round.
+
+    size: size of the network that optimize was measured with.
+    """
 
     seconds: Mapping[str, float]
     size: Size
@@ -52,16 +57,13 @@ def measure(context: SupernetContext, params: Params, folder: Path) -> Measured:
     del supernet  # frees its memory
     height, width = context.images.pixels.shape[2:]
     largest = largest_blueprint(blueprint, genotype, (height, width), params.growth)
+    warmup = _seconds_of_warmup(context, params)
     search = _seconds_of_search(context, params, folder / "checkpoint.safetensors")
-    return Measured(
-        seconds={
-            "warmup": _seconds_of_warmup(context, params),
-            "search": search,
-            "growth": search,
-            "optimize": _seconds_of_optimize(context, params, largest, extend(genotype, largest)),
-        },
-        size=size(largest),
-    )
+    optimize = _seconds_of_optimize(context, params, largest, extend(genotype, largest))
+    seconds = {"warmup": warmup, "search": search, "growth": search, "optimize": optimize}
+    if networks := sum(rounds(params.search.finalists)):
+        seconds["finalists"] = networks * warmup
+    return Measured(seconds=seconds, size=size(largest))
 
 
 def largest_blueprint(

@@ -103,6 +103,16 @@ def test_more_minutes_give_more_epochs_in_the_same_proportions(clone: Toy, plan:
     assert "the training of" not in shown
 
 
+def test_finalists_get_epochs_too(clone: Toy, plan: Plan) -> None:
+    path = clone.folder / "params.yaml"
+    path.write_text(replace(path.read_text(), {"search.finalists": 3}))
+    code, shown, errors = plan("--minutes", "5")
+    assert (code, errors) == (0, "")
+    found = read_params(Params, whole=True).search.finalist_epochs
+    assert found > 1
+    assert re.search(rf"^finalists +1 +{found} +\d+\.\d$", shown, re.MULTILINE)
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(clone: Toy, plan: Plan) -> None:
     clone.edit("- majority", "- majority\n  - resnet")
     before = {path: path.read_bytes() for path in clone.folder.glob("params.yaml*")}
