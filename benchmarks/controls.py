@@ -4,14 +4,16 @@
     [--skip ROW ...] [--set KEY=VALUE ...] [--folder FOLDER]
 
 For each seed the whole pipeline runs, up to the test. It then runs again with `growth.kinds` empty,
-for as many epochs in every stage; that network is smaller.
+for as many epochs in every stage; that network is smaller. With `search.finalists` it also runs
+again with logits that do not learn: then the finalists are drawn at random, at the same cost.
 
 These networks are trained from scratch by the recipe of `optimize`, on the same images, with about
 as many parameters: the found architecture and one with only skip connections, for optimize's
 epochs; random architectures (`--random` of them) and a ResNet-20, both for optimize's epochs and
 for as many passes over images as all phases made; and a ResNet-20 for as many seconds as the epochs
 of all phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet equal
-seconds', 'random', 'random all passes', 'found from scratch', 'skip connections', 'without growth'.
+seconds', 'random', 'random all passes', 'found from scratch', 'skip connections', 'without growth',
+'random finalists'.
 
 Prints the accuracies after each phase; for each network, the accuracy on the test images (mean ±
 standard deviation over the seeds; random architectures of a seed count as their mean), the seconds
@@ -106,6 +108,12 @@ class Seed:
         small = run_stages(self.folder, self.params(growth__kinds=[]), "derive")
         return self.tested("the pipeline without growth", small)
 
+    def random_finalists(self) -> Tested:
+        """Run the pipeline with finalists that are drawn uniformly: the logits stay near 0."""
+        blind = {"search__arch_learning_rate": 1e-9, "network__initial_noise": 0.0}
+        drawn = run_stages(self.folder, self.params(**blind), "derive")
+        return self.tested("random finalists", drawn)
+
     def from_scratch(self, name: str) -> Tested:
         """Train the found architecture, or one of skip connections only, as optimize does."""
         unlimited = {"network__max_skips": None} if name == "skip connections" else {}
@@ -186,7 +194,10 @@ def networks(one: Seed, draws: int, left_out: list[str]) -> Iterator[Tested]:
         "found from scratch": [lambda: one.from_scratch("found")],
         "skip connections": [lambda: one.from_scratch("skip connections")],
         "without growth": [one.without_growth],
+        "random finalists": [one.random_finalists],
     }
+    if not parse_params(Params, one.params(), "params").search.finalists:
+        left_out = [*left_out, "random finalists"]
     yield one.pipeline
     for name, makers in rows.items():
         if name not in left_out:
