@@ -10,10 +10,10 @@ again with logits that do not learn: then the finalists are drawn at random, at 
 These networks are trained from scratch by the recipe of `optimize`, on the same images, with about
 as many parameters: the found architecture and one with only skip connections, for optimize's
 epochs; random architectures (`--random` of them) and a ResNet-20, both for optimize's epochs and
-for as many passes over images as all phases made; and a ResNet-20 for as many seconds as the epochs
-of all phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet equal
-seconds', 'random', 'random all passes', 'found from scratch', 'skip connections', 'without growth',
-'random finalists'.
+for as many passes over images as all phases made; and a ResNet-20 for as many CPU seconds as the
+epochs of all phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet
+equal seconds', 'random', 'random all passes', 'found from scratch', 'skip connections', 'without
+growth', 'random finalists'.
 
 Prints the accuracies after each phase; for each network, the accuracy on the test images (mean ±
 standard deviation over the seeds; random architectures of a seed count as their mean), the seconds
@@ -57,7 +57,13 @@ PHASES = {
     "derive": "test_accuracy",
 }
 """Metric that is shown for each stage."""
-TRAINED = ("warmup", "search", "growth", "optimize")
+TRAINED = {
+    "warmup": ["warmup"],
+    "search": ["search", "finalists"],
+    "growth": ["growth"],
+    "optimize": ["optimize"],
+}
+"""Names of the progress files of each stage that trains."""
 DRAWS = 1_000_003
 """Increment of the seed for each further random architecture."""
 
@@ -66,7 +72,7 @@ DRAWS = 1_000_003
 class Tested:
     """A network that was trained to the end and tested.
 
-    accuracy: on the test images, in per cent. seconds: duration of the epochs that made it.
+    accuracy: on the test images, in per cent. seconds: CPU seconds of the epochs that made it.
     """
 
     seed: int
@@ -100,7 +106,12 @@ class Seed:
             name=name,
             accuracy=100 * found["test_accuracy"],
             parameters=found["parameters"],
-            seconds=sum(seconds(done[stage], stage) for stage in TRAINED if stage in done),
+            seconds=sum(
+                seconds(done[stage], name)
+                for stage, names in TRAINED.items()
+                for name in names
+                if stage in done
+            ),
         )
 
     def without_growth(self) -> Tested:
@@ -170,13 +181,16 @@ def control(folder: Path, grown: Path, name: str, parameters: int, seed: int) ->
 
 
 def seconds(out: Path, name: str) -> float:
-    """Return the seconds that the epochs took in the progress file `name` of the stage in `out`.
+    """Return the CPU seconds of the epochs in the progress file `name` of the stage in `out`.
 
-    Epochs before an interruption, whose seconds are unknown, count as the mean of the others.
+    0 if there is no such file. Epochs before an interruption, whose seconds are unknown, count as the mean of the others.
     """
-    with (out / ".aso-se" / "progress" / f"{name}.tsv").open(encoding="utf-8") as file:
+    path = out / ".aso-se" / "progress" / f"{name}.tsv"
+    if not path.exists():
+        return 0.0
+    with path.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    return len(rows) * mean(float(row["seconds"]) for row in rows if row["seconds"])
+    return len(rows) * mean(float(row["cpu_seconds"]) for row in rows if row["cpu_seconds"])
 
 
 def networks(one: Seed, draws: int, left_out: list[str]) -> Iterator[Tested]:

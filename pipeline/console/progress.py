@@ -63,11 +63,12 @@ def watch(
         disable=not (on_terminal and is_first()),
     ) as progress:
         task = progress.add_task(name, total=epochs, completed=len(done), last="")
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         for row in rows:
             seconds = time.perf_counter() - began
             done.append(row)
-            followed.append({**row, **_performance(seconds, images)})
+            cpu_seconds = time.process_time() - worked
+            followed.append({**row, **_performance(seconds, cpu_seconds, images)})
             write_history(PROGRESS / f"{name}.tsv", followed)
             if_interrupted(
                 f"{name}: interrupted after epoch {len(done)} of {epochs};"
@@ -77,7 +78,7 @@ def watch(
             progress.update(task, advance=1, last=f"{describe(_few(row))}, {speed}")
             if not on_terminal:
                 say(f"{name} {len(done)}/{epochs}: {describe(row)}, {speed}")
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
     return done
 
 
@@ -100,11 +101,12 @@ def _few(row: Row) -> Row:
     return {key: row[key] for key in (*accuracy, *BESIDE_BAR) if key in row}
 
 
-def _performance(seconds: float, images: int) -> Row:
+def _performance(seconds: float, cpu_seconds: float, images: int) -> Row:
     torch = sys.modules.get("torch")  # a stage without torch must not import it for this
     on_device = torch is not None and torch.cuda.is_available()
     return {
         "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu_seconds, 3),  # what other processes do changes it little
         "images_per_second": round(images / seconds, 1),
         "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "peak_device_bytes": torch.cuda.max_memory_allocated() if torch and on_device else 0,

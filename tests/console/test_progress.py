@@ -43,6 +43,7 @@ def test_seconds_and_memory_are_kept_apart_from_what_dvc_tracks(
         rows = list(csv.DictReader(file, dialect="excel-tab"))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["images_per_second"]) > 0 for row in rows)
+    assert all(float(row["cpu_seconds"]) >= 0 for row in rows)
     assert all(int(row["peak_host_bytes"]) > 2**20 for row in rows)
 
 
