@@ -183,7 +183,8 @@ def control(folder: Path, grown: Path, name: str, parameters: int, seed: int) ->
 def seconds(out: Path, name: str) -> float:
     """Return the CPU seconds of the epochs in the progress file `name` of the stage in `out`.
 
-    0 if there is no such file. Epochs before an interruption, whose seconds are unknown, count as the mean of the others.
+    0 if there is no such file. Epochs before an interruption, whose seconds are unknown, count as
+    the mean of the others.
     """
     path = out / ".aso-se" / "progress" / f"{name}.tsv"
     if not path.exists():
