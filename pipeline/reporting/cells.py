@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path
 
+from pipeline.reporting.chain import draw_chain
 from pipeline.reporting.findings import Findings
 from pipeline.reporting.shapes import (
     OPERATION,
@@ -90,7 +91,12 @@ class Panel:
 
 
 def draw_cells(findings: Findings) -> Figure:
-    """Draw each architecture of the network, once for its initial and once for its grown cells."""
+    """Draw each architecture of the network, once for its initial and once for its grown cells.
+
+    The layers of a chain are drawn in their order instead (see `chain.py`).
+    """
+    if findings.blueprint.rules.is_chain:
+        return draw_chain(findings)
     rows = _rows(panels(findings))
     width = max(sum(panel.width + 2 * MARGIN for panel in row) for row in rows)
     height = sum(max(panel.height for panel in row) + 2 * MARGIN for row in rows)
