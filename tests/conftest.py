@@ -251,9 +251,13 @@ def scramble(network: Network, seed: int = 0) -> Network:
 
 @st.composite
 def blueprints(
-    draw: st.DrawFn, *, most_operations: int = 4, spaces: tuple[str, ...] = tuple(SPACES)
+    draw: st.DrawFn,
+    *,
+    most_operations: int = 4,
+    spaces: tuple[str, ...] = tuple(SPACES),
+    most_cells: int = 5,
 ) -> Blueprint:
-    """Blueprints of 3 to 5 cells of any search space, with candidates in any order."""
+    """Blueprints of 3 or more cells of any search space, with candidates in any order."""
     space = SPACES[draw(st.sampled_from(spaces))]
     others = st.sampled_from([name for name in space.names if name not in space.required])
     required = len(space.required)
@@ -271,7 +275,8 @@ def blueprints(
         NetworkParams,
         space=space.name,
         operations=tuple(draw(st.permutations([*space.required, *extra]))),
-        cells=space.cells_multiple_of * draw(st.integers(fewest, 5 // space.cells_multiple_of)),
+        cells=space.cells_multiple_of
+        * draw(st.integers(fewest, most_cells // space.cells_multiple_of)),
         channels=2 * draw(st.integers(2, 6)),
         **{**free, **space.fixed},
     )

@@ -10,34 +10,43 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
+from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path
 
+from pipeline.reporting.chain import draw_chain
 from pipeline.reporting.findings import Findings
+from pipeline.reporting.shapes import (
+    OPERATION,
+    RADIUS,
+    Point,
+    box,
+    canvas,
+    circle,
+    head,
+    operation_box,
+    wrap,
+)
 from pipeline.reporting.style import GREEN, INK, MUTED, PAPER
 from pipeline.space.architecture import Architecture
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.space import Space
 
 # All lengths are inches.
-OPERATION = (1.28, 0.29)
 BOX = (0.62, 0.46)
-RADIUS = 0.17
+"""Size of an input or output of a cell."""
 BEND = 0.6
 """Width in which an edge changes its lane."""
 ARROW = 0.34
 COLUMN = BEND + OPERATION[0] + ARROW + 2 * RADIUS
 LANE = 0.38
 """Height of the lane of one operation."""
-HEAD = (0.1, 0.045)
-"""Length and half the width of an arrow's head."""
 GATE = 1.15
 """Width of a grown cell's gate, between its concatenation and its output."""
-MARGIN, TITLE = 0.25, 0.64
+MARGIN = 0.25
+TITLE, SUBTITLE = 0.46, 0.18
+"""Heights of the title and of each line below it."""
 WIDEST = 11.0
 """Largest width of a row of cells; a single cell may be wider."""
-
-Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +75,32 @@ class Panel:
     @property
     def height(self) -> float:
         """Of the drawing, without margins."""
-        return TITLE + sum(_lanes(self))
+        return self.header + sum(_lanes(self))
+
+    @property
+    def header(self) -> float:
+        """Height of the title and the lines below it."""
+        return TITLE + SUBTITLE * len(self.subtitle)
+
+    @property
+    def subtitle(self) -> list[str]:
+        """The lines below the title: which cells of the network these are, and what they do."""
+        numbers = ", ".join(map(str, self.cells))
+        of = f"{'cells' if len(self.cells) > 1 else 'cell'} {numbers} of the network"
+        return wrap(f"{of}; {_purpose(self)}", 9, self.width)
 
 
 def draw_cells(findings: Findings) -> Figure:
-    """Draw each architecture of the network, once for its initial and once for its grown cells."""
+    """Draw each architecture of the network, once for its initial and once for its grown cells.
+
+    The layers of a chain are drawn in their order instead (see `chain.py`).
+    """
+    if findings.blueprint.rules.is_chain:
+        return draw_chain(findings)
     rows = _rows(panels(findings))
     width = max(sum(panel.width + 2 * MARGIN for panel in row) for row in rows)
     height = sum(max(panel.height for panel in row) + 2 * MARGIN for row in rows)
-    figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-    axes.set_axis_off()
+    figure, axes = canvas(width, height)
     top = 0.0
     for row in rows:
         left = 0.0
@@ -137,7 +161,9 @@ def _draw(axes: Axes, panel: Panel, left: float, top: float) -> None:
     """Draw a panel with its upper left corner at (`left`, `top`)."""
     _title(axes, panel, left, top)
     heights, inputs = _lanes(panel), len(panel.space.inputs)
-    centres = [top + TITLE + sum(heights[:i]) + height / 2 for i, height in enumerate(heights)]
+    centres = [
+        top + panel.header + sum(heights[:i]) + height / 2 for i, height in enumerate(heights)
+    ]
     nodes = centres[1 : 1 + len(panel.architecture.nodes)]
     entries = [centres[0], *centres[1 + len(nodes) :]]
     lanes = [*entries, *nodes]
@@ -161,26 +187,30 @@ def _draw(axes: Axes, panel: Panel, left: float, top: float) -> None:
             _operation(axes, gene.operation, place, (right - 2 * RADIUS, y), color)
         _node(axes, str(node), (right - RADIUS, y))
     for one, y in zip(panel.space.inputs, entries, strict=True):
-        _box(axes, one.label, (left, y))
-    _box(axes, panel.space.joins if panel.grown else "cell k", output, INK)
+        box(axes, one.label.replace(" ", "\n"), (left, y), BOX, MUTED)
+    result = panel.space.joins if panel.grown else "cell k"
+    box(axes, result.replace(" ", "\n"), output, BOX, INK)
     if panel.grown:
         _gate(axes, output, ends[inputs - 1])
 
 
 def _title(axes: Axes, panel: Panel, left: float, top: float) -> None:
-    numbers = ", ".join(map(str, panel.cells))
-    of = f"{'cells' if len(panel.cells) > 1 else 'cell'} {numbers} of the network"
     kind = panel.kinds[0] if len(panel.kinds) == 1 else ""
     words = [*(["grown"] if panel.grown else []), *([kind] if kind else []), "cell"]
     axes.text(left, top + 0.12, " ".join(words).capitalize(), weight="bold", size=12, va="center")
+    for number, text in enumerate(panel.subtitle):
+        y = top + 0.36 + number * SUBTITLE
+        axes.text(left, y, text, size=9, color=MUTED, va="center")
+
+
+def _purpose(panel: Panel) -> str:
     if panel.grown:
-        extra = "refines the output of cell k−1"
-    elif not panel.space.adapts and "reduction" in panel.kinds:
-        extra = "where the resolution halves, a residual block stands before it"
-    else:
-        known = {"normal": "keeps the resolution", "reduction": "halves the resolution"}
-        extra = known.get(kind, "some of them halve the resolution")
-    axes.text(left, top + 0.36, f"{of}; {extra}", size=9, color=MUTED, va="center")
+        return "refines the output of cell k−1"
+    if not panel.space.adapts and "reduction" in panel.kinds:
+        return "where the resolution halves, a residual block stands before it"
+    if len(panel.kinds) > 1:
+        return "some of them halve the resolution"
+    return f"{'halves' if 'reduction' in panel.kinds else 'keeps'} the resolution"
 
 
 def _edge(axes: Axes, begin: Point, end: Point, color: str, width: float) -> None:
@@ -192,40 +222,19 @@ def _edge(axes: Axes, begin: Point, end: Point, color: str, width: float) -> Non
         [Path.MOVETO, Path.LINETO, Path.CURVE4, Path.CURVE4, Path.CURVE4],
     )
     axes.add_patch(PathPatch(path, fill=False, edgecolor=color, linewidth=width, zorder=1))
-    x, y = end
-    head = [(x - HEAD[0], y - HEAD[1]), end, (x - HEAD[0], y + HEAD[1])]
-    axes.add_patch(Polygon(head, facecolor=color, edgecolor=color, linewidth=0.8, zorder=2))
+    head(axes, end, color)
 
 
 def _operation(axes: Axes, name: str, place: Point, node: Point, color: str) -> None:
     """Draw an operation, the middle of its left side at `place`, and an arrow to its node."""
     x, y = place
     _edge(axes, (x + OPERATION[0], y), node, color, 1.9)
-    axes.add_patch(
-        _rounded((x, y - OPERATION[1] / 2), OPERATION, color=color, line=1.5, radius=0.14)
-    )
-    axes.text(x + OPERATION[0] / 2, y, name, size=9, ha="center", va="center_baseline", zorder=4)
+    operation_box(axes, name, place, color)
 
 
 def _node(axes: Axes, name: str, centre: Point) -> None:
     axes.add_patch(Circle(centre, RADIUS, facecolor=PAPER, edgecolor=INK, linewidth=1.4, zorder=3))
     axes.text(*centre, name, size=9.5, weight="bold", ha="center", va="center_baseline", zorder=4)
-
-
-def _box(axes: Axes, name: str, place: Point, color: str = MUTED) -> None:
-    """Draw an input or output of the cell, with the middle of its left side at `place`."""
-    x, y = place
-    axes.add_patch(_rounded((x, y - BOX[1] / 2), BOX, color=color, line=1.4, radius=0.07))
-    axes.text(
-        x + BOX[0] / 2,
-        y,
-        name.replace(" ", "\n"),
-        size=8.5,
-        ha="center",
-        va="center",
-        linespacing=1.15,
-        zorder=4,
-    )
 
 
 def _gate(axes: Axes, output: Point, previous: Point) -> None:
@@ -241,22 +250,5 @@ def _gate(axes: Axes, output: Point, previous: Point) -> None:
     )
     axes.add_patch(PathPatch(path, fill=False, edgecolor=MUTED, linewidth=1.0, zorder=1))
     for x, sign in ((gate, "×g"), (plus, "+")):
-        axes.add_patch(
-            Circle((x, y), RADIUS, facecolor=PAPER, edgecolor=GREEN, linewidth=1.5, zorder=3)
-        )
-        axes.text(x, y, sign, size=9, ha="center", va="center_baseline", zorder=4)
-    _box(axes, "refined k−1", (end, y), INK)
-
-
-def _rounded(
-    corner: Point, size: tuple[float, float], *, color: str, line: float, radius: float
-) -> FancyBboxPatch:
-    return FancyBboxPatch(
-        corner,
-        *size,
-        boxstyle=f"round,pad=0,rounding_size={radius}",
-        edgecolor=color,
-        facecolor=PAPER,
-        linewidth=line,
-        zorder=3,
-    )
+        circle(axes, sign, (x, y), GREEN)
+    box(axes, "refined\nk−1", (end, y), BOX, INK)

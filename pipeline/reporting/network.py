@@ -82,16 +82,23 @@ def boxes(findings: Findings) -> list[Box]:
         Box(lines=("image", f"{height} × {width}", _count(data.channels, "channel"))),
         Box(lines=("stem", f"{height} × {width}", f"{blueprint.stem_channels} channels")),
     ]
-    for number, plan in enumerate(blueprint.cells):
-        if plan.kind == "reduction":
-            height, width = -(-height // 2), -(-width // 2)
+    for number, (plan, size) in enumerate(zip(blueprint.cells, resolutions(findings), strict=True)):
         kind = "grown" if plan.grown else plan.kind
         nodes = f"{blueprint.output_nodes} × " if blueprint.output_nodes > 1 else ""
         channels = f"{nodes}{plan.channels} ch."
-        found.append(
-            Box(lines=(f"cell {number}", kind, f"{height} × {width}", channels), kind=kind)
-        )
+        found.append(Box(lines=(f"cell {number}", kind, size, channels), kind=kind))
     return [*found, Box(lines=("classifier", "mean, linear", f"{blueprint.classes} classes"))]
+
+
+def resolutions(findings: Findings) -> list[str]:
+    """Return the resolution of the output of each cell, for example '8 × 8'."""
+    height, width = findings.dataset.height, findings.dataset.width
+    found = []
+    for plan in findings.blueprint.cells:
+        if plan.kind == "reduction":
+            height, width = -(-height // 2), -(-width // 2)
+        found.append(f"{height} × {width}")
+    return found
 
 
 def _count(number: int, noun: str) -> str:

@@ -80,6 +80,11 @@ class Space:
             raise ValueError(f"{self.name}: {SKIP} must be among its operations")
 
     @property
+    def is_chain(self) -> bool:
+        """Whether each cell is one layer: its one input plus one operation on it."""
+        return self.adds_input and len(self.inputs) == 1 and self.fixed.get("nodes") == 1
+
+    @property
     def required(self) -> tuple[str, ...]:
         """The names of the candidates that every network of the space has."""
         return tuple(name for name in (NONE, SKIP) if name in self.names)

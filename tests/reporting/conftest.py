@@ -1,20 +1,31 @@
 """Tiny invented results of the stages, as files, because the report reads files."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.transforms import Bbox, BboxBase
 
 from pipeline.comparison.references import Reference, References, Skipped, write_references
+from pipeline.growing.blueprints import deepen
 from pipeline.harness.records import Row, write_history, write_json
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
+from pipeline.reporting.findings import Findings, read_findings
 from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.genotype import Architecture, Gene, Genotype
 from pipeline.space.network import build
+from pipeline.space.registry import SPACES
+from tests.conftest import blueprints, genotypes
 
 OPERATIONS = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5")
 GENOTYPE = Genotype(
@@ -211,3 +222,45 @@ def write_artifacts(
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the artifacts of a run with one growth, for tests that change nothing."""
     return write_artifacts(tmp_path_factory.mktemp("run") / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def findings(artifacts: Path) -> Findings:
+    return read_findings(artifacts)
+
+
+@st.composite
+def networks(
+    draw: st.DrawFn, findings: Findings, spaces: tuple[str, ...] = tuple(SPACES)
+) -> Findings:
+    """Findings with another network: 3 to 20 cells of any search space, and up to 4 grown ones."""
+    found = draw(blueprints(spaces=spaces, most_cells=20))
+    for _ in range(draw(st.integers(0, 4))):
+        found = deepen(found)
+    return replace(findings, blueprint=found, genotype=draw(genotypes(found)))
+
+
+def require_legible(figure: Figure) -> None:
+    """Require that nothing lies outside and that texts, boxes and frames do not overlap.
+
+    A text may be in a box, and both may be in a dashed frame.
+    """
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    axes = figure.axes[0]
+    texts = [text.get_window_extent(renderer) for text in axes.texts]
+    places: dict[str, list[Bbox]] = {"solid": [], "--": []}
+    for patch in axes.patches:
+        assert _within(patch.get_window_extent(renderer), figure.bbox)
+        if isinstance(patch, FancyBboxPatch):
+            places[str(patch.get_linestyle())].append(patch.get_window_extent(renderer))
+    boxes, frames = places.values()
+    for alike in (texts, boxes, frames):
+        assert not any(one.overlaps(other) for one, other in combinations(alike, 2))
+    assert all(_within(text, figure.bbox) for text in texts)
+    for inner, outer in (*product(texts, boxes), *product([*texts, *boxes], frames)):
+        assert _within(inner, outer) or not inner.overlaps(outer)
+
+
+def _within(one: BboxBase, other: BboxBase) -> bool:
+    wide = other.xmin <= one.xmin <= one.xmax <= other.xmax
+    return wide and other.ymin <= one.ymin <= one.ymax <= other.ymax
