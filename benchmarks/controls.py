@@ -4,8 +4,8 @@
     [--skip ROW ...] [--set KEY=VALUE ...] [--folder FOLDER]
 
 For each seed the whole pipeline runs, up to the test. It then runs again with `growth.kinds` empty,
-for as many epochs in every stage; that network is smaller. With `search.finalists` it also runs
-again with logits that do not learn: then the finalists are drawn at random, at the same cost.
+for as many epochs in every stage; that network is smaller. And again with logits that hardly learn:
+then the architecture, or each finalist, is a random draw, at the same cost.
 
 These networks are trained from scratch by the recipe of `optimize`, on the same images, with about
 as many parameters: the found architecture and one with only skip connections, for optimize's
@@ -13,7 +13,7 @@ epochs; random architectures (`--random` of them) and a ResNet-20, both for opti
 for as many passes over images as all phases made; and a ResNet-20 for as many CPU seconds as the
 epochs of all phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet
 equal seconds', 'random', 'random all passes', 'found from scratch', 'skip connections', 'without
-growth', 'random finalists'.
+growth', 'logits at rest'.
 
 Prints the accuracies after each phase; for each network, the accuracy on the test images (mean ±
 standard deviation over the seeds; random architectures of a seed count as their mean), the seconds
@@ -73,6 +73,7 @@ class Tested:
     """A network that was trained to the end and tested.
 
     accuracy: on the test images, in per cent. seconds: CPU seconds of the epochs that made it.
+    epochs: number of epochs of a reference, else 0.
     """
 
     seed: int
@@ -80,6 +81,7 @@ class Tested:
     accuracy: float
     parameters: int
     seconds: float
+    epochs: int = 0
 
 
 class Seed:
@@ -119,11 +121,11 @@ class Seed:
         small = run_stages(self.folder, self.params(growth__kinds=[]), "derive")
         return self.tested("the pipeline without growth", small)
 
-    def random_finalists(self) -> Tested:
-        """Run the pipeline with finalists that are drawn uniformly: the logits stay near 0."""
-        blind = {"search__arch_learning_rate": 1e-9, "network__initial_noise": 0.0}
-        drawn = run_stages(self.folder, self.params(**blind), "derive")
-        return self.tested("random finalists", drawn)
+    def logits_at_rest(self) -> Tested:
+        """Run the pipeline with logits that stay where they begin, near 0 and random."""
+        rest = {"search__arch_learning_rate": 1e-9, "network__initial_noise": 0.01}
+        drawn = run_stages(self.folder, self.params(**rest), "derive")
+        return self.tested("the pipeline, logits at rest", drawn)
 
     def from_scratch(self, name: str) -> Tested:
         """Train the found architecture, or one of skip connections only, as optimize does."""
@@ -146,13 +148,13 @@ class Seed:
             accuracy=100 * one.test_accuracy,
             parameters=one.parameters or 0,
             seconds=seconds(done, f"reference-{kind}"),
+            epochs=one.epochs or 0,
         )
 
     def resnet_of_equal_seconds(self) -> Tested:
         """Train a ResNet for as long as the epochs of all phases took."""
-        known = self.reference("resnet")
-        params = parse_params(Params, self.params(), "params")
-        count = max(1, round(params.optimize.epochs * self.pipeline.seconds / known.seconds))
+        known = self.reference("resnet_all_passes")
+        count = max(1, round(known.epochs * self.pipeline.seconds / known.seconds))
         found = self.reference("resnet", optimize__epochs=count)
         return replace(found, name=f"{found.name}, equal seconds")
 
@@ -209,10 +211,8 @@ def networks(one: Seed, draws: int, left_out: list[str]) -> Iterator[Tested]:
         "found from scratch": [lambda: one.from_scratch("found")],
         "skip connections": [lambda: one.from_scratch("skip connections")],
         "without growth": [one.without_growth],
-        "random finalists": [one.random_finalists],
+        "logits at rest": [one.logits_at_rest],
     }
-    if not parse_params(Params, one.params(), "params").search.finalists:
-        left_out = [*left_out, "random finalists"]
     yield one.pipeline
     for name, makers in rows.items():
         if name not in left_out:

@@ -146,6 +146,7 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
     "warmup": lambda _: warming(epochs=3),
     "search": lambda path: searching(path, epochs=3),
     "search of mixtures": lambda path: searching(path, epochs=3, sampling="soft"),
+    "search along the likely path": lambda path: searching(path, epochs=3, sampling="likely"),
     "search that stops operations": lambda path: searching(
         path, epochs=3, arch_update_freq=2, stop_operations=1.0
     ),

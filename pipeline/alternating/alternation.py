@@ -24,7 +24,15 @@ from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
 from pipeline.space.network import constant, untracked_statistics
-from pipeline.space.relaxation import EdgeWeights, decide, explore, relax, sample, soft_weights
+from pipeline.space.relaxation import (
+    EdgeWeights,
+    decide,
+    decided,
+    explore,
+    relax,
+    sample,
+    soft_weights,
+)
 from pipeline.space.space import SKIP
 from pipeline.supernet.records import describe
 from pipeline.supernet.supernet import Supernet, SupernetContext, along
@@ -118,6 +126,8 @@ class Alternation:
             return replace(drawn, auxiliary=auxiliary)
 
         def choices() -> Tensor:
+            if self.params.sampling == "likely":
+                return decided(logits, state.network.blueprint)
             return sample(logits, temperature=temperature, generator=source).argmax(-1)
 
         drawn = explore(

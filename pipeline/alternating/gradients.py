@@ -47,7 +47,7 @@ def estimator(
         source: random source of the draws.
         device: device of the network.
     """
-    if params.sampling == "hard" and params.arch_gradient == "score":
+    if params.sampling != "soft" and params.arch_gradient == "score":
         drawn = [
             sample(logits.detach(), temperature=temperature, generator=source).argmax(-1)
             for _ in range(params.arch_paths)

@@ -29,9 +29,10 @@ class SearchParams(ScheduleParams):
         default=5,
         description="every n-th step is an architecture step, the others fit the weights",
     )
-    sampling: Literal["hard", "soft"] = Field(
+    sampling: Literal["hard", "likely", "soft"] = Field(
         default="hard",
-        description="hard: one sampled operation per edge; soft: the mixture (slower)",
+        description="hard: one sampled operation per edge; likely: weight steps run the most likely"
+        " architecture, architecture steps sample; soft: the mixture (slower)",
     )
     arch_gradient: Literal["gate", "straight_through", "reinmax", "score"] = Field(
         default="score",

@@ -22,6 +22,8 @@ from pipeline.space.params import GenotypeParams
 
 DECIDED = 0.4
 """Smallest weight with which an operation counts as chosen."""
+ABSENT = -1
+"""Index of the operation of an edge that a genotype lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +83,15 @@ def explore(
 
 
 def from_choices(choices: Tensor) -> EdgeWeights:
-    """(A, E) operation indices -> edge weights that run one operation per edge, no gradient."""
-    return EdgeWeights(active=tuple(tuple((index,) for index in row) for row in choices.tolist()))
+    """(A, E) operation indices -> edge weights that run one operation per edge, no gradient.
+
+    An edge with index ABSENT runs nothing.
+    """
+    return EdgeWeights(
+        active=tuple(
+            tuple(() if index == ABSENT else (index,) for index in row) for row in choices.tolist()
+        )
+    )
 
 
 def sample(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor:
@@ -238,6 +247,15 @@ def decide(logits: Tensor, blueprint: Blueprint, params: GenotypeParams | None =
         name = blueprint.architecture_name(architecture)
         architectures.append(Architecture(name=name, nodes=tuple(map(tuple, nodes))))
     return Genotype(space=blueprint.space, architectures=tuple(architectures))
+
+
+def decided(logits: Tensor, blueprint: Blueprint) -> Tensor:
+    """Return the most likely genotype by the rule of the space: (A, E) indices of operations.
+
+    Edges that it lacks have index ABSENT.
+    """
+    weights = genotype_weights(decide(logits, blueprint), blueprint)
+    return torch.tensor([[edge[0] if edge else ABSENT for edge in row] for row in weights.active])
 
 
 def _kept(weights: Tensor, blueprint: Blueprint, edges_per_node: int) -> dict[int, int]:

@@ -9,14 +9,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import architecture_steps
-from pipeline.space.relaxation import EdgeWeights
-from tests.conftest import context, identical, snapshot, tiny
+from pipeline.batches.randomness import generator
+from pipeline.space.registry import SPACES
+from pipeline.space.relaxation import EdgeWeights, decide, genotype_weights
+from tests.conftest import (
+    context,
+    identical,
+    of_space,
+    snapshot,
+    tiny,
+    tiny_blueprint,
+    tiny_network,
+    write_supernet,
+)
 from tests.phases import PLAIN, architecture_step, searching, train
 
 
-@pytest.mark.parametrize("sampling", ["hard", "soft"])
+@pytest.mark.parametrize("sampling", ["hard", "likely", "soft"])
 def test_weight_steps_leave_the_logits_bit_identical(sampling: str, checkpoint: Path) -> None:
     phase = searching(checkpoint, arch_update_freq=1000, sampling=sampling)
     state = phase.begin()
@@ -27,7 +39,7 @@ def test_weight_steps_leave_the_logits_bit_identical(sampling: str, checkpoint: 
     assert not identical(snapshot(state.network), weights)
 
 
-@pytest.mark.parametrize("sampling", ["hard", "soft"])
+@pytest.mark.parametrize("sampling", ["hard", "likely", "soft"])
 def test_an_architecture_step_changes_the_logits_and_no_bit_of_the_weights(
     sampling: str, checkpoint: Path
 ) -> None:
@@ -187,7 +199,7 @@ def test_weight_steps_explore_less_and_less_as_search_goes_on(
         assert shares == [0.0] * 4
 
 
-@pytest.mark.parametrize("sampling", ["hard", "soft"])
+@pytest.mark.parametrize("sampling", ["hard", "likely", "soft"])
 def test_the_auxiliary_skip_fades_evenly_in_every_step_of_search(
     sampling: str, checkpoint: Path
 ) -> None:
@@ -206,6 +218,28 @@ def test_the_auxiliary_skip_fades_evenly_in_every_step_of_search(
     assert weights == pytest.approx(
         [strength for strength in (0.8, 0.6, 0.4, 0.2) for _ in range(len(weights) // 4)]
     )
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_likely_path_is_that_of_the_genotype_and_some_edges_explore(
+    space: str, tmp_path: Path
+) -> None:
+    path = write_supernet(tmp_path / "supernet", tiny_network(tiny_blueprint(**of_space(space))))
+    phase = searching(path, sampling="likely", explore=0.5)
+    state = phase.begin()
+    alternation = Alternation(context=phase.context, params=phase.params)
+    blueprint = state.network.blueprint
+    genotype = genotype_weights(decide(state.logits, blueprint), blueprint)
+    assert alternation.draw(state, 0.0, generator(0, "a")) == genotype
+    drawn = [alternation.draw(state, 1.0, generator(number, "a")) for number in range(20)]
+    pairs = [
+        (one, likely)
+        for path in drawn
+        for row, wanted in zip(path.active, genotype.active, strict=True)
+        for one, likely in zip(row, wanted, strict=True)
+    ]
+    kept = sum(one == likely for one, likely in pairs) / len(pairs)
+    assert 0.4 < kept < 0.9
 
 
 def test_a_mixture_that_explores_is_refused() -> None:
