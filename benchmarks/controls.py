@@ -41,8 +41,6 @@ from rich.table import Table
 
 from pipeline.batches.randomness import generator
 from pipeline.comparison.references import read_references
-from pipeline.harness.params_file import parse_params
-from pipeline.params import Params
 from pipeline.referencing.random_architecture import of_size
 from pipeline.running.overrides import compose
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
