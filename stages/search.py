@@ -13,9 +13,9 @@ from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
-from pipeline.harness.records import Row, write_json
+from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
-from pipeline.searching.finalists import Finals, hold, sampled_accuracy
+from pipeline.searching.finals import Finals, hold
 from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import decide, undecided
@@ -50,13 +50,9 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
     points = resume_points("search", params, prepare, warmup)
     state, history = run(phase, points)
 
-    winner, rows, after = None, list[Row](), history[-1][ACCURACY]
-    final_points = resume_points("finalists", params, prepare, warmup)
-    if params.search.finalists:
-        finals = Finals(context=context, params=params.search, searched=state)
-        winner, rows = hold(finals, final_points)
-        after = sampled_accuracy(context, params.search, state)
-    write_json(out / "finalists.json", {"winner": winner, "epochs": rows})
+    finals = Finals(context=context, params=params.search, searched=state)
+    outcome = hold(finals, points.of("finalists"), before=float(history[-1][ACCURACY]))
+    write_json(out / "finalists.json", {"winner": outcome.winner, "epochs": outcome.rows})
 
     genotype = decide(state.logits, state.network.blueprint)
     write_atomically(out / "genotype.json", genotype.to_json().encode())
@@ -67,14 +63,9 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
         "drop_at_start": drop_at_start(accuracy, history),
         "undecided_edges": int(open_edges.sum()),
     }
-    facts = {"temperature": state.temperature, ACCURACY: after}
+    facts = {"temperature": state.temperature, ACCURACY: outcome.accuracy}
     write_supernet(out, "search", state, history, facts=facts, metrics=found)
-
-    def finish() -> None:
-        points.remove()
-        final_points.remove()
-
-    return finish
+    return points.remove
 
 
 if __name__ == "__main__":

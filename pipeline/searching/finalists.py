@@ -1,47 +1,16 @@
-"""Finalists: at the end of search a few of its architectures are trained, and the best one wins.
+"""The networks that compete at the end of search, and the state of their competition."""
 
-A supernet ranks architectures well overall but hardly among the best; training tells these apart.
-Candidates are drawn from the logits and compared by the supernet's loss; the best of them are
-trained as networks of their own, from the supernet's weights, in rounds after each of which the
-better half stays (successive halving; Jamieson & Talwalkar 2016). The supernet gets the winner's
-weights, and the winner's operations the largest logits.
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from pipeline.alternating.alternation import Alternation
-from pipeline.alternating.params import SearchParams
-from pipeline.alternating.state import SearchState
-from pipeline.batches.images import Images
-from pipeline.batches.randomness import generator
-from pipeline.console.progress import say
-from pipeline.devices.device import autocast
-from pipeline.devices.together import one_batch
-from pipeline.halving.bracket import CANDIDATES, COMPARED_IMAGES, Result, best, rounds
-from pipeline.harness.records import Row
-from pipeline.searching.candidates import draw_candidates, of_operations, prefer
-from pipeline.searching.equivalence import normal_form
+from pipeline.devices.memory import at_a_time
+from pipeline.halving.bracket import Result
 from pipeline.space import genotype as genotypes
-from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, discretize, rebuild
-from pipeline.space.relaxation import EdgeWeights, genotype_weights
-from pipeline.supernet.evaluation import evaluate_paths
-from pipeline.supernet.supernet import ACCURACY, SupernetContext
-from pipeline.training.context import Epoch
-from pipeline.training.evaluation import estimate_statistics, evaluate
-from pipeline.training.loop import run
+from pipeline.supernet.supernet import SupernetContext
 from pipeline.training.optimizers import Sgd
-from pipeline.training.resume import Points, Snapshot
-from pipeline.training.stability import Expected
-from pipeline.training.steps import Forward, Tally, weight_step
+from pipeline.training.resume import Snapshot
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,205 +42,52 @@ class FinalsState:
     epoch: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finals:
-    """The phase (see `Phase`) that chooses one of a search's architectures; a row for each epoch.
-
-    Architectures are decided by the rule of the search space alone.
-
-    searched: the end of search, which does not change.
-    """
-
-    context: SupernetContext
-    params: SearchParams
-    searched: SearchState
-
-    @property
-    def epochs(self) -> int:
-        """Number of epochs of all networks together."""
-        return sum(rounds(len(self.entrants))) * self.params.finalist_epochs
-
-    @property
-    def expected(self) -> Expected:
-        """What its epochs are judged against: no accuracy, as the network changes."""
-        return Expected(classes=self.context.classes)
-
-    @cached_property
-    def entrants(self) -> list[Genotype]:
-        """The architectures of the first round, the best by the supernet's loss first."""
-        blueprint = self.searched.network.blueprint
-        candidates = draw_candidates(
-            self.searched.logits,
-            blueprint,
-            count=CANDIDATES * self.params.finalists,
-            generator=generator(self.context.seed, "finalists", "candidates"),
-        )
-        losses = {normal_form(one): self._loss(one) for one in candidates}
-        ranked = sorted(candidates, key=lambda one: losses[normal_form(one)])
-        known = reference(blueprint)
-        if known is None:
-            return ranked[: self.params.finalists]
-        others = [one for one in ranked if normal_form(one) != normal_form(known)]
-        return [*others[: self.params.finalists - 1], known]
-
-    def begin(self) -> FinalsState:
-        """Return the networks of the first round, with the supernet's weights."""
-        return FinalsState(
-            finalists=[self._finalist(number, one) for number, one in enumerate(self.entrants)]
-        )
-
-    def train(self, state: FinalsState, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
-        """Train round by round; yield a row after each epoch, when `state` is complete."""
-        del done
-        context = replace(self.context, slowdown=slowdown)
-        sizes, each = rounds(len(self.entrants)), self.params.finalist_epochs
-        order = [
-            (turn, epoch, place)
-            for turn, size in enumerate(sizes)
-            for epoch in range(each)
-            for place in range(size)
-        ]
-        for turn, epoch, place in order[state.epoch :]:
-            one = state.finalists[place]
-            row = self._epoch(context, one, number=turn * each + epoch, done=epoch)
-            state.epoch += 1
-            if (epoch, place) == (each - 1, sizes[turn] - 1):
-                self._halve(state)
-            yield {"epoch": state.epoch, "round": turn + 1, **row}
-
-    def snapshot(self, state: FinalsState) -> Snapshot:
-        """Return the state as JSON values and tensors, which are not copied."""
-        return {
-            "epoch": state.epoch,
-            "finalists": [
-                {
-                    "number": one.number,
-                    "genotype": one.genotype.to_dict(),
-                    "network": one.network.state_dict(),
-                    "momentum": one.optimizer.buffers,
-                    "micro_batch": one.micro_batch,
-                    "accuracy": one.accuracy,
-                }
-                for one in state.finalists
-            ],
-        }
-
-    def resumed(self, saved: Snapshot) -> FinalsState:
-        """Return the state of a snapshot."""
-        return FinalsState(
-            epoch=saved["epoch"], finalists=[self._restored(one) for one in saved["finalists"]]
-        )
-
-    def _epoch(self, context: SupernetContext, one: Finalist, *, number: int, done: int) -> Row:
-        """Train and evaluate one network. number: its earlier epochs. done: those of the round."""
-        epoch = Epoch(
-            phase="finalists",
-            number=number,
-            done=done,
-            epochs=self.params.finalist_epochs,
-            schedule=self.params,
-            losses=(),
-        )
-        tally = Tally()
-        for step in context.steps(epoch):
-            weight_step(one, step, partial(_forward, one.network), tally)
-        estimate_statistics(one.network, context.images, context.training)
-        size = context.training.evaluation_batch_size
-        loss, one.accuracy = evaluate(one.network, context.validation, size)
-        return {
-            "finalist": one.number,
-            **tally.row(),
-            "validation_loss": loss,
-            ACCURACY: one.accuracy,
-            "parameters": one.result.parameters,
-        }
-
-    def _halve(self, state: FinalsState) -> None:
-        """Keep the better half; ties go to the smaller network."""
-        by_number = {one.number: one for one in state.finalists}
-        results = [one.result for one in state.finalists]
-        count = (len(results) + 1) // 2
-        kept = best(results, count, images=len(self.context.validation))
-        state.finalists = [by_number[one.number] for one in kept]
-
-    def _loss(self, genotype: Genotype) -> float:
-        """Return the supernet's loss along one architecture, on batch statistics."""
-        network, validation = self.searched.network, self.context.validation
-        held_out = _some(validation, COMPARED_IMAGES)
-        path = genotype_weights(genotype, network.blueprint)
-        one_path = self.context.training.model_copy(update={"sampled_paths": 1})
-        loss, _ = evaluate_paths(network, held_out, lambda _: path, one_path)
-        return loss
-
-    def _finalist(self, number: int, genotype: Genotype) -> Finalist:
-        network = discretize(self.searched.network, genotype)
-        return Finalist(
-            number=number,
-            genotype=genotype,
-            network=network.train(),
-            optimizer=Sgd.of(network.parameters(), self.context.training),
-            micro_batch=self.context.training.batch_size,
-        )
-
-    def _restored(self, saved: dict[str, Any]) -> Finalist:
-        genotype = genotypes.from_dict(saved["genotype"])
-        device = self.context.images.device
-        network = rebuild(self.searched.network.blueprint, genotype, saved["network"]).to(device)
-        optimizer = Sgd.of(network.parameters(), self.context.training)
-        optimizer.load(saved["momentum"])
-        return Finalist(
-            number=saved["number"],
-            genotype=genotype,
-            network=network,
-            optimizer=optimizer,
-            micro_batch=saved["micro_batch"],
-            accuracy=saved["accuracy"],
-        )
+def enter(number: int, genotype: Genotype, supernet: Network, context: SupernetContext) -> Finalist:
+    """Return a finalist with the supernet's weights."""
+    network = discretize(supernet, genotype)
+    return Finalist(
+        number=number,
+        genotype=genotype,
+        network=network.train(),
+        optimizer=Sgd.of(network.parameters(), context.training),
+        micro_batch=context.training.batch_size,
+    )
 
 
-def reference(blueprint: Blueprint) -> Genotype | None:
-    """Return the well-known network of a space, if it has one and its operations are candidates."""
-    known = blueprint.rules.reference
-    kinds = [cell.kind for cell in blueprint.cells]
-    return None if known is None else of_operations(known(kinds), blueprint)
+def snapshot(state: FinalsState) -> Snapshot:
+    """Return the state as JSON values and tensors, which are not copied."""
+    return {
+        "epoch": state.epoch,
+        "finalists": [
+            {
+                "number": one.number,
+                "genotype": one.genotype.to_dict(),
+                "network": one.network.state_dict(),
+                "momentum": one.optimizer.buffers,
+                "micro_batch": one.micro_batch,
+                "accuracy": one.accuracy,
+            }
+            for one in state.finalists
+        ],
+    }
 
 
-def hold(finals: Finals, points: Points) -> tuple[int, list[Row]]:
-    """Let the finalists compete, and give the supernet the winner's weights and architecture.
-
-    Returns the number of the winner and a row for each epoch of each finalist.
-    """
-    state, rows = run(finals, points)
-    [winner] = state.finalists
-    supernet = finals.searched
-    supernet.network.load_state_dict(winner.network.state_dict(), strict=False)
-    with torch.no_grad():
-        preferred = prefer(supernet.logits, winner.genotype, supernet.network.blueprint)
-        supernet.logits.copy_(preferred)
-    say(f"finalists: number {winner.number} of {len(finals.entrants)} wins")
-    return winner.number, rows
+def resumed(saved: Snapshot, supernet: Network, context: SupernetContext) -> FinalsState:
+    """Return the state of a snapshot."""
+    finalists = [_restored(one, supernet, context) for one in saved["finalists"]]
+    return FinalsState(finalists=finalists, epoch=saved["epoch"])
 
 
-def sampled_accuracy(context: SupernetContext, params: SearchParams, state: SearchState) -> float:
-    """Return the accuracy of sampled paths on the held-out images, as `describe` measures it."""
-    alternation = Alternation(context=context, params=params)
-
-    def path(number: int) -> EdgeWeights:
-        return alternation.draw(state, 0.0, generator(context.seed, "evaluation", "path", number))
-
-    return evaluate_paths(state.network, context.validation, path, context.training)[1]
-
-
-def _some(images: Images, count: int) -> Images:
-    """Return at most `count` images, evenly spaced."""
-    every = -(-len(images) // count)
-    return replace(images, pixels=images.pixels[::every], labels=images.labels[::every])
-
-
-def _forward(network: Network) -> Forward:
-    def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast(images.device), one_batch(network):
-            logits = network(images)
-            return logits, F.cross_entropy(logits, labels)
-
-    return forward
+def _restored(saved: dict[str, Any], supernet: Network, context: SupernetContext) -> Finalist:
+    genotype, training = genotypes.from_dict(saved["genotype"]), context.training
+    network = rebuild(supernet.blueprint, genotype, saved["network"]).to(context.images.device)
+    optimizer = Sgd.of(network.parameters(), training)
+    optimizer.load(saved["momentum"])
+    return Finalist(
+        number=saved["number"],
+        genotype=genotype,
+        network=network,
+        optimizer=optimizer,
+        micro_batch=at_a_time(saved["micro_batch"], training.batch_size),
+        accuracy=saved["accuracy"],
+    )

@@ -118,8 +118,11 @@ def restored(
     }
 
 
-def along(network: Network, path: EdgeWeights) -> Forward:
-    """Return the forward pass of a weight step along a path, which does not change the logits."""
+def along(network: Network, path: EdgeWeights | None) -> Forward:
+    """Return the forward pass of a weight step along a path, which does not change the logits.
+
+    path: None for a discrete network, which has only one.
+    """
 
     def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(images.device), one_batch(network):

@@ -79,6 +79,10 @@ class Points:
                     old.unlink()
             yield row
 
+    def of(self, part: str) -> "Points":
+        """Return the points of a part of the stage, which go when the stage's own go."""
+        return Points(part, self.folder / part)
+
     def remove(self) -> None:
         """Remove all points; call this when the stage has succeeded."""
         if not ranks.is_first():

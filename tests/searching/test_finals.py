@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.searching.equivalence import normal_form
-from pipeline.searching.finalists import hold, reference, sampled_accuracy
+from pipeline.searching.finals import hold, reference
 from pipeline.space.registry import SPACES
 from pipeline.space.relaxation import decide
 from pipeline.training.loop import run
@@ -75,7 +75,7 @@ def test_the_supernet_takes_over_the_winner(
     )
     phase = finals(path, finalists=2)
     points = Points("finalists", tmp_path / "points")
-    number, rows = hold(phase, points)
+    outcome = hold(phase, points, before=0.5)
     state, _ = run(phase, points)
     [winner] = state.finalists
     supernet = phase.searched
@@ -83,9 +83,9 @@ def test_the_supernet_takes_over_the_winner(
     weights = supernet.network.state_dict()
     for name, tensor in winner.network.state_dict().items():
         assert torch.equal(tensor, weights[name])
-    assert winner.number == number
-    assert {row["finalist"] for row in rows} == {0, 1}
-    assert 0 <= sampled_accuracy(phase.context, phase.params, supernet) <= 1
+    assert outcome.winner == winner.number
+    assert {row["finalist"] for row in outcome.rows} == {0, 1}
+    assert 0 <= outcome.accuracy <= 1
 
 
 def test_a_resnet_is_always_among_the_finalists_of_the_residual_space(tmp_path: Path) -> None:
