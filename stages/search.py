@@ -15,7 +15,7 @@ from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
-from pipeline.searching.finals import Finals, hold
+from pipeline.searching.finals import Finals, entrants, hold
 from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import decide, undecided
@@ -50,7 +50,12 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
     points = resume_points("search", params, prepare, warmup)
     state, history = run(phase, points)
 
-    finals = Finals(context=context, params=params.search, searched=state)
+    finals = Finals(
+        context=context,
+        params=params.search,
+        searched=state,
+        entrants=entrants(context, params.search, state),
+    )
     outcome = hold(finals, points.of("finalists"), before=float(history[-1][ACCURACY]))
     write_json(out / "finalists.json", {"winner": outcome.winner, "epochs": outcome.rows})
 

@@ -17,7 +17,7 @@ from pipeline.growing.params import GrowthParams
 from pipeline.harness.records import Row
 from pipeline.optimizing.optimize import Optimize, Watch, discrete_network
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.searching.finals import Finals
+from pipeline.searching.finals import Finals, entrants
 from pipeline.searching.search import Search
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
@@ -54,7 +54,13 @@ def searching(checkpoint: Path, given: SupernetContext | None = None, **changes:
 def finals(checkpoint: Path, given: SupernetContext | None = None, **changes: object) -> Finals:
     """The finals of a search that has not begun."""
     phase = searching(checkpoint, given, **changes)
-    return Finals(context=phase.context, params=phase.params, searched=phase.begin())
+    state = phase.begin()
+    return Finals(
+        context=phase.context,
+        params=phase.params,
+        searched=state,
+        entrants=entrants(phase.context, phase.params, state),
+    )
 
 
 def growing(

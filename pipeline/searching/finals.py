@@ -9,7 +9,7 @@ weights, and the winner's operations the largest logits.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 
@@ -27,6 +27,7 @@ from pipeline.searching.equivalence import normal_form
 from pipeline.searching.finalists import Finalist, FinalsState, enter
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
+from pipeline.space.network import Network
 from pipeline.space.relaxation import EdgeWeights, genotype_weights
 from pipeline.supernet.evaluation import evaluate_paths
 from pipeline.supernet.supernet import ACCURACY, SupernetContext, along
@@ -38,18 +39,19 @@ from pipeline.training.stability import Expected
 from pipeline.training.steps import Tally, weight_step
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finals:
     """The phase (see `Phase`) that chooses one of a search's architectures; a row for each epoch.
 
     Architectures are decided by the rule of the search space alone.
 
-    searched: the end of search, which does not change.
+    searched: the end of search, which does not change. entrants: architectures of the first round.
     """
 
     context: SupernetContext
     params: SearchParams
     searched: SearchState
+    entrants: Sequence[Genotype]
 
     @property
     def epochs(self) -> int:
@@ -60,24 +62,6 @@ class Finals:
     def expected(self) -> Expected:
         """What its epochs are judged against: no accuracy, as the network changes."""
         return Expected(classes=self.context.classes)
-
-    @cached_property
-    def entrants(self) -> list[Genotype]:
-        """The architectures of the first round, the best by the supernet's loss first."""
-        blueprint = self.searched.network.blueprint
-        candidates = draw_candidates(
-            self.searched.logits,
-            blueprint,
-            count=CANDIDATES * self.params.finalists,
-            generator=generator(self.context.seed, "finalists", "candidates"),
-        )
-        losses = {normal_form(one): self._loss(one) for one in candidates}
-        ranked = sorted(candidates, key=lambda one: losses[normal_form(one)])
-        known = reference(blueprint)
-        if known is None:
-            return ranked[: self.params.finalists]
-        others = [one for one in ranked if normal_form(one) != normal_form(known)]
-        return [*others[: self.params.finalists - 1], known]
 
     def begin(self) -> FinalsState:
         """Return the networks of the first round, with the supernet's weights."""
@@ -146,14 +130,35 @@ class Finals:
         kept = best(results, count, images=len(self.context.validation))
         state.finalists = [by_number[one.number] for one in kept]
 
-    def _loss(self, genotype: Genotype) -> float:
-        """Return the supernet's loss along one architecture, on batch statistics."""
-        network, validation = self.searched.network, self.context.validation
-        held_out = _some(validation, COMPARED_IMAGES)
-        path = genotype_weights(genotype, network.blueprint)
-        one_path = self.context.training.model_copy(update={"sampled_paths": 1})
-        loss, _ = evaluate_paths(network, held_out, lambda _: path, one_path)
-        return loss
+
+def entrants(context: SupernetContext, params: SearchParams, state: SearchState) -> list[Genotype]:
+    """Return the architectures of the first round, the best by the supernet's loss first.
+
+    There are `params.finalists` of them, or fewer if draws from the logits repeat. One is the
+    well-known network of the space, if it has one.
+    """
+    candidates = draw_candidates(
+        state.logits,
+        state.network.blueprint,
+        count=CANDIDATES * params.finalists,
+        generator=generator(context.seed, "finalists", "candidates"),
+    )
+    losses = {normal_form(one): _loss(context, state.network, one) for one in candidates}
+    ranked = sorted(candidates, key=lambda one: losses[normal_form(one)])
+    known = reference(state.network.blueprint)
+    if known is None or not params.finalists:
+        return ranked[: params.finalists]
+    others = [one for one in ranked if normal_form(one) != normal_form(known)]
+    return [*others[: params.finalists - 1], known]
+
+
+def _loss(context: SupernetContext, network: Network, genotype: Genotype) -> float:
+    """Return the supernet's loss along one architecture, on batch statistics."""
+    held_out = _some(context.validation, COMPARED_IMAGES)
+    path = genotype_weights(genotype, network.blueprint)
+    one_path = context.training.model_copy(update={"sampled_paths": 1})
+    loss, _ = evaluate_paths(network, held_out, lambda _: path, one_path)
+    return loss
 
 
 def reference(blueprint: Blueprint) -> Genotype | None:
@@ -181,7 +186,7 @@ def hold(finals: Finals, points: Points, *, before: float) -> Outcome:
 
     before: accuracy of the supernet's sampled paths, which stays without finalists.
     """
-    if not finals.params.finalists:
+    if not finals.entrants:
         return Outcome(winner=None, rows=[], accuracy=before)
     state, rows = run(finals, points)
     [winner] = state.finalists
