@@ -84,7 +84,7 @@ class Finals:
         ]
         for turn, epoch, place in order[state.epoch :]:
             one = state.finalists[place]
-            row = self._epoch(context, one, number=turn * each + epoch, done=epoch)
+            row = train_epoch(context, self.params, one, number=turn * each + epoch, done=epoch)
             state.epoch += 1
             if (epoch, place) == (each - 1, sizes[turn] - 1):
                 self._halve(state)
@@ -98,30 +98,6 @@ class Finals:
         """Return the state of a snapshot."""
         return finalists.resumed(saved, self.searched.network, self.context)
 
-    def _epoch(self, context: SupernetContext, one: Finalist, *, number: int, done: int) -> Row:
-        """Train and evaluate one network. number: its earlier epochs. done: those of the round."""
-        epoch = Epoch(
-            phase="finalists",
-            number=number,
-            done=done,
-            epochs=self.params.finalist_epochs,
-            schedule=self.params,
-            losses=(),
-        )
-        tally = Tally()
-        for step in context.steps(epoch):
-            weight_step(one, step, partial(along, one.network, None), tally)
-        estimate_statistics(one.network, context.images, context.training)
-        size = context.training.evaluation_batch_size
-        loss, one.accuracy = evaluate(one.network, context.validation, size)
-        return {
-            "finalist": one.number,
-            **tally.row(),
-            "validation_loss": loss,
-            ACCURACY: one.accuracy,
-            "parameters": one.result.parameters,
-        }
-
     def _halve(self, state: FinalsState) -> None:
         """Keep the better half; ties go to the smaller network."""
         by_number = {one.number: one for one in state.finalists}
@@ -129,6 +105,33 @@ class Finals:
         count = (len(results) + 1) // 2
         kept = best(results, count, images=len(self.context.validation))
         state.finalists = [by_number[one.number] for one in kept]
+
+
+def train_epoch(
+    context: SupernetContext, params: SearchParams, one: Finalist, *, number: int, done: int
+) -> Row:
+    """Train and evaluate one finalist. number: its earlier epochs. done: those of the round."""
+    epoch = Epoch(
+        phase="finalists",
+        number=number,
+        done=done,
+        epochs=params.finalist_epochs,
+        schedule=params,
+        losses=(),
+    )
+    tally = Tally()
+    for step in context.steps(epoch):
+        weight_step(one, step, partial(along, one.network, None), tally)
+    estimate_statistics(one.network, context.images, context.training)
+    size = context.training.evaluation_batch_size
+    loss, one.accuracy = evaluate(one.network, context.validation, size)
+    return {
+        "finalist": one.number,
+        **tally.row(),
+        "validation_loss": loss,
+        ACCURACY: one.accuracy,
+        "parameters": one.result.parameters,
+    }
 
 
 def entrants(context: SupernetContext, params: SearchParams, state: SearchState) -> list[Genotype]:
