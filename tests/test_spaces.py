@@ -3,16 +3,21 @@
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
+from torch import nn
 
+from pipeline.batches.randomness import generator
 from pipeline.costing.cost import cost
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import measure_parity, require_parity
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.space.network import build
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
-from tests.conftest import of_space, random_images, tiny
+from pipeline.space.relaxation import decide
+from tests.conftest import of_space, random_images, tiny, tiny_blueprint
 from tests.phases import growing, optimizing, searching, train, warming
 from tests.test_resume import here, require_resumable  # noqa: F401 - a fixture of every test here
 
@@ -117,3 +122,16 @@ def test_a_network_that_leads_nowhere_is_optimized_without_an_error(
     assert state.network.genotype is not None
     assert not any(state.network.genotype.architectures[0].nodes)
     assert all(row["train_loss"] < 10 for row in rows)
+
+
+def test_layers_that_keep_their_input_cost_nothing_in_the_exported_model() -> None:
+    blueprint = tiny_blueprint(**of_space("residual"))
+    logits = torch.zeros(blueprint.architectures, 1, len(blueprint.operations))
+    logits[..., blueprint.skip] = 1
+    genotype = decide(logits, blueprint)
+    network = build(blueprint, genotype, generator=generator(0, "weights")).eval()
+    exported = export_onnx(network, ModelFacts(genotype=genotype.to_dict(), **FACTS))
+    operations = [node.op_type for node in onnx.load_from_string(exported).graph.node]
+    convolutions = sum(isinstance(one, nn.Conv2d) for one in network.modules())
+    assert operations.count("Conv") == convolutions
+    assert not {*operations} & {"Expand", "ConstantOfShape"}

@@ -123,6 +123,9 @@ class Edges(nn.ModuleList):
                 step = stride if source < inputs else 1
                 self.append(Edge(kept[-1], space, channels, step))
         self.discrete_activity: EdgeActivity = tuple((0,) * len(names) for names in kept)
+        self.have_layers = tuple(
+            tuple(space.operation(name).layers is not None for name in names) for names in kept
+        )
 
     def forward(
         self,
@@ -153,6 +156,16 @@ class Edges(nn.ModuleList):
             first += node + self.inputs
             states.append(self._silent(states[self.inputs - 1]) if total is None else total)
         return states[self.inputs :]
+
+    def run(self, activity: EdgeActivity | None) -> bool:
+        """Whether any operation with layers runs."""
+        return any(
+            has_layers[index]
+            for has_layers, active in zip(
+                self.have_layers, activity or self.discrete_activity, strict=True
+            )
+            for index in active
+        )
 
     def _silent(self, x: Tensor) -> Tensor:
         """Return zeros in the shape of a node, for a node whose edges are all cut."""
@@ -232,9 +245,11 @@ class Cell(nn.Module):
             inputs = [self.get_submodule(f"input_{i}")(x) for i, x in enumerate(inputs)]
         elif self.reduction is not None:
             inputs = [self.reduction(x) for x in inputs]
+        adds = self.space.adds_input and self.gate is None
+        if adds and not self.edges.run(activity):
+            return inputs[-1]
         nodes = self.edges(inputs, activity, gates, drop_path, auxiliary=auxiliary)
         output = torch.cat(nodes, dim=1) if self.space.concatenates else nodes[-1]
-        adds = self.space.adds_input and self.gate is None
         return inputs[-1] + output if adds else output
 
 

@@ -67,7 +67,8 @@ RESIDUAL = Space(
     own_reduction=False,
     edges_per_node=1,
     fixed={"nodes": 1, "stem_multiplier": 1, "edges_per_node": 1, "share_logits": False},
-    output="A cell's output is its input plus its node (He et al. 2016).",
+    output="A cell's output is its input plus its node, to which skip_connect adds nothing"
+    " (He et al. 2016). Before a reduction cell a basic block halves the resolution.",
     joins="branch",
     reference=resnet,
 )
