@@ -15,6 +15,7 @@ from pipeline.harness.params_file import read_params
 from pipeline.harness.section import Section
 from pipeline.params import Params
 from pipeline.profiles import read_profile
+from pipeline.running.overrides import compose
 from stages import warmup
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -262,3 +263,15 @@ def test_a_kill_while_a_profile_is_chosen_leaves_a_whole_params_file(
     choose_profile("digits")
     assert there == ["by hand", "by hand"]
     assert (tmp_path / "params.yaml.before").read_text() == "by hand"
+
+
+def test_a_layer_without_a_choice_is_refused() -> None:
+    changes = {"network.operations": ["skip_connect"], "growth.max_channels": 24}
+    with pytest.raises(ParamsError, match=r"network\.operations: a choice needs at least 2"):
+        compose(ROOT, "image_folder", changes)
+
+
+def test_finalists_and_rules_that_change_their_architecture_are_refused() -> None:
+    with pytest.raises(ParamsError, match=r"search\.finalists: finalists keep what the search"):
+        compose(ROOT, "nasbench201", {"search.finalists": 4})
+    compose(ROOT, "nasbench201", {"search.finalists": 4, "network.max_skips": None})

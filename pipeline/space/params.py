@@ -18,6 +18,8 @@ OperationName = Annotated[
         }
     ),
 ]
+FEWEST = 2
+"""Smallest number of candidates on an edge."""
 Logit = Annotated[float, Field(ge=-100, le=100)]
 
 
@@ -29,7 +31,7 @@ class SupernetParams(Section):
         description="search space: darts (Liu et al. 2019); nasbench201 (Dong & Yang 2020);"
         " residual: a chain of layers that decide one by one, as in ResNets and MobileNets",
     )
-    operations: Annotated[tuple[OperationName, ...], Field(min_length=2)] = Field(
+    operations: tuple[OperationName, ...] = Field(
         default=(
             "none",
             "max_pool_3x3",
@@ -97,6 +99,8 @@ class SupernetParams(Section):
         for needed in space.required:
             if needed not in self.operations:
                 raise ValueError(f"operations: {needed} must be among them")
+        if len(self.operations) < FEWEST:
+            raise ValueError(f"operations: a choice needs at least {FEWEST}")
         for name in self.operations:
             if name not in space.names:
                 known = ", ".join(space.names)

@@ -119,7 +119,7 @@ UNREAD = {
     "variants.json",
     *("input_0.pb", "output_0.pb", "output_1.pb"),
     "report.html",
-    *(f"{name}.{form}" for name in PICTURES for form in ("svg", "png")),
+    *(f"{name}.{form}" for name in PICTURES if name != "finalists" for form in ("svg", "png")),
 }
 
 
