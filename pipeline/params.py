@@ -57,6 +57,11 @@ class Params(Section):
                 f"augmentation.cutout: a square of {self.augmentation.cutout} pixels leaves nothing"
                 f" of images of {self.data.image_size}; expected less, or 0 for none"
             )
+        if self.training.auxiliary_skip and SPACES[self.network.space].adds_input:
+            raise ValueError(
+                f"training.auxiliary_skip: expected 0 in {self.network.space}, whose layers have a"
+                " skip connection each"
+            )
         published = SPACES[self.network.space].edges_per_node
         chosen = (self.network.max_skips, self.network.edges_per_node)
         if self.search.finalists and chosen != (None, published):

@@ -275,3 +275,8 @@ def test_finalists_and_rules_that_change_their_architecture_are_refused() -> Non
     with pytest.raises(ParamsError, match=r"search\.finalists: finalists keep what the search"):
         compose(ROOT, "nasbench201", {"search.finalists": 4})
     compose(ROOT, "nasbench201", {"search.finalists": 4, "network.max_skips": None})
+
+
+def test_an_auxiliary_skip_is_refused_where_every_layer_has_one() -> None:
+    with pytest.raises(ParamsError, match=r"training\.auxiliary_skip: expected 0 in residual"):
+        compose(ROOT, "image_folder", {"training.auxiliary_skip": 0.5})

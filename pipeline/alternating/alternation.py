@@ -27,8 +27,8 @@ from pipeline.space.network import constant, untracked_statistics
 from pipeline.space.relaxation import (
     EdgeWeights,
     decide,
-    decided,
     explore,
+    likely_operations,
     relax,
     sample,
     soft_weights,
@@ -127,7 +127,7 @@ class Alternation:
 
         def choices() -> Tensor:
             if self.params.sampling == "likely":
-                return decided(logits, state.network.blueprint)
+                return likely_operations(logits, state.network.blueprint)
             return sample(logits, temperature=temperature, generator=source).argmax(-1)
 
         drawn = explore(

@@ -115,8 +115,8 @@ def _notes(params: Params, changes: Mapping[str, int], measured: Measured) -> It
         if key in changes:
             yield f"{key}: {changes[key]}, was {_value(params, key)}, to fit into warmup"
     yield (
-        "assumed: an epoch of growth takes as long as one of search, that of a finalist as one of"
-        " warmup; optimize trains the largest"
+        "assumed: one process; an epoch of growth takes as long as one of search, that of a"
+        " finalist as one of warmup; optimize trains the largest"
         f" network that growth allows ({measured.size.cells} cells, {measured.size.channels}"
         " channels)"
     )

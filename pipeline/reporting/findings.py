@@ -164,8 +164,7 @@ def _read_finals(path: Path) -> tuple[list[Row], int | None]:
     rows, winner = document["epochs"], document["winner"]
     try:
         numbers = {int(row["finalist"]) for row in rows}
-        for row in rows:
-            float(row["validation_accuracy"]), float(row["parameters"])
+        _ = [float(row[name]) for row in rows for name in ("validation_accuracy", "parameters")]
     except (KeyError, TypeError, ValueError) as error:
         raise ReportError(f"{path}: not a list of finalists: {error!r}; {AGAIN}") from None
     if rows and winner not in numbers:

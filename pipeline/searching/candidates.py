@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
-from pipeline.space.relaxation import decide
+from pipeline.space.relaxation import decide, gumbel
 
 TRIES = 16
 """Number of draws for each candidate that is wanted; equal ones count once."""
@@ -31,9 +31,8 @@ def draw_candidates(
     logits = logits.detach()
     found: dict[tuple[str, ...], Genotype] = {}
     for number in range(TRIES * count):
-        exponential = torch.empty_like(logits).exponential_(generator=generator)
-        noise = -exponential.clamp_min(torch.finfo(logits.dtype).tiny).log()
-        genotype = decide(logits + noise if number else logits, blueprint)
+        drawn = logits + gumbel(logits, generator) if number else logits
+        genotype = decide(drawn, blueprint)
         found.setdefault(normal_form(genotype), genotype)
         if len(found) == count:
             break

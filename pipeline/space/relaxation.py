@@ -124,9 +124,13 @@ def relax(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
-    exponential = torch.empty_like(logits).exponential_(generator=generator)
-    noise = -exponential.clamp_min(torch.finfo(logits.dtype).tiny).log()
-    return torch.softmax((logits + noise) / temperature, dim=-1)
+    return torch.softmax((logits + gumbel(logits, generator)) / temperature, dim=-1)
+
+
+def gumbel(like: Tensor, generator: Generator) -> Tensor:
+    """Return Gumbel noise in the shape of a tensor: logits + noise is largest as softmax draws."""
+    exponential = torch.empty_like(like).exponential_(generator=generator)
+    return -exponential.clamp_min(torch.finfo(like.dtype).tiny).log()
 
 
 def reinmax(logits: Tensor, *, temperature: float, generator: Generator) -> Tensor:
@@ -229,47 +233,50 @@ def decide(logits: Tensor, blueprint: Blueprint, params: GenotypeParams | None =
     if params.max_skips is not None and not {*blueprint.operations} - {*space.required}:
         required = " and ".join(space.required)
         raise ParamsError(f"network.max_skips: a limit needs operations besides {required}")
-    weights = logits.detach().softmax(-1).clone()
-    if blueprint.none is not None and not space.cuts:
-        weights[..., blueprint.none] = -1
+    weights = _eligible(logits, blueprint)
     limit = len(blueprint.edges) if params.max_skips is None else params.max_skips
     architectures = []
     for architecture, row in enumerate(weights):
         kept = _kept(row, blueprint, params.edges_per_node)
-        while len(skips := _skips(kept, blueprint)) > limit:
+        while len(skips := (kept == blueprint.skip).nonzero().flatten().tolist()) > limit:
             row[min(skips, key=lambda edge: float(row[edge, blueprint.skip])), blueprint.skip] = -1
             kept = _kept(row, blueprint, params.edges_per_node)
         nodes: list[list[Gene]] = [[] for _ in range(blueprint.nodes)]
-        for edge, choice in kept.items():
-            source, node = blueprint.edges[edge]
-            if choice != blueprint.none:
+        for (source, node), choice in zip(blueprint.edges, kept.tolist(), strict=True):
+            if choice != ABSENT:
                 nodes[node].append(Gene(source=source, operation=blueprint.operations[choice]))
         name = blueprint.architecture_name(architecture)
         architectures.append(Architecture(name=name, nodes=tuple(map(tuple, nodes))))
     return Genotype(space=blueprint.space, architectures=tuple(architectures))
 
 
-def decided(logits: Tensor, blueprint: Blueprint) -> Tensor:
-    """Return the most likely genotype by the rule of the space: (A, E) indices of operations.
+def likely_operations(logits: Tensor, blueprint: Blueprint) -> Tensor:
+    """Return the operations that `decide` keeps by the rule of the space, (A, E) indices.
 
-    Edges that it lacks have index ABSENT.
+    Edges without one have index ABSENT.
     """
-    weights = genotype_weights(decide(logits, blueprint), blueprint)
-    return torch.tensor([[edge[0] if edge else ABSENT for edge in row] for row in weights.active])
+    return _kept(_eligible(logits, blueprint), blueprint, blueprint.rules.edges_per_node)
 
 
-def _kept(weights: Tensor, blueprint: Blueprint, edges_per_node: int) -> dict[int, int]:
-    """(E, O) weights of one architecture -> operation of each kept edge, in order."""
+def _eligible(logits: Tensor, blueprint: Blueprint) -> Tensor:
+    """(A, E, O) logits -> weights, in which `none` cannot win unless the space cuts edges."""
+    weights = logits.detach().softmax(-1).clone()
+    if blueprint.none is not None and not blueprint.rules.cuts:
+        weights[..., blueprint.none] = -1
+    return weights
+
+
+def _kept(weights: Tensor, blueprint: Blueprint, edges_per_node: int) -> Tensor:
+    """(..., E, O) weights -> (..., E) operation of each kept edge, else ABSENT."""
     strengths, choices = weights.max(-1)
-    kept = []
     for node in range(blueprint.nodes):
-        edges = [index for index, (_, target) in enumerate(blueprint.edges) if target == node]
-        kept += sorted(edges, key=lambda index: -float(strengths[index]))[:edges_per_node]
-    return {edge: int(choices[edge]) for edge in sorted(kept)}
-
-
-def _skips(kept: dict[int, int], blueprint: Blueprint) -> list[int]:
-    return [edge for edge, choice in kept.items() if choice == blueprint.skip]
+        edges = torch.tensor([e for e, (_, target) in enumerate(blueprint.edges) if target == node])
+        if len(edges) > edges_per_node:
+            order = strengths[..., edges].sort(dim=-1, descending=True, stable=True).indices
+            choices.scatter_(-1, edges[order[..., edges_per_node:]], ABSENT)
+    if blueprint.none is not None:
+        choices[choices == blueprint.none] = ABSENT
+    return choices
 
 
 def genotype_weights(genotype: Genotype, blueprint: Blueprint) -> EdgeWeights:
