@@ -43,10 +43,12 @@ from pipeline.referencing.random_architecture import of_size, random_genotype
 from pipeline.referencing.resnet import build_resnet, width_of_size
 from pipeline.referencing.trained import parameters
 from pipeline.running.overrides import compose
+from pipeline.searching.candidates import of_operations
+from pipeline.searching.finals import reference
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import build
-from pipeline.space.relaxation import decide
+from pipeline.space.space import NONE
 from pipeline.training.context import Context
 from pipeline.training.evaluation import evaluate
 
@@ -61,14 +63,6 @@ class Trained:
     seconds: float
     validation: list[float]
     test: float
-
-
-def uniform(blueprint: Blueprint, operation: int) -> Genotype:
-    """Return the architecture of which every edge has the same operation."""
-    shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
-    logits = torch.zeros(shape)
-    logits[..., operation] = 10
-    return decide(logits, blueprint)
 
 
 def train(
@@ -110,23 +104,20 @@ def networks(
     facts = read_facts(prepare)
     classes, channels = len(facts.classes), facts.channels
     start = plan(params.network, image_channels=channels, classes=classes)
-    found: dict[str, Genotype] = {}
+    chosen: dict[str, Genotype | None] = {}
     if arguments.uniform:
-        for index, operation in enumerate(start.operations):
-            if index != start.none:
-                found[f"all {operation}"] = uniform(start, index)
-        if start.rules.reference:
-            names = start.rules.reference([cell.kind for cell in start.cells])
-            logits = torch.zeros(start.architectures, 1, len(start.operations))
-            for cell, name in enumerate(names):
-                logits[cell, 0, start.operations.index(name)] = 10
-            found["reference of the space"] = decide(logits, start)
+        for operation in start.operations:
+            if operation != NONE:
+                alike = (operation,) * len(start.cells)
+                chosen[f"all {operation}"] = of_operations(alike, start)
+        chosen["reference of the space"] = reference(start)
+    found = {name: genotype for name, genotype in chosen.items() if genotype is not None}
     for number in range(arguments.random):
         source = generator(params.seed, "benchmark", "architecture", number)
         found[f"random {number}"] = random_genotype(start, params.network, source)
     for name, genotype in found.items():
         blueprint = of_size(start, genotype, arguments.parameters)
-        yield name, lambda source, b=blueprint, g=genotype: build(b, g, generator=source)
+        yield name, builder(blueprint, genotype)
     if arguments.resnet:
         width = width_of_size(arguments.parameters, image_channels=channels, classes=classes)
         device = torch.device("cpu")
@@ -134,6 +125,11 @@ def networks(
             "ResNet-20",
             lambda source: build_resnet(channels, width, classes, generator=source, device=device),
         )
+
+
+def builder(blueprint: Blueprint, genotype: Genotype) -> Callable[[torch.Generator], nn.Module]:
+    """Return a function from a source of weights to the network."""
+    return lambda source: build(blueprint, genotype, generator=source)
 
 
 def measured(arguments: argparse.Namespace) -> list[Trained]:
@@ -198,14 +194,15 @@ def report(found: list[Trained]) -> None:
             *(f"{100 * mean(one.validation[mark - 1] for one in several):.1f}" for mark in marks),
         )
     console.print(table)
-    drawn = [several for name, several in by_name.items() if name.startswith("random")]
     result: dict[str, Any] = {}
+    drawn = [means[name] for name in means if name.startswith("random")]
     if len(drawn) > 1:
-        between = [mean(one.test for one in several) for several in drawn]
-        result["random_mean"], result["random_deviation"] = mean(between), stdev(between)
+        result["random_mean"], result["random_deviation"] = mean(drawn), stdev(drawn)
+    if len(means) > 1:
+        first = [several[0] for several in by_name.values()]
         result["tau"] = {
             mark: float(
-                kendalltau([one[0].validation[mark - 1] for one in drawn], between).statistic
+                kendalltau([one.validation[mark - 1] for one in first], [*means.values()]).statistic
             )
             for mark in marks
         }

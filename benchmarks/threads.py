@@ -32,7 +32,7 @@ THREADS = (1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """The genotypes of one seed. weighted: whether the first architecture has weights, by threads.
+    """The genotypes of one seed. weighted: whether the normal cells have weights, by threads.
 
     same: share of the edges kept by either genotype on which both have the same operation.
     accuracy: at the end of growth, in per cent, by threads.

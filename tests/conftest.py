@@ -335,7 +335,12 @@ def reproduced_toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 @pytest.fixture
 def toy(reproduced_toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """A copy of the reproduced toy project, which is also the current directory."""
-    copied = reproduced_toy.copy(tmp_path / "project")
+    return entered(reproduced_toy, tmp_path / "project", monkeypatch)
+
+
+def entered(project: Toy, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """Copy a project and make the copy the current directory, with its environment."""
+    copied = project.copy(folder)
     monkeypatch.chdir(copied.folder)
     for name, value in copied.environment().items():
         monkeypatch.setenv(name, value)

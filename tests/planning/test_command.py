@@ -13,6 +13,7 @@ from pipeline.harness.places import LOCK
 from pipeline.params import Params
 from pipeline.running.lock import hold
 from pipeline.running.overrides import replace
+from tests.conftest import entered
 from tests.toy import ROOT, Toy
 
 pytestmark = pytest.mark.xdist_group("plan")
@@ -56,11 +57,7 @@ def prepared_clone(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 @pytest.fixture
 def clone(prepared_clone: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """A copy of that project, which is also the current directory."""
-    copied = prepared_clone.copy(tmp_path / "project")
-    monkeypatch.chdir(copied.folder)
-    for name, value in copied.environment().items():
-        monkeypatch.setenv(name, value)
-    return copied
+    return entered(prepared_clone, tmp_path / "project", monkeypatch)
 
 
 @pytest.fixture
