@@ -6,12 +6,15 @@ from pydantic import Field, model_validator
 
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
+from pipeline.costing.cost import least
+from pipeline.costing.params import TargetParams, refusal
 from pipeline.data.params import DataParams
 from pipeline.exporting.params import ExportParams
 from pipeline.growing.params import GrowthParams
 from pipeline.harness.section import Section, Seed
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.referencing.params import ReferenceParams
+from pipeline.space.blueprint import plan
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
 from pipeline.training.params import TrainingParams
@@ -28,6 +31,7 @@ class Params(Section):
     augmentation: AugmentationParams = AugmentationParams()
     network: NetworkParams = NetworkParams()
     training: TrainingParams = TrainingParams()
+    target: TargetParams = TargetParams()
     warmup: WarmupParams = WarmupParams()
     search: SearchParams = SearchParams()
     growth: GrowthParams = GrowthParams()
@@ -62,6 +66,7 @@ class Params(Section):
                 f"training.auxiliary_skip: expected 0 in {self.network.space}, whose layers have a"
                 " skip connection each"
             )
+        self._check_target()
         published = SPACES[self.network.space].edges_per_node
         chosen = (self.network.max_skips, self.network.edges_per_node)
         if self.search.finalists and chosen != (None, published):
@@ -70,3 +75,12 @@ class Params(Section):
                 f" network.max_skips null and network.edges_per_node {published}, or 0 finalists"
             )
         return self
+
+    def _check_target(self) -> None:
+        """Raise ValueError if even the cheapest network of two classes and grey images is dear."""
+        blueprint, side = plan(self.network, image_channels=1, classes=2), self.data.image_size
+        for name, limit in self.target.limits.items():
+            edges = self.network.edges_per_node
+            smallest = least(blueprint, (side, side), name, edges_per_node=edges)
+            if smallest > limit:
+                raise ValueError(refusal(name, limit, smallest))

@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
+from pipeline.costing.params import TargetParams
 from pipeline.devices.device import choose_device
 from pipeline.growing.grow import KEPT_ACCURACY, Growth
 from pipeline.growing.params import GrowthParams
@@ -36,6 +37,7 @@ class Params(Section):
     augmentation: AugmentationParams
     network: NetworkParams
     training: TrainingParams
+    target: TargetParams
     search: SearchParams
     growth: GrowthParams
 
@@ -53,6 +55,7 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> Finish:
         params=params.growth,
         checkpoint=search / "checkpoint.safetensors",
         expected=expected(blueprint, context, before=accuracy, accuracy=KEPT_ACCURACY),
+        target=params.target,
     )
     points = resume_points("growth", params, prepare, search)
     state, history = run(phase, points)

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
+from pipeline.costing.params import TargetParams
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
@@ -32,6 +33,7 @@ class Params(Section):
     seed: Seed
     augmentation: AugmentationParams
     training: TrainingParams
+    target: TargetParams
     search: SearchParams
 
 
@@ -46,6 +48,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
         params=params.search,
         checkpoint=warmup / "checkpoint.safetensors",
         expected=expected(warmed.network.blueprint, context, before=accuracy),
+        target=params.target,
     )
     points = resume_points("search", params, prepare, warmup)
     state, history = run(phase, points)
@@ -54,7 +57,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
         context=context,
         params=params.search,
         searched=state,
-        entrants=entrants(context, params.search, state),
+        entrants=entrants(context, params.search, state, phase.budget),
     )
     outcome = hold(finals, points.of("finalists"), before=float(history[-1][ACCURACY]))
     write_json(out / "finalists.json", {"winner": outcome.winner, "epochs": outcome.rows})

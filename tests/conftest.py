@@ -112,8 +112,6 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "widen_factor": 1.5,
         "max_cells": 4,
         "max_channels": 6,
-        "max_params": 10**6,
-        "max_mflops": None,
         **RATES,
     },
     OptimizeParams: {

@@ -12,6 +12,7 @@ from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
+from pipeline.costing.params import TargetParams
 from pipeline.growing.grow import Growth
 from pipeline.growing.params import GrowthParams
 from pipeline.harness.records import Row
@@ -30,6 +31,8 @@ from tests.conftest import context, random_images, tiny
 
 PLAIN = AugmentationParams(crop_padding=0, flip=False, cutout=0)
 """No augmentation."""
+FREE = TargetParams()
+"""Any cost."""
 
 
 def warming(
@@ -42,11 +45,18 @@ def warming(
     )
 
 
-def searching(checkpoint: Path, given: SupernetContext | None = None, **changes: object) -> Search:
+def searching(
+    checkpoint: Path,
+    given: SupernetContext | None = None,
+    *,
+    target: TargetParams = FREE,
+    **changes: object,
+) -> Search:
     return Search(
         context=given or context(),
         params=tiny(SearchParams, **changes),
         checkpoint=checkpoint,
+        target=target,
         expected=Expected(classes=3),
     )
 
@@ -59,7 +69,7 @@ def finals(checkpoint: Path, given: SupernetContext | None = None, **changes: ob
         context=phase.context,
         params=phase.params,
         searched=state,
-        entrants=entrants(phase.context, phase.params, state),
+        entrants=entrants(phase.context, phase.params, state, phase.budget),
     )
 
 
@@ -69,6 +79,7 @@ def growing(
     *,
     network: NetworkParams | None = None,
     search: SearchParams | None = None,
+    target: TargetParams = FREE,
     **changes: object,
 ) -> Growth:
     return Growth(
@@ -77,6 +88,7 @@ def growing(
         search=search or tiny(SearchParams),
         params=tiny(GrowthParams, **changes),
         checkpoint=checkpoint,
+        target=target,
         expected=Expected(classes=3),
     )
 

@@ -18,6 +18,7 @@ from pipeline.alternating.gradients import estimator
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.randomness import generator
+from pipeline.costing.budget import Budget
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
@@ -42,10 +43,14 @@ from pipeline.training.steps import Tally, weight_step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alternation:
-    """The training of search and growth, with what stays the same while it runs."""
+    """The training of search and growth, with what stays the same while it runs.
+
+    budget: what the most likely network may cost, or None.
+    """
 
     context: SupernetContext
     params: SearchParams
+    budget: Budget | None = None
 
     def run(self, state: SearchState, epoch: Epoch, *, left: float) -> Row:
         """Run one epoch over the training images, with an architecture step whenever one is due.
@@ -114,6 +119,8 @@ class Alternation:
         if found:  # else every operation drawn is `none`, or nothing that ran reaches the output
             beta = self.params.beta_decay * (1 - left)
             self._descend(state, torch.stack(found).sum(0), beta=beta)
+            if self.budget:
+                self.budget.fit(state.logits, state.network.blueprint)
         state.temperature = max(self.params.temperature_end, state.temperature * state.anneal_rate)
 
     def draw(self, state: SearchState, left: float, source: Generator) -> EdgeWeights:

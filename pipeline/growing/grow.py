@@ -19,6 +19,8 @@ from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.randomness import generator
+from pipeline.costing.budget import Budget
+from pipeline.costing.params import TargetParams
 from pipeline.devices.memory import release, within_memory
 from pipeline.events.event import Event, Kind
 from pipeline.growing import state as states
@@ -58,6 +60,7 @@ class Growth:
     search: SearchParams
     params: GrowthParams
     checkpoint: Path
+    target: TargetParams
     expected: Expected
 
     @property
@@ -65,15 +68,22 @@ class Growth:
         """Number of epochs that it runs."""
         return self.params.epochs
 
+    @property
+    def budget(self) -> Budget:
+        """What the most likely network may cost, by the rule of the params."""
+        return Budget(target=self.target, image_size=self.context.image_size, rule=self.network)
+
     def begin(self) -> GrowthState:
         """Return the searched weights and logits, with new optimisers."""
         searched = read_checkpoint(self.checkpoint, self.context.images.device)
-        return states.start(searched, self.context, self.search)
+        state = states.start(searched, self.context, self.search)
+        self.budget.fit(state.search.logits, state.search.network.blueprint)
+        return state
 
     def train(self, state: GrowthState, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
         """Search and grow; yield a row after each epoch, when `state` is complete."""
         context = replace(self.context, slowdown=slowdown)
-        alternation = Alternation(context=context, params=self.search)
+        alternation = Alternation(context=context, params=self.search, budget=self.budget)
         for number in range(state.search.epoch - state.search.first_epoch, self.params.epochs):
             epoch = Epoch(
                 phase="growth",
@@ -133,9 +143,8 @@ class Growth:
             return ""
         blueprint = old.network.blueprint
         genotype = decide(old.logits, blueprint, self.network)
-        height, width = self.context.images.pixels.shape[2:]
         choice = choose(
-            blueprint, genotype, (height, width), params, last=state.last, refused=state.refused
+            blueprint, genotype, self.budget, params, last=state.last, refused=state.refused
         )
         if choice is None:
             return ""
@@ -188,6 +197,7 @@ class Growth:
             generator=source,
         )
         logits, logit_optimizer = grow_logits(old.logits, old.logit_optimizer, fresh)
+        self.budget.fit(logits, target)
         training = self.context.training
         return replace(
             old,

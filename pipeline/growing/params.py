@@ -38,17 +38,9 @@ class GrowthParams(ScheduleParams):
     widen_factor: Annotated[float, Field(gt=1, le=4)] = Field(
         default=1.5, description="channels after / before widening"
     )
-    max_cells: Annotated[int, Field(ge=3, le=256)] = Field(default=5, description="budget: cells")
+    max_cells: Annotated[int, Field(ge=3, le=256)] = Field(default=5, description="most cells")
     max_channels: Annotated[int, Field(ge=4, le=4096)] = Field(
-        default=24, description="budget: channels of a node in the first cell"
-    )
-    max_params: Annotated[int, Field(gt=0)] = Field(
-        default=500_000,
-        description="budget: parameters of the discrete network that would be derived",
-    )
-    max_mflops: Annotated[float, Field(gt=0)] | None = Field(
-        default=None,
-        description="budget: million multiply-adds per image of that network; null: none",
+        default=24, description="most channels of a node in the first cell"
     )
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.costing.cost import cost
+from pipeline.costing.budget import Budget
 from pipeline.events.event import Kind
 from pipeline.growing.blueprints import deepen, widen
 from pipeline.growing.params import GrowthParams
@@ -43,13 +43,13 @@ def hurts(before: Sequence[float], after: Sequence[float], *, tolerance: float) 
 def choose(
     blueprint: Blueprint,
     genotype: Genotype,
-    image_size: tuple[int, int],
+    budget: Budget,
     params: GrowthParams,
     *,
     last: Kind | None,
     refused: frozenset[tuple[Kind, Size]],
 ) -> tuple[Kind, Blueprint] | None:
-    """Return the next growth and the blueprint it leads to, or None if the budget allows none.
+    """Return the next growth and the blueprint it leads to, or None if there is room for none.
 
     The kinds take turns: the one after `last` is tried first. refused: kinds that were not kept,
     with the size they were tried at.
@@ -59,21 +59,12 @@ def choose(
         if (kind, size(blueprint)) in refused:
             continue
         grown = deepen(blueprint) if kind == "deepen" else widen(blueprint, params.widen_factor)
-        if _within_budget(grown, genotype, image_size, params):
+        reached = size(grown)
+        if reached.cells > params.max_cells or reached.channels > params.max_channels:
+            continue
+        if budget.allows(grown, extend(genotype, grown)):
             return kind, grown
     return None
-
-
-def _within_budget(
-    blueprint: Blueprint, genotype: Genotype, image_size: tuple[int, int], params: GrowthParams
-) -> bool:
-    reached = size(blueprint)
-    if reached.cells > params.max_cells or reached.channels > params.max_channels:
-        return False
-    found = cost(blueprint, extend(genotype, blueprint), image_size)
-    return found.parameters <= params.max_params and (
-        params.max_mflops is None or found.mflops <= params.max_mflops
-    )
 
 
 def extend(genotype: Genotype, blueprint: Blueprint) -> Genotype:

@@ -14,6 +14,7 @@ from statistics import mean, median
 from pipeline.batches.batches import batch_sizes
 from pipeline.batches.images import join
 from pipeline.batches.randomness import generator
+from pipeline.costing.budget import Budget
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size, choose, extend, size
 from pipeline.halving.bracket import rounds
@@ -49,14 +50,15 @@ def measure(context: SupernetContext, params: Params, folder: Path) -> Measured:
     """Measure an epoch of each phase. folder: place for the checkpoint that search starts from."""
     supernet = _warmup(context, params).begin()
     blueprint = supernet.network.blueprint
+    budget = Budget(target=params.target, image_size=context.image_size, rule=params.network)
+    budget.fit(supernet.logits, blueprint)
     genotype = decide(supernet.logits, blueprint, params.network)
     write_checkpoint(
         folder / "checkpoint.safetensors",
         Checkpoint(network=supernet.network, logits=supernet.logits, facts={"epoch": 0}),
     )
     del supernet  # frees its memory
-    height, width = context.images.pixels.shape[2:]
-    largest = largest_blueprint(blueprint, genotype, (height, width), params.growth)
+    largest = largest_blueprint(blueprint, genotype, budget, params.growth)
     warmup = _seconds_of_warmup(context, params)
     search = _seconds_of_search(context, params, folder / "checkpoint.safetensors")
     optimize = _seconds_of_optimize(context, params, largest, extend(genotype, largest))
@@ -67,11 +69,11 @@ def measure(context: SupernetContext, params: Params, folder: Path) -> Measured:
 
 
 def largest_blueprint(
-    blueprint: Blueprint, genotype: Genotype, image_size: tuple[int, int], params: GrowthParams
+    blueprint: Blueprint, genotype: Genotype, budget: Budget, params: GrowthParams
 ) -> Blueprint:
     """Return the blueprint after all growths that the budget allows, none of them rolled back."""
     last = None
-    while choice := choose(blueprint, genotype, image_size, params, last=last, refused=frozenset()):
+    while choice := choose(blueprint, genotype, budget, params, last=last, refused=frozenset()):
         last, blueprint = choice
     return blueprint
 
@@ -101,7 +103,13 @@ def _seconds_of_search(context: SupernetContext, params: Params, checkpoint: Pat
 
     def phase(short: TimedContext) -> Search:
         expected = Expected(classes=context.classes)  # nothing is judged here
-        return Search(context=short, params=section, checkpoint=checkpoint, expected=expected)
+        return Search(
+            context=short,
+            params=section,
+            checkpoint=checkpoint,
+            target=params.target,
+            expected=expected,
+        )
 
     timing = time_phase(phase, context)
     with_architecture, alone = (

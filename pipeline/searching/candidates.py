@@ -8,6 +8,7 @@ from math import log
 import torch
 from torch import Generator, Tensor
 
+from pipeline.costing.budget import Budget
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
@@ -20,18 +21,20 @@ MARGIN, MOST = 0.01, 0.99
 
 
 def draw_candidates(
-    logits: Tensor, blueprint: Blueprint, *, count: int, generator: Generator
+    logits: Tensor, blueprint: Blueprint, budget: Budget, *, count: int, generator: Generator
 ) -> list[Genotype]:
     """Return the most likely genotype, then distinct draws from softmax(logits).
 
-    There are fewer than `count` if the logits are so decided that draws repeat.
+    There are fewer than `count` if the logits are so decided that draws repeat. Each costs what the
+    budget allows.
 
     logits: (A, E, O).
     """
     logits = logits.detach()
     found: dict[tuple[str, ...], Genotype] = {}
     for number in range(TRIES * count):
-        drawn = logits + gumbel(logits, generator) if number else logits
+        drawn = logits + gumbel(logits, generator) if number else logits.clone()
+        budget.fit(drawn, blueprint)
         genotype = decide(drawn, blueprint)
         found.setdefault(normal_form(genotype), genotype)
         if len(found) == count:

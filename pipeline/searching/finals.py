@@ -19,6 +19,7 @@ from pipeline.alternating.state import SearchState
 from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
 from pipeline.console.progress import say
+from pipeline.costing.budget import Budget
 from pipeline.halving.bracket import CANDIDATES, COMPARED_IMAGES, best, rounds
 from pipeline.harness.records import Row
 from pipeline.searching import finalists
@@ -134,22 +135,25 @@ def train_epoch(
     }
 
 
-def entrants(context: SupernetContext, params: SearchParams, state: SearchState) -> list[Genotype]:
+def entrants(
+    context: SupernetContext, params: SearchParams, state: SearchState, budget: Budget
+) -> list[Genotype]:
     """Return the architectures of the first round, the best by the supernet's loss first.
 
     There are `params.finalists` of them, or fewer if draws from the logits repeat. One is the
-    well-known network of the space, if it has one.
+    well-known network of the space, if it has one that the budget allows.
     """
     candidates = draw_candidates(
         state.logits,
         state.network.blueprint,
+        budget,
         count=CANDIDATES * params.finalists,
         generator=generator(context.seed, "finalists", "candidates"),
     )
     losses = {normal_form(one): _loss(context, state.network, one) for one in candidates}
     ranked = sorted(candidates, key=lambda one: losses[normal_form(one)])
     known = reference(state.network.blueprint)
-    if known is None or not params.finalists:
+    if known is None or not params.finalists or not budget.allows(state.network.blueprint, known):
         return ranked[: params.finalists]
     others = [one for one in ranked if normal_form(one) != normal_form(known)]
     return [*others[: params.finalists - 1], known]

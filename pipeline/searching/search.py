@@ -12,6 +12,8 @@ from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.console.progress import say
+from pipeline.costing.budget import Budget
+from pipeline.costing.params import TargetParams
 from pipeline.harness.records import Row
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import DECIDED
@@ -28,6 +30,7 @@ class Search:
     context: SupernetContext
     params: SearchParams
     checkpoint: Path
+    target: TargetParams
     expected: Expected
 
     @property
@@ -35,15 +38,22 @@ class Search:
         """Number of epochs that it runs."""
         return self.params.epochs
 
+    @property
+    def budget(self) -> Budget:
+        """What the most likely network may cost, by the rule of the space."""
+        return Budget(target=self.target, image_size=self.context.image_size)
+
     def begin(self) -> SearchState:
         """Return the warmed-up weights and logits, with a little noise on the logits."""
         warmed = read_checkpoint(self.checkpoint, self.context.images.device)
-        return states.start(warmed, self.context, self.params)
+        state = states.start(warmed, self.context, self.params)
+        self.budget.fit(state.logits, state.network.blueprint)
+        return state
 
     def train(self, state: SearchState, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
         """Search; yield a row after each epoch, when `state` is complete."""
         context = replace(self.context, slowdown=slowdown)
-        alternation = Alternation(context=context, params=self.params)
+        alternation = Alternation(context=context, params=self.params, budget=self.budget)
         for number in range(state.epoch - state.first_epoch, self.params.epochs):
             epoch = Epoch(
                 phase="search",

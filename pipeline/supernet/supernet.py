@@ -42,6 +42,12 @@ class SupernetContext(Context):
     validation: Images
     training: TrainingParams
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        height, width = self.images.pixels.shape[2:]
+        return height, width
+
 
 def read_context(prepare: Path, device: torch.device, params: "ContextParams") -> SupernetContext:
     """Read the images of a prepared data set for a phase that trains a supernet."""

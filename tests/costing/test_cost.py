@@ -1,14 +1,16 @@
 """Costs are those of the network that would be built, counted by hand where that is possible."""
 
 import pytest
+import torch
 from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.batches.randomness import generator
-from pipeline.costing.cost import cost
+from pipeline.costing.cost import cost, least
 from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.genotype import Genotype
-from pipeline.space.network import build
+from pipeline.space.network import Network
 from pipeline.space.registry import SPACES
 from tests.conftest import blueprints_with_genotypes, costly
 
@@ -28,13 +30,28 @@ def genotype(operation: str) -> Genotype:
 
 
 @costly
-@given(blueprints_with_genotypes())
-def test_parameters_are_those_of_the_network_that_is_built(
-    pair: tuple[Blueprint, Genotype],
+@given(blueprints_with_genotypes(), st.integers(1, 9), st.integers(1, 9))
+def test_costs_are_those_of_the_network_that_is_built(
+    pair: tuple[Blueprint, Genotype], height: int, width: int
 ) -> None:
-    network = build(*pair, generator=generator(0, "weights"))
-    numbers = sum(parameter.numel() for parameter in network.parameters())
-    assert cost(*pair, (8, 8)).parameters == numbers
+    blueprint, genotype = pair
+    with torch.device("meta"), torch.no_grad():
+        network = Network(blueprint, genotype).eval()
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, blueprint.image_channels, height, width))
+    found = cost(blueprint, genotype, (height, width))
+    assert found.parameters == sum(parameter.numel() for parameter in network.parameters())
+    # torch counts a multiply-add as two operations.
+    assert found.mflops * 2e6 == pytest.approx(counter.get_total_flops())
+
+
+@costly
+@given(blueprints_with_genotypes(), st.sampled_from(["parameters", "mflops", "kilobytes"]))
+def test_no_network_costs_less_than_the_least(pair: tuple[Blueprint, Genotype], name: str) -> None:
+    blueprint, genotype = pair
+    fewest = min(len(genes) for one in genotype.architectures for genes in one.nodes)
+    lowest = least(blueprint, (8, 8), name, edges_per_node=fewest)
+    assert lowest <= cost(blueprint, genotype, (8, 8)).value(name) + 1e-9
 
 
 def test_a_network_of_skip_connections_costs_what_counting_by_hand_gives() -> None:

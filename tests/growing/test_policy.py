@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.costing.budget import Budget
 from pipeline.costing.cost import cost
+from pipeline.costing.params import TargetParams
 from pipeline.events.event import Kind
 from pipeline.growing.blueprints import deepen, widen
 from pipeline.growing.params import GrowthParams
@@ -15,9 +17,10 @@ from pipeline.space.network import check_fit
 from tests.conftest import blueprints_with_genotypes, costly, tiny, tiny_blueprint
 from tests.costing.test_cost import ONE_CELL
 from tests.costing.test_cost import genotype as one_genotype
+from tests.phases import FREE
 
 ACCURACIES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
-WIDE = {"max_cells": 99, "max_channels": 99, "max_params": 10**9}
+WIDE = {"max_cells": 99, "max_channels": 99}
 
 
 @given(ACCURACIES, st.integers(1, 9), st.floats(0, 0.9))
@@ -87,26 +90,36 @@ def test_whatever_is_chosen_is_within_the_budget_and_one_growth_away(
         GrowthParams,
         max_cells=len(blueprint.cells) + data.draw(st.integers(0, 1)),
         max_channels=blueprint.cells[0].channels * data.draw(st.integers(1, 2)),
-        max_params=int(now.parameters * data.draw(st.floats(1, 3))),
-        max_mflops=data.draw(st.none() | st.floats(1, 3).map(lambda times: now.mflops * times)),
     )
-    choice = choose(blueprint, genotype, (8, 8), params, last=last, refused=frozenset())
+    target = TargetParams(
+        parameters=int(now.parameters * data.draw(st.floats(1, 3))),
+        mflops=data.draw(st.none() | st.floats(1, 3).map(lambda times: now.mflops * times)),
+    )
+    budget = Budget(target=target, image_size=(8, 8))
+    choice = choose(blueprint, genotype, budget, params, last=last, refused=frozenset())
     if choice is None:
         return
-    kind, target = choice
-    assert target == (deepen(blueprint) if kind == "deepen" else widen(blueprint, 1.5))
-    reached = cost(target, extend(genotype, target), (8, 8))
-    assert len(target.cells) <= params.max_cells
-    assert target.cells[0].channels <= params.max_channels
-    assert reached.parameters <= params.max_params
-    assert params.max_mflops is None or reached.mflops <= params.max_mflops
+    kind, grown = choice
+    assert grown == (deepen(blueprint) if kind == "deepen" else widen(blueprint, 1.5))
+    reached = cost(grown, extend(genotype, grown), (8, 8))
+    assert len(grown.cells) <= params.max_cells
+    assert grown.cells[0].channels <= params.max_channels
+    assert all(reached.value(name) <= limit for name, limit in target.limits.items())
 
 
 def chosen(
-    params: GrowthParams, last: Kind | None = None, *refused: tuple[Kind, Size]
+    params: GrowthParams,
+    last: Kind | None = None,
+    *refused: tuple[Kind, Size],
+    target: TargetParams = FREE,
 ) -> Kind | None:
     choice = choose(
-        ONE_CELL, one_genotype("conv_3x3"), (8, 8), params, last=last, refused=frozenset(refused)
+        ONE_CELL,
+        one_genotype("conv_3x3"),
+        Budget(target=target, image_size=(8, 8)),
+        params,
+        last=last,
+        refused=frozenset(refused),
     )
     return choice and choice[0]
 
@@ -130,25 +143,23 @@ def test_a_refused_kind_is_not_tried_again_at_the_same_size() -> None:
     assert chosen(params, None, ("deepen", elsewhere)) == "deepen"
 
 
+def test_a_growth_beyond_the_most_channels_is_passed_over() -> None:
+    assert chosen(tiny(GrowthParams, **{**WIDE, "max_channels": 4})) == "deepen"
+
+
 @pytest.mark.parametrize(
-    ("limit", "left"),
-    [
-        ({"max_channels": 4}, "deepen"),
-        ({"max_params": 1}, None),
-        ({"max_mflops": 0.001}, None),
-    ],
+    "target", [TargetParams(parameters=1), TargetParams(mflops=0.001), TargetParams(kilobytes=5)]
 )
-def test_a_growth_beyond_any_one_limit_is_passed_over(
-    limit: dict[str, float], left: Kind | None
-) -> None:
-    assert chosen(tiny(GrowthParams, **{**WIDE, **limit})) == left
+def test_a_growth_beyond_any_one_limit_of_the_target_is_passed_over(target: TargetParams) -> None:
+    assert chosen(tiny(GrowthParams, **WIDE), target=target) is None
 
 
 def test_at_the_largest_number_of_cells_only_widening_is_left() -> None:
     blueprint = tiny_blueprint(cells=3, nodes=1, operations=ONE_CELL.operations)
     genotype = Genotype(architectures=one_genotype("conv_3x3").architectures * 2)
     params = tiny(GrowthParams, **{**WIDE, "max_cells": 3})
-    choice = choose(blueprint, genotype, (8, 8), params, last=None, refused=frozenset())
+    budget = Budget(target=FREE, image_size=(8, 8))
+    choice = choose(blueprint, genotype, budget, params, last=None, refused=frozenset())
     assert choice is not None
     assert choice[0] == "widen"
 

@@ -5,6 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.batches.randomness import generator
+from pipeline.costing.budget import Budget
+from pipeline.costing.cost import cost
+from pipeline.costing.params import TargetParams
 from pipeline.searching.candidates import draw_candidates, of_operations, prefer
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
@@ -12,6 +15,8 @@ from pipeline.space.genotype import Genotype
 from pipeline.space.relaxation import decide
 from pipeline.space.spaces.residual import resnet
 from tests.conftest import blueprints, blueprints_with_genotypes, of_space, tiny_blueprint
+
+ANYTHING = Budget(target=TargetParams(), image_size=(8, 8))
 
 
 def logits_of(blueprint: Blueprint, seed: int, scale: float = 1.0) -> torch.Tensor:
@@ -24,7 +29,8 @@ def test_candidates_are_distinct_and_the_most_likely_is_first(
     blueprint: Blueprint, seed: int, count: int
 ) -> None:
     logits = logits_of(blueprint, seed)
-    found = draw_candidates(logits, blueprint, count=count, generator=generator(seed, "draws"))
+    draws = generator(seed, "draws")
+    found = draw_candidates(logits, blueprint, ANYTHING, count=count, generator=draws)
     assert found[0] == decide(logits, blueprint)
     assert 1 <= len(found) <= count
     assert len({normal_form(one) for one in found}) == len(found)
@@ -34,12 +40,24 @@ def test_draws_follow_the_logits() -> None:
     blueprint = tiny_blueprint(**of_space("residual"), cells=3)
     logits = torch.zeros(3, 1, len(blueprint.operations))
     logits[0, 0, 1] = 20.0
-    found = draw_candidates(logits, blueprint, count=8, generator=generator(0, "x"))
+    found = draw_candidates(logits, blueprint, ANYTHING, count=8, generator=generator(0, "x"))
     assert len(found) == 8
     decided = {one.architectures[0].nodes[0][0].operation for one in found}
     others = {one.architectures[1].nodes[0][0].operation for one in found}
     assert decided == {blueprint.operations[1]}
     assert len(others) > 1
+
+
+def test_every_candidate_costs_what_the_budget_allows() -> None:
+    blueprint = tiny_blueprint(**of_space("residual"), cells=6)
+    budget = Budget(target=TargetParams(parameters=6_000), image_size=(8, 8))
+    logits = logits_of(blueprint, 0)
+    found = draw_candidates(logits, blueprint, budget, count=8, generator=generator(0, "x"))
+    sizes = [cost(blueprint, one, (8, 8)).parameters for one in found]
+    assert len(found) == 8
+    assert max(sizes) <= 6_000
+    free = draw_candidates(logits, blueprint, ANYTHING, count=8, generator=generator(0, "x"))
+    assert max(cost(blueprint, one, (8, 8)).parameters for one in free) > 6_000
 
 
 @given(drawn=blueprints_with_genotypes(), seed=st.integers(0, 99), scale=st.floats(0.1, 20))
