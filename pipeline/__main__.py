@@ -171,6 +171,18 @@ def plan(
 
 
 @app.command()
+def latency() -> int:
+    """Measure on this machine how long parts of networks take, for target.milliseconds.
+
+    Writes latency.json: milliseconds of an image in ONNX Runtime, on one thread, for every
+    operation at every size that params.yaml allows. Another table is another result.
+    """
+    from pipeline.timing.command import write_latency  # noqa: PLC0415 - torch takes seconds
+
+    return write_latency(Path())
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An exported model.onnx.")],
     images: Annotated[

@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.costing.cost import least
-from pipeline.costing.params import TargetParams, refusal
 from pipeline.data.params import DataParams
 from pipeline.exporting.params import ExportParams
 from pipeline.growing.params import GrowthParams
@@ -17,6 +16,7 @@ from pipeline.referencing.params import ReferenceParams
 from pipeline.space.blueprint import plan
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
+from pipeline.targeting.params import TargetParams, refusal
 from pipeline.training.params import TrainingParams
 from pipeline.warming.params import WarmupParams
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
-from pipeline.costing.params import TargetParams
 from pipeline.devices.device import choose_device
 from pipeline.growing.grow import KEPT_ACCURACY, Growth
 from pipeline.growing.params import GrowthParams
@@ -25,6 +24,8 @@ from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import decide
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, expected, read_context
+from pipeline.targeting.budget import read_budget
+from pipeline.targeting.params import TargetParams
 from pipeline.training.loop import run
 from pipeline.training.params import TrainingParams
 from pipeline.training.resume import resume_points
@@ -55,7 +56,7 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> Finish:
         params=params.growth,
         checkpoint=search / "checkpoint.safetensors",
         expected=expected(blueprint, context, before=accuracy, accuracy=KEPT_ACCURACY),
-        target=params.target,
+        budget=read_budget(params.target, context.image_size, params.network),
     )
     points = resume_points("growth", params, prepare, search)
     state, history = run(phase, points)

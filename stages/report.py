@@ -28,6 +28,7 @@ class Params(Section):
     augmentation: Shown
     network: Shown
     training: Shown
+    target: Shown
     warmup: Shown
     search: Shown
     growth: Shown

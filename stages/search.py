@@ -11,7 +11,6 @@ from pathlib import Path
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
-from pipeline.costing.params import TargetParams
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
@@ -22,6 +21,8 @@ from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import decide, undecided
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, expected, read_context
+from pipeline.targeting.budget import read_budget
+from pipeline.targeting.params import TargetParams
 from pipeline.training.loop import run
 from pipeline.training.params import TrainingParams
 from pipeline.training.resume import resume_points
@@ -48,7 +49,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
         params=params.search,
         checkpoint=warmup / "checkpoint.safetensors",
         expected=expected(warmed.network.blueprint, context, before=accuracy),
-        target=params.target,
+        budget=read_budget(params.target, context.image_size),
     )
     points = resume_points("search", params, prepare, warmup)
     state, history = run(phase, points)

@@ -12,7 +12,6 @@ from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
-from pipeline.costing.params import TargetParams
 from pipeline.growing.grow import Growth
 from pipeline.growing.params import GrowthParams
 from pipeline.harness.records import Row
@@ -23,6 +22,8 @@ from pipeline.searching.search import Search
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
 from pipeline.supernet.supernet import SupernetContext
+from pipeline.targeting.budget import Budget
+from pipeline.targeting.params import TargetParams
 from pipeline.training.loop import Phase
 from pipeline.training.stability import Expected
 from pipeline.warming.params import WarmupParams
@@ -56,7 +57,7 @@ def searching(
         context=given or context(),
         params=tiny(SearchParams, **changes),
         checkpoint=checkpoint,
-        target=target,
+        budget=Budget(target=target, image_size=(8, 8)),
         expected=Expected(classes=3),
     )
 
@@ -88,7 +89,7 @@ def growing(
         search=search or tiny(SearchParams),
         params=tiny(GrowthParams, **changes),
         checkpoint=checkpoint,
-        target=target,
+        budget=Budget(target=target, image_size=(8, 8)),
         expected=Expected(classes=3),
     )
 

@@ -104,7 +104,12 @@ def test_the_code_of_a_package_counts_as_soon_as_it_has_any(project: Path) -> No
 def test_params_that_are_not_tracked_or_tracked_in_vain_are_reported_by_name(
     project: Path,
 ) -> None:
-    edit(project / "dvc.yaml", "training, search]", "search, warmup]", after="\n  search:\n")
+    edit(
+        project / "dvc.yaml",
+        "training, target, search]",
+        "target, search, warmup]",
+        after="\n  search:\n",
+    )
     assert problems(project) == [
         "search: params lack training, which its Params reads",
         "search: params name warmup, which its Params never reads",

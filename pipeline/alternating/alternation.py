@@ -18,7 +18,6 @@ from pipeline.alternating.gradients import estimator
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.randomness import generator
-from pipeline.costing.budget import Budget
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
@@ -37,6 +36,7 @@ from pipeline.space.relaxation import (
 from pipeline.space.space import SKIP
 from pipeline.supernet.records import describe
 from pipeline.supernet.supernet import Supernet, SupernetContext, along
+from pipeline.targeting.budget import Budget
 from pipeline.training.context import Batch, Epoch
 from pipeline.training.steps import Tally, weight_step
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from pipeline.costing.latency import Latency
 from pipeline.costing.parts import ADAPT, GATE, HALVE, HEAD, NORM, REDUCTION, STEM, Part, parts_of
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
@@ -22,10 +23,12 @@ from pipeline.space.registry import SPACES
 from pipeline.space.space import NONE
 
 BYTES_OF_A_NUMBER = 4
-BYTES_OF_A_LAYER = 330
+BYTES_OF_A_LAYER = 420
 """Approximate bytes of a convolution or normalisation in an ONNX file, besides its numbers."""
-BYTES_OF_A_FILE = 5_000
-"""Approximate bytes of an ONNX file without any layer."""
+BYTES_OF_A_PART = 150
+"""Approximate bytes of the sum that a part is added to."""
+BYTES_OF_A_FILE = 2_000
+"""Approximate bytes of an ONNX file without any part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +37,33 @@ class Cost:
 
     parameters: number of parameters. mflops: millions of multiply-adds for one image, in
     convolutions and head. The tables of NAS-Bench-201 also count the head's bias, one operation for
-    each class. kilobytes: estimate of the size of `model.onnx`, in 1,000 bytes.
+    each class. kilobytes: estimate of the size of `model.onnx`, in 1,000 bytes. milliseconds:
+    estimate of the time of an image in ONNX Runtime on one thread; 0 without a table.
     """
 
     parameters: int = 0
     mflops: float = 0.0
     kilobytes: float = 0.0
+    milliseconds: float = 0.0
 
     def value(self, name: str) -> float:
         """Return the cost of that name."""
         return float(getattr(self, name))
 
 
-def cost(blueprint: Blueprint, genotype: Genotype, image_size: tuple[int, int]) -> Cost:
-    """Return the cost of the discrete network; image_size: (height, width) in pixels."""
+def cost(
+    blueprint: Blueprint,
+    genotype: Genotype,
+    image_size: tuple[int, int],
+    latency: Latency | None = None,
+) -> Cost:
+    """Return the cost of the discrete network.
+
+    image_size: (height, width) in pixels. latency: milliseconds of its parts, if they are known.
+    """
     found = parts_of(blueprint, image_size).of(genotype, blueprint)
-    whole = total(cost_of(part, blueprint.space) for part in found)
-    return Cost(
-        parameters=whole.parameters,
-        mflops=whole.mflops,
-        kilobytes=whole.kilobytes + BYTES_OF_A_FILE / 1e3,
-    )
+    file = Cost(kilobytes=BYTES_OF_A_FILE / 1e3)
+    return total([file, *(cost_of(part, blueprint.space, latency) for part in found)])
 
 
 def least(
@@ -88,11 +97,12 @@ def total(costs: Iterable[Cost]) -> Cost:
         parameters=sum(one.parameters for one in found),
         mflops=sum(one.mflops for one in found),
         kilobytes=sum(one.kilobytes for one in found),
+        milliseconds=sum(one.milliseconds for one in found),
     )
 
 
 @cache
-def cost_of(part: Part, space: str) -> Cost:
+def cost_of(part: Part, space: str, latency: Latency | None = None) -> Cost:
     """Return the cost of a part; space: name of the search space."""
     count = _Count()
     inputs, outputs, pixels = part.inputs, part.outputs, part.pixels
@@ -119,8 +129,14 @@ def cost_of(part: Part, space: str) -> Cost:
         layers = SPACES[space].operation(part.name).layers
         assert layers is not None
         _count_operation(count, layers, part)
-    size = BYTES_OF_A_NUMBER * count.numbers + BYTES_OF_A_LAYER * count.layers
-    return Cost(parameters=count.parameters, mflops=count.multiply_adds / 1e6, kilobytes=size / 1e3)
+    named = BYTES_OF_A_LAYER * count.layers + BYTES_OF_A_PART
+    size = BYTES_OF_A_NUMBER * count.numbers + named
+    return Cost(
+        parameters=count.parameters,
+        mflops=count.multiply_adds / 1e6,
+        kilobytes=size / 1e3,
+        milliseconds=latency.of(part, space) if latency else 0.0,
+    )
 
 
 @dataclass(slots=True)

@@ -120,7 +120,7 @@ class _Walk:
                     stride = 2 if strides and outer else 1
                     choice.append(_part(name, (channels, *size), channels, stride=stride))
         if plan.grown:
-            self._fix(GATE, (1, 1, 1), 1)
+            self._fix(GATE, self.maps[1], self.maps[1][0])
         else:
             self.halve_first = reduces
             self.maps = [self.maps[1], (self.blueprint.output_nodes * channels, *inner)]
@@ -130,7 +130,7 @@ class _Walk:
         features = self.maps[1]
         if self.blueprint.rules.normalises:
             self._fix(NORM, features, features[0])
-        self._fix(HEAD, (features[0], 1, 1), self.blueprint.classes)
+        self._fix(HEAD, features, self.blueprint.classes)
         choices = {key: tuple(found) for key, found in self.choices.items()}
         return Parts(fixed=tuple(self.fixed), choices=choices)
 

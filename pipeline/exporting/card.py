@@ -15,6 +15,7 @@ import jinja2
 from pipeline.comparison.references import References, sentence
 from pipeline.exporting import golden
 from pipeline.exporting.architecture import table
+from pipeline.exporting.asked import ASKED, ESTIMATED, MEASURED, Asked
 from pipeline.exporting.exporter import OPSET
 from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, PROBABILITIES, ModelFacts
 from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
@@ -41,6 +42,7 @@ class Export:
         dataset: name of the data set.
         variants: smaller models that are written beside the model.
         references: models that it was compared with.
+        asked: costs that the target limits, as asked, estimated and measured.
         model: the bytes of the ONNX file.
     """
 
@@ -52,6 +54,7 @@ class Export:
     dataset: str
     variants: Sequence[Variant] = ()
     references: References = field(default_factory=References)
+    asked: Asked = field(default_factory=dict)
     model: bytes = b""
 
 
@@ -78,6 +81,7 @@ def model_card(export: Export) -> str:
         table=table,
         contract=list(_contract(facts)),
         measured=list(_measured(metrics)),
+        asked=list(_asked(export.asked)),
         compared=list(_compared(references)),
         classes=list(_classes(facts, metrics)),
         by_class="accuracy_by_class" in metrics,
@@ -136,6 +140,12 @@ def _measured(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         if isinstance(value, int | float):
             of = "the test split" if name.startswith("test_") else "the network"
             yield name, _number(value), of
+
+
+def _asked(asked: Asked) -> Iterator[tuple[str, ...]]:
+    for name, values in asked.items():
+        shown = (values.get(column) for column in (ASKED, ESTIMATED, MEASURED))
+        yield name, *("" if one is None else f"{one:,.6g}" for one in shown)
 
 
 def _compared(references: References) -> Iterator[tuple[object, ...]]:

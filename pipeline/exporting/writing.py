@@ -29,6 +29,8 @@ def write_export(out: Path, export: Export) -> None:
     measured = {**asdict(export.parity), "onnx_bytes": len(export.model)}
     if export.resizing is not None:
         measured["resizing_levels"] = export.resizing
+    if export.asked:
+        measured["target"] = export.asked
     for one in export.variants:
         write_atomically(out / VARIANTS / variant_file(one), one.content)
         measured |= one.metrics()

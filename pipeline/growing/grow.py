@@ -19,8 +19,6 @@ from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.randomness import generator
-from pipeline.costing.budget import Budget
-from pipeline.costing.params import TargetParams
 from pipeline.devices.memory import release, within_memory
 from pipeline.events.event import Event, Kind
 from pipeline.growing import state as states
@@ -39,6 +37,7 @@ from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import decide, initial_logits
 from pipeline.supernet.supernet import SupernetContext
+from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch, losses_of
 from pipeline.training.resume import Snapshot
 from pipeline.training.stability import Expected, degraded
@@ -60,18 +59,13 @@ class Growth:
     search: SearchParams
     params: GrowthParams
     checkpoint: Path
-    target: TargetParams
+    budget: Budget
     expected: Expected
 
     @property
     def epochs(self) -> int:
         """Number of epochs that it runs."""
         return self.params.epochs
-
-    @property
-    def budget(self) -> Budget:
-        """What the most likely network may cost, by the rule of the params."""
-        return Budget(target=self.target, image_size=self.context.image_size, rule=self.network)
 
     def begin(self) -> GrowthState:
         """Return the searched weights and logits, with new optimisers."""

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.costing.budget import Budget
 from pipeline.events.event import Kind
 from pipeline.growing.blueprints import deepen, widen
 from pipeline.growing.params import GrowthParams
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
+from pipeline.targeting.budget import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +58,21 @@ def choose(
     for kind in params.kinds[start:] + params.kinds[:start]:
         if (kind, size(blueprint)) in refused:
             continue
-        grown = deepen(blueprint) if kind == "deepen" else widen(blueprint, params.widen_factor)
-        reached = size(grown)
-        if reached.cells > params.max_cells or reached.channels > params.max_channels:
-            continue
-        if budget.allows(grown, extend(genotype, grown)):
-            return kind, grown
+        larger = grown(blueprint, kind, params)
+        if has_room(larger, params) and budget.allows(larger, extend(genotype, larger)):
+            return kind, larger
     return None
+
+
+def grown(blueprint: Blueprint, kind: Kind, params: GrowthParams) -> Blueprint:
+    """Return the blueprint after a growth."""
+    return deepen(blueprint) if kind == "deepen" else widen(blueprint, params.widen_factor)
+
+
+def has_room(blueprint: Blueprint, params: GrowthParams) -> bool:
+    """Whether growth may lead to a blueprint of this size."""
+    reached = size(blueprint)
+    return reached.cells <= params.max_cells and reached.channels <= params.max_channels
 
 
 def extend(genotype: Genotype, blueprint: Blueprint) -> Genotype:

@@ -14,7 +14,6 @@ from statistics import mean, median
 from pipeline.batches.batches import batch_sizes
 from pipeline.batches.images import join
 from pipeline.batches.randomness import generator
-from pipeline.costing.budget import Budget
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size, choose, extend, size
 from pipeline.halving.bracket import rounds
@@ -28,6 +27,7 @@ from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build
 from pipeline.space.relaxation import decide
 from pipeline.supernet.supernet import SupernetContext
+from pipeline.targeting.budget import Budget, read_budget
 from pipeline.training.stability import Expected
 from pipeline.warming.warm import Warmup, exploration
 
@@ -50,7 +50,7 @@ def measure(context: SupernetContext, params: Params, folder: Path) -> Measured:
     """Measure an epoch of each phase. folder: place for the checkpoint that search starts from."""
     supernet = _warmup(context, params).begin()
     blueprint = supernet.network.blueprint
-    budget = Budget(target=params.target, image_size=context.image_size, rule=params.network)
+    budget = read_budget(params.target, context.image_size, params.network)
     budget.fit(supernet.logits, blueprint)
     genotype = decide(supernet.logits, blueprint, params.network)
     write_checkpoint(
@@ -60,7 +60,7 @@ def measure(context: SupernetContext, params: Params, folder: Path) -> Measured:
     del supernet  # frees its memory
     largest = largest_blueprint(blueprint, genotype, budget, params.growth)
     warmup = _seconds_of_warmup(context, params)
-    search = _seconds_of_search(context, params, folder / "checkpoint.safetensors")
+    search = _seconds_of_search(context, params, budget, folder / "checkpoint.safetensors")
     optimize = _seconds_of_optimize(context, params, largest, extend(genotype, largest))
     seconds = {"warmup": warmup, "search": search, "growth": search, "optimize": optimize}
     if networks := sum(rounds(params.search.finalists)):
@@ -93,7 +93,9 @@ def _seconds_of_warmup(context: SupernetContext, params: Params) -> float:
     return _steps(context) * median(timing.steps) + timing.evaluation
 
 
-def _seconds_of_search(context: SupernetContext, params: Params, checkpoint: Path) -> float:
+def _seconds_of_search(
+    context: SupernetContext, params: Params, budget: Budget, checkpoint: Path
+) -> float:
     changes = {
         "epochs": EPOCHS,
         "arch_update_freq": TIMED_ARCH_UPDATE_FREQ,
@@ -107,7 +109,7 @@ def _seconds_of_search(context: SupernetContext, params: Params, checkpoint: Pat
             context=short,
             params=section,
             checkpoint=checkpoint,
-            target=params.target,
+            budget=budget,
             expected=expected,
         )
 

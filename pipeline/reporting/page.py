@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 
 from pipeline.comparison.references import sentence
+from pipeline.reporting.costs import shares
 from pipeline.reporting.findings import PHASES, Findings
 from pipeline.reporting.outcome import mistakes
 from pipeline.reporting.style import Picture, colors
@@ -62,6 +63,8 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
         references=findings.references,
         who_wins=sentence(findings.references),
         pictures=pictures,
+        shares=list(shares(findings)),
+        asked=findings.parity.get("target", {}),
         sections={name: _entries(value) for name, value in params.items()},
         colors=colors(),
     )

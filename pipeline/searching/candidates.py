@@ -8,11 +8,11 @@ from math import log
 import torch
 from torch import Generator, Tensor
 
-from pipeline.costing.budget import Budget
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.relaxation import decide, gumbel
+from pipeline.targeting.budget import Budget
 
 TRIES = 16
 """Number of draws for each candidate that is wanted; equal ones count once."""

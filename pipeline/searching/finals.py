@@ -19,7 +19,6 @@ from pipeline.alternating.state import SearchState
 from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
 from pipeline.console.progress import say
-from pipeline.costing.budget import Budget
 from pipeline.halving.bracket import CANDIDATES, COMPARED_IMAGES, best, rounds
 from pipeline.harness.records import Row
 from pipeline.searching import finalists
@@ -32,6 +31,7 @@ from pipeline.space.network import Network
 from pipeline.space.relaxation import EdgeWeights, genotype_weights
 from pipeline.supernet.evaluation import evaluate_paths
 from pipeline.supernet.supernet import ACCURACY, SupernetContext, along
+from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.loop import run

@@ -12,12 +12,11 @@ from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.console.progress import say
-from pipeline.costing.budget import Budget
-from pipeline.costing.params import TargetParams
 from pipeline.harness.records import Row
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import DECIDED
 from pipeline.supernet.supernet import SupernetContext
+from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch, losses_of
 from pipeline.training.resume import Snapshot
 from pipeline.training.stability import Expected
@@ -30,18 +29,13 @@ class Search:
     context: SupernetContext
     params: SearchParams
     checkpoint: Path
-    target: TargetParams
+    budget: Budget
     expected: Expected
 
     @property
     def epochs(self) -> int:
         """Number of epochs that it runs."""
         return self.params.epochs
-
-    @property
-    def budget(self) -> Budget:
-        """What the most likely network may cost, by the rule of the space."""
-        return Budget(target=self.target, image_size=self.context.image_size)
 
     def begin(self) -> SearchState:
         """Return the warmed-up weights and logits, with a little noise on the logits."""

@@ -12,15 +12,22 @@ import pytest
 from torch import Tensor
 
 from pipeline.comparison.references import References, write_references
+from pipeline.costing.latency import key
+from pipeline.costing.parts import parts_of
 from pipeline.exporting.onnx_file import ModelFacts
 from pipeline.exporting.params import ExportParams
+from pipeline.harness.errors import ParamsError
+from pipeline.harness.records import write_json
+from pipeline.prepared.facts import read_facts
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
-from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.network import Network
+from pipeline.targeting.params import TargetParams
 from stages.export import Params, main
 from tests.exporting.conftest import MEAN, STD
 
+FREE = TargetParams()
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("exporting")
 
@@ -44,9 +51,9 @@ def artifacts(network: Network, facts: ModelFacts, pixels: Tensor, tmp_path: Pat
     return tmp_path
 
 
-def export(artifacts: Path, **params: Any) -> Path:
+def export(artifacts: Path, *, target: TargetParams = FREE, **params: Any) -> Path:
     out = artifacts / "export"
-    asked = Params(export=ExportParams(accuracy_tolerance=0.5, **params))
+    asked = Params(target=target, export=ExportParams(accuracy_tolerance=0.5, **params))
     main(asked, artifacts / "prepare", artifacts / "derive", artifacts / "reference", out)
     return out
 
@@ -61,6 +68,38 @@ def test_a_model_of_one_size_is_the_default_and_nothing_is_said_of_resizing(
     out = export(artifacts)
     assert json.loads((out / "model.json").read_text())["input"]["any_size"] is False
     assert metrics(out).keys() == {"images", "max_difference", "agreement", "onnx_bytes"}
+
+
+def test_the_card_says_what_was_asked_what_was_estimated_and_what_came(artifacts: Path) -> None:
+    out = export(artifacts, target=TargetParams(parameters=10**6, kilobytes=900.0))
+    size = (out / "model.onnx").stat().st_size
+    found = metrics(out)["target"]
+    assert found.keys() == {"parameters", "kilobytes"}
+    assert found["parameters"]["estimated"] == found["parameters"]["measured"]
+    assert found["kilobytes"]["asked"] == 900
+    assert found["kilobytes"]["measured"] == size / 1000
+    assert found["kilobytes"]["estimated"] == pytest.approx(size / 1000, rel=0.1)
+    assert f"| {size / 1000:,.6g} |" in (out / "model_card.md").read_text()
+    assert "asked at most" not in (export(artifacts) / "model_card.md").read_text()
+
+
+def test_the_time_of_an_image_is_said_and_not_written(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(artifacts)
+    target = TargetParams(milliseconds=5.0)
+    with pytest.raises(ParamsError, match=r"latency.json: cannot be read: .*'aso-se latency'"):
+        export(artifacts, target=target)
+    network = read_checkpoint(artifacts / "derive" / "model.safetensors").network
+    size = (network.blueprint, read_facts(artifacts / "prepare").height)
+    parts = parts_of(size[0], (size[1], size[1]))
+    choices = [part for found in parts.choices.values() for part in found]
+    table = {key(part, size[0].space): 0.001 for part in [*parts.fixed, *choices]}
+    write_json(artifacts / "latency.json", {"machine": "a test", "milliseconds": table})
+    one, other = (export(artifacts, target=target) / "metrics.json" for _ in range(2))
+    assert one.read_bytes() == other.read_bytes()
+    assert metrics(one.parent)["target"]["milliseconds"].keys() == {"asked", "estimated"}
+    assert "ms an image on one thread; asked 5, estimated 0.0" in capsys.readouterr().out
 
 
 def test_the_smaller_models_are_listed_for_programs_and_those_of_an_earlier_run_are_gone(

@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.costing.budget import Budget
 from pipeline.costing.cost import cost
-from pipeline.costing.params import TargetParams
 from pipeline.events.event import Kind
 from pipeline.growing.blueprints import deepen, widen
 from pipeline.growing.params import GrowthParams
@@ -14,6 +12,8 @@ from pipeline.growing.policy import Size, choose, extend, hurts, size, stagnates
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import check_fit
+from pipeline.targeting.budget import Budget
+from pipeline.targeting.params import TargetParams
 from tests.conftest import blueprints_with_genotypes, costly, tiny, tiny_blueprint
 from tests.costing.test_cost import ONE_CELL
 from tests.costing.test_cost import genotype as one_genotype

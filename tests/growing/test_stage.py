@@ -11,6 +11,7 @@ from pipeline.growing.params import GrowthParams
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
+from pipeline.targeting.params import TargetParams
 from pipeline.training.params import TrainingParams
 from stages.growth import Params, main
 from tests.conftest import tiny, tiny_network, write_noise
@@ -34,6 +35,7 @@ def test_growth_that_loses_what_search_had_learnt_is_seen_in_its_first_epoch(
         augmentation=tiny(AugmentationParams),
         network=tiny(NetworkParams),
         training=tiny(TrainingParams, max_recoveries=1),
+        target=TargetParams(),
         search=tiny(SearchParams),
         growth=tiny(GrowthParams, epochs=1),
     )

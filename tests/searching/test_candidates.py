@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.batches.randomness import generator
-from pipeline.costing.budget import Budget
 from pipeline.costing.cost import cost
-from pipeline.costing.params import TargetParams
 from pipeline.searching.candidates import draw_candidates, of_operations, prefer
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.relaxation import decide
 from pipeline.space.spaces.residual import resnet
+from pipeline.targeting.budget import Budget
+from pipeline.targeting.params import TargetParams
 from tests.conftest import blueprints, blueprints_with_genotypes, of_space, tiny_blueprint
 
 ANYTHING = Budget(target=TargetParams(), image_size=(8, 8))

@@ -10,6 +10,7 @@ from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.relaxation import decide
+from pipeline.targeting.params import TargetParams
 from pipeline.training.params import TrainingParams
 from stages.search import Params, main
 from tests.conftest import tiny, tiny_network, write_noise, write_supernet
@@ -37,6 +38,7 @@ def test_search_says_how_many_edges_it_left_undecided(
         seed=1,
         augmentation=tiny(AugmentationParams),
         training=tiny(TrainingParams),
+        target=TargetParams(),
         search=tiny(SearchParams, epochs=1, arch_learning_rate=1e-6, stop_operations=0.5),
     )
     main(params, tmp_path / "prepare", tmp_path / "warmup", tmp_path / "search")
@@ -61,6 +63,7 @@ def test_finalists_decide_what_the_stage_writes(
         seed=1,
         augmentation=tiny(AugmentationParams),
         training=tiny(TrainingParams),
+        target=TargetParams(),
         search=tiny(SearchParams, epochs=1, finalists=finalists),
     )
     finish = main(params, tmp_path / "prepare", tmp_path / "warmup", tmp_path / "search")

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.batches.randomness import generator
-from pipeline.costing.budget import Budget
 from pipeline.costing.cost import cost
-from pipeline.costing.params import TargetParams
 from pipeline.harness.errors import ParamsError
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.relaxation import decide
+from pipeline.targeting.budget import Budget
+from pipeline.targeting.params import TargetParams
 from tests.conftest import blueprints, costly, of_space, random_logits, tiny_blueprint
 
 SIDE = (8, 8)

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from pipeline.costing.cost import cost, cost_of, total
-from pipeline.costing.params import TargetParams, refusal
+from pipeline.costing.latency import FILE, Latency, read_latency
 from pipeline.costing.parts import parts_of
 from pipeline.harness.errors import ParamsError
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.params import GenotypeParams
 from pipeline.space.relaxation import decide
+from pipeline.targeting.params import TargetParams, refusal
 
 FIRST_PRICE, LAST_PRICE = 2.0**-6, 2.0**20
 """Prices, in logits for the whole target, between which the smallest one is sought."""
@@ -34,12 +35,13 @@ HALVINGS = 8
 class Budget:
     """What the most likely network may cost.
 
-    image_size: (height, width) in pixels. rule: what a genotype keeps; None for the rule of the
-    space.
+    image_size: (height, width) in pixels. latency: milliseconds of parts; None without a limit on
+    them. rule: what a genotype keeps; None for the rule of the space.
     """
 
     target: TargetParams
     image_size: tuple[int, int]
+    latency: Latency | None = None
     rule: GenotypeParams | None = None
 
     def allows(self, blueprint: Blueprint, genotype: Genotype) -> bool:
@@ -47,7 +49,7 @@ class Budget:
         limits = self.target.limits
         if not limits:
             return True
-        found = cost(blueprint, genotype, self.image_size)
+        found = cost(blueprint, genotype, self.image_size, self.latency)
         return all(found.value(name) <= limit for name, limit in limits.items())
 
     @torch.no_grad()
@@ -59,7 +61,7 @@ class Budget:
         """
         if not self.target.limits or self._met(logits, blueprint):
             return
-        costs = relative_costs(blueprint, self.target, self.image_size)
+        costs = relative_costs(blueprint, self)
         low, high = 0.0, FIRST_PRICE
         while not self._met(logits - high * costs, blueprint):
             low, high = high, 2 * high
@@ -77,26 +79,33 @@ class Budget:
         return self.allows(blueprint, decide(logits, blueprint, self.rule))
 
     def _refusals(self, logits: Tensor, blueprint: Blueprint) -> Iterator[str]:
-        found = cost(blueprint, decide(logits, blueprint, self.rule), self.image_size)
+        genotype = decide(logits, blueprint, self.rule)
+        found = cost(blueprint, genotype, self.image_size, self.latency)
         for name, limit in self.target.limits.items():
             if found.value(name) > limit:
                 yield refusal(name, limit, found.value(name))
 
 
+def read_budget(
+    target: TargetParams, image_size: tuple[int, int], rule: GenotypeParams | None = None
+) -> Budget:
+    """Return the budget of a target; the table of milliseconds is read only if it has a limit."""
+    table = None if target.milliseconds is None else read_latency(FILE)
+    return Budget(target=target, image_size=image_size, latency=table, rule=rule)
+
+
 @cache
-def relative_costs(
-    blueprint: Blueprint, target: TargetParams, image_size: tuple[int, int]
-) -> Tensor:
+def relative_costs(blueprint: Blueprint, budget: Budget) -> Tensor:
     """Return the cost of every choice as a part of the target, summed over limits, (A, E, O).
 
     The cheapest choice of each edge counts as 0, which changes no softmax.
     """
-    choices = parts_of(blueprint, image_size).choices
+    choices = parts_of(blueprint, budget.image_size).choices
 
     def share(architecture: int, edge: int, operation: str) -> float:
         parts = choices[architecture, edge, operation]
-        found = total(cost_of(part, blueprint.space) for part in parts)
-        return sum(found.value(name) / limit for name, limit in target.limits.items())
+        found = total(cost_of(part, blueprint.space, budget.latency) for part in parts)
+        return sum(found.value(name) / limit for name, limit in budget.target.limits.items())
 
     shares = torch.tensor(
         [

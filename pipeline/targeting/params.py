@@ -22,6 +22,12 @@ class TargetParams(Section):
         description="largest model.onnx in 1,000 bytes; null: any size; estimated from the layers",
     )
 
+    milliseconds: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="most milliseconds per image in ONNX Runtime on one thread; null: any number;"
+        " the sum of those of its parts in latency.json, which 'aso-se latency' measures",
+    )
+
     @property
     def limits(self) -> Mapping[str, float]:
         """The limits that are set, by the name of the cost."""
