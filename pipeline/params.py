@@ -51,6 +51,8 @@ class Params(Section):
                 f"growth.max_channels: {self.growth.max_channels} is below"
                 f" network.channels {self.network.channels}"
             )
+        if "node" in self.growth.kinds:
+            self._check_nodes()
         if self.augmentation.crop_padding >= self.data.image_size:
             raise ValueError(
                 f"augmentation.crop_padding: {self.augmentation.crop_padding} pixels of padding"
@@ -75,6 +77,19 @@ class Params(Section):
                 f" network.max_skips null and network.edges_per_node {published}, or 0 finalists"
             )
         return self
+
+    def _check_nodes(self) -> None:
+        """Raise ValueError if no cell of the network can get a node more."""
+        if "nodes" in SPACES[self.network.space].fixed:
+            raise ValueError(
+                f"growth.kinds: the cells of {self.network.space} have {self.network.nodes} nodes"
+                " each; expected no node among the kinds"
+            )
+        if self.growth.max_nodes < self.network.nodes:
+            raise ValueError(
+                f"growth.max_nodes: {self.growth.max_nodes} is below"
+                f" network.nodes {self.network.nodes}"
+            )
 
     def _check_target(self) -> None:
         """Raise ValueError if even the cheapest network of two classes and grey images is dear."""

@@ -112,6 +112,9 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "widen_factor": 1.5,
         "max_cells": 4,
         "max_channels": 6,
+        "explore": 0.0,
+        "mutation_strength": 0.5,
+        "max_nodes": 4,
         **RATES,
     },
     OptimizeParams: {

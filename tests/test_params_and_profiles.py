@@ -102,7 +102,7 @@ def test_the_defaults_are_params_yaml() -> None:
         (
             edited("growth", "kinds", "kinds: [deepen, shrink]"),
             "growth.kinds.1",
-            "expected 'deepen' or 'widen', got 'shrink'",
+            "expected 'deepen', 'widen', 'node' or 'mutate', got 'shrink'",
         ),
         (
             edited("growth", "kinds", "kinds: [deepen, deepen]"),

@@ -52,16 +52,19 @@ class Alternation:
     params: SearchParams
     budget: Budget | None = None
 
-    def run(self, state: SearchState, epoch: Epoch, *, left: float) -> Row:
+    def run(
+        self, state: SearchState, epoch: Epoch, *, left: float, exploring: float | None = None
+    ) -> Row:
         """Run one epoch over the training images, with an architecture step whenever one is due.
 
         left: part of search that is left, 0 after it; exploring and the auxiliary skip connections
-        fall with it, beta-decay rises.
+        fall with it, beta-decay rises. exploring: probability that an edge of a weight step
+        explores, if it is not what the params say; evaluations do as they say.
         """
         context, params = self.context, self.params
         held_out = self._held_out(epoch)
         stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
-        draw = partial(self.draw, state, left)
+        draw = partial(self.draw, state, left, exploring=exploring)
         tally = Tally()
         for step in context.steps(epoch):
             purpose = (epoch.phase, "path", epoch.number, step.number)
@@ -76,7 +79,7 @@ class Alternation:
                 purpose = (epoch.phase, "architecture", epoch.number, step.number)
                 self.architecture_step(state, unseen, generator(context.seed, *purpose), left=left)
         state.epoch = epoch.number
-        return describe(context, state, draw, tally)
+        return describe(context, state, partial(self.draw, state, left), tally)
 
     def architecture_step(
         self, state: SearchState, batch: Batch, source: Generator, *, left: float = 0.0
@@ -123,7 +126,9 @@ class Alternation:
                 self.budget.fit(state.logits, state.network.blueprint)
         state.temperature = max(self.params.temperature_end, state.temperature * state.anneal_rate)
 
-    def draw(self, state: SearchState, left: float, source: Generator) -> EdgeWeights:
+    def draw(
+        self, state: SearchState, left: float, source: Generator, *, exploring: float | None = None
+    ) -> EdgeWeights:
         """Draw the edge weights of a weight step or an evaluation; an edge may explore instead."""
         logits, temperature = state.logits.detach(), self._temperature(state)
         auxiliary = self.context.training.auxiliary_skip * left
@@ -139,7 +144,7 @@ class Alternation:
 
         drawn = explore(
             state.network.blueprint,
-            probability=self.params.explore * left,
+            probability=self.params.explore * left if exploring is None else exploring,
             generator=source,
             otherwise=choices,
         )

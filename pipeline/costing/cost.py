@@ -23,12 +23,11 @@ from pipeline.space.registry import SPACES
 from pipeline.space.space import NONE
 
 BYTES_OF_A_NUMBER = 4
-BYTES_OF_A_LAYER = 420
-"""Approximate bytes of a convolution or normalisation in an ONNX file, besides its numbers."""
-BYTES_OF_A_PART = 150
-"""Approximate bytes of the sum that a part is added to."""
-BYTES_OF_A_FILE = 2_000
-"""Approximate bytes of an ONNX file without any part."""
+BYTES_OF_A_CONVOLUTION, BYTES_OF_A_NORM, BYTES_OF_A_PART, BYTES_OF_A_FILE = 500, 700, 280, 2_000
+"""Bytes in an ONNX file besides the numbers: rather too many than too few, so that a limit holds.
+
+Those of a part are its sum with others.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +128,7 @@ def cost_of(part: Part, space: str, latency: Latency | None = None) -> Cost:
         layers = SPACES[space].operation(part.name).layers
         assert layers is not None
         _count_operation(count, layers, part)
-    named = BYTES_OF_A_LAYER * count.layers + BYTES_OF_A_PART
-    size = BYTES_OF_A_NUMBER * count.numbers + named
+    size = BYTES_OF_A_NUMBER * count.numbers + count.named_bytes + BYTES_OF_A_PART
     return Cost(
         parameters=count.parameters,
         mflops=count.multiply_adds / 1e6,
@@ -141,25 +139,25 @@ def cost_of(part: Part, space: str, latency: Latency | None = None) -> Cost:
 
 @dataclass(slots=True)
 class _Count:
-    """Counts of a part. numbers: those stored in an ONNX file; layers: those that have numbers."""
+    """Counts of a part. numbers: those in an ONNX file. named_bytes: what names and shapes take."""
 
     parameters: int = 0
     multiply_adds: int = 0
     numbers: int = 0
-    layers: int = 0
+    named_bytes: int = 0
 
     def convolution(self, weights: int, pixels: int) -> None:
         """Count a convolution, or a linear layer of one pixel, without its bias."""
         self.parameters += weights
         self.multiply_adds += weights * pixels
         self.numbers += weights
-        self.layers += 1
+        self.named_bytes += BYTES_OF_A_CONVOLUTION
 
     def norm(self, channels: int, *, folded: bool) -> None:
         """Count a normalisation. folded: whether export makes it the bias of a convolution."""
         self.parameters += 2 * channels
         self.numbers += channels if folded else 4 * channels
-        self.layers += not folded
+        self.named_bytes += 0 if folded else BYTES_OF_A_NORM
 
     def factorized_reduction(self, inputs: int, outputs: int, pixels: int) -> None:
         """Count two convolutions, of half the outputs each, and the normalisation of both."""

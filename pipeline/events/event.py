@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["deepen", "widen"]
+Kind = Literal["deepen", "widen", "node", "mutate"]
 
 
 @dataclass(slots=True, kw_only=True)
 class Event:
-    """One growth.
+    """One growth, or one mutation, after which the network has the size that it had.
 
-    epoch: epoch after which the network grew. accuracy_before, accuracy_after: means over `settle`
-    epochs, fractions of 1. max_difference: largest difference of logits, None if memory ran out.
+    epoch: epoch after which the network changed. nodes: of each cell. mutated: number of edges
+    whose logits began anew. accuracy_before, accuracy_after: means over `settle` epochs, fractions
+    of 1. max_difference: largest difference of logits, None if memory ran out.
     """
 
     epoch: int
@@ -20,8 +21,11 @@ class Event:
     cells: int
     channels_before: int
     channels: int
+    nodes_before: int
+    nodes: int
     parameters_before: int
     parameters: int
+    mutated: int
     max_difference: float | None
     verdict: str = "settling"
     accuracy_before: float = 0.0
@@ -29,5 +33,11 @@ class Event:
 
     @property
     def what(self) -> str:
-        """Return the new size in two words: '4 cells' or '24 channels'."""
-        return f"{self.cells} cells" if self.kind == "deepen" else f"{self.channels} channels"
+        """Return what is new in two words, such as '4 cells', '24 channels' or '7 edges'."""
+        counts = {
+            "deepen": f"{self.cells} cells",
+            "widen": f"{self.channels} channels",
+            "node": f"{self.nodes} nodes",
+            "mutate": f"{self.mutated} edges",
+        }
+        return counts[self.kind]

@@ -1,4 +1,4 @@
-"""Growth as data: the blueprint with one more cell, or with wider cells."""
+"""Growth as data: the blueprint with one more cell, wider cells, or a node more in each."""
 
 from dataclasses import replace
 from math import ceil
@@ -47,6 +47,11 @@ def widen(blueprint: Blueprint, factor: float) -> Blueprint:
     )
     stem = blueprint.stem_channels if blueprint.rules.adapts else cells[0].channels
     return replace(blueprint, cells=cells, stem_channels=stem)
+
+
+def add_node(blueprint: Blueprint) -> Blueprint:
+    """Return the blueprint with one more node in every cell, which its output then contains."""
+    return replace(blueprint, nodes=blueprint.nodes + 1)
 
 
 def _shared(blueprint: Blueprint) -> bool:

@@ -32,7 +32,8 @@ def max_difference(before: Network, after: Network, images: Tensor, logits: Tens
 
 
 def _both(weights: EdgeWeights, blueprint: Blueprint) -> tuple[EdgeWeights, EdgeWeights]:
-    """Pair edge weights with those of a grown blueprint; a new architecture, if any, skips."""
-    missing = blueprint.architectures - len(weights.active)
-    extra = skip_only(blueprint).active[:1] * missing
-    return weights, EdgeWeights(active=weights.active + extra)
+    """Pair edge weights with those of a grown blueprint, whose new edges, if any, skip."""
+    new = list(skip_only(blueprint).active)
+    for architecture, known in enumerate(weights.active):
+        new[architecture] = known + new[architecture][len(known) :]
+    return weights, EdgeWeights(active=tuple(new))

@@ -5,6 +5,9 @@ in double precision, so that rounding can neither hide nor fake an error). It is
 not lost accuracy after `settle` epochs; if it loses what was learnt, it is rolled back at once.
 After a rollback the old state returns, and that kind is not tried again at that size. Nor is a kind
 that runs out of memory.
+
+A mutation is a growth without growth: the logits of some edges begin anew. Sampled paths are then
+worse for a while, so it is judged by the most likely network.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.params import SearchParams
@@ -24,7 +27,7 @@ from pipeline.events.event import Event, Kind
 from pipeline.growing import state as states
 from pipeline.growing.blueprints import position
 from pipeline.growing.difference import max_difference
-from pipeline.growing.morph import grow, grow_logits, grow_momentum
+from pipeline.growing.morph import grow, grow_logits, grow_momentum, mutate
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import choose, hurts, size, stagnates
 from pipeline.growing.state import GrowthState, Trial
@@ -46,6 +49,10 @@ LARGEST_DIFFERENCE = 1e-5
 """Largest accepted difference of logits before and after a growth, in evaluation mode."""
 KEPT_ACCURACY = "kept_accuracy"
 """Column with the validation accuracy of the kept network: after a rollback, the old one."""
+CALMER, WILDER = 0.5, 1.05
+"""Factors on the probability of exploring, after an epoch that improved and after another."""
+CLOSED = 0.1
+"""Part of the highest probability of exploring below which a plateau reopens the search."""
 COMPARED_IMAGES = 256
 """Largest number of validation images on which outputs before and after a growth are compared."""
 
@@ -87,13 +94,17 @@ class Growth:
                 schedule=self.params,
                 losses=losses_of(done),
             )
-            row = alternation.run(state.search, epoch, left=0.0)
+            row = alternation.run(state.search, epoch, left=0.0, exploring=state.exploring)
             state.accuracies.append(float(row["validation_accuracy"]))
-            event = self._settle(state)
-            kept = state.accuracies[-1]
+            state.genotypes.append(float(row["genotype_accuracy"]))
             left = self.params.epochs - number - 1
+            state.exploring = self._calmer(state, left)
+            event = self._settle(state, left)
+            kept = state.accuracies[-1]
+            if state.trial and state.trial.event.kind == "mutate":
+                kept = state.trial.accuracies[-1]
             if state.trial is None and left >= self.params.settle:
-                event = "; ".join(filter(None, (event, self._try_to_grow(state))))
+                event = "; ".join(filter(None, (event, self._try_to_grow(state, left))))
             yield {**row, KEPT_ACCURACY: kept, "event": event}
 
     def snapshot(self, state: GrowthState) -> Snapshot:
@@ -104,8 +115,11 @@ class Growth:
         """Return the state of a snapshot."""
         return states.resumed(saved, self.context)
 
-    def _settle(self, state: GrowthState) -> str:
-        """Accept or roll back a growth that has settled; return what happened, or ''."""
+    def _settle(self, state: GrowthState, left: int) -> str:
+        """Accept or roll back a growth that has settled; return what happened, or ''.
+
+        left: number of epochs that are left.
+        """
         trial, params = state.trial, self.params
         if trial is None:
             return ""
@@ -114,22 +128,49 @@ class Growth:
             classes=self.context.classes,
             images=len(self.context.validation),
         )
-        if len(state.accuracies) < params.settle and not lost:
+        event, mutated = trial.event, trial.event.kind == "mutate"
+        if len(state.accuracies) < params.settle and (mutated or not lost):
             return ""
-        event = trial.event
-        before = trial.accuracies[-params.settle :]
+        earlier, after = (
+            (trial.genotypes, state.genotypes) if mutated else (trial.accuracies, state.accuracies)
+        )
+        before = earlier[-params.settle :]
         event.accuracy_before = sum(before) / len(before)
-        event.accuracy_after = sum(state.accuracies) / len(state.accuracies)
-        if lost or hurts(before, state.accuracies, tolerance=params.tolerance):
+        event.accuracy_after = sum(after) / len(after)
+        if lost or hurts(before, after, tolerance=params.tolerance):
             event.verdict = "rolled back"
             state.roll_back(trial)
-        else:
-            event.verdict = "accepted"
-            state.trial, state.last = None, event.kind
-        return f"{event.kind} {event.verdict}"
+            return f"{event.kind} rolled back"
+        event.verdict = "accepted"
+        state.trial, state.last = None, event.kind
+        return "; ".join(filter(None, (f"{event.kind} accepted", self._reopen(state, left))))
 
-    def _try_to_grow(self, state: GrowthState) -> str:
-        """Grow if accuracy stagnates and the budget allows it; return what happened, or ''."""
+    def _reopen(self, state: GrowthState, left: int) -> str:
+        """Let the search explore again, if asked for and in time; return what happened, or ''."""
+        if not self.params.explore or left <= self.params.settle:
+            return ""
+        state.exploring = self.params.explore
+        with torch.no_grad():
+            state.search.logits *= 1 - self.params.explore
+        self.budget.fit(state.search.logits, state.search.network.blueprint)
+        return "search reopened"
+
+    def _calmer(self, state: GrowthState, left: int) -> float:
+        """Return the next epoch's probability of exploring. left: number of epochs that are left.
+
+        Adaptive: an epoch that improves calls for less of it, another for a little more.
+        """
+        if left <= self.params.settle:
+            return 0.0
+        *earlier, newest = state.accuracies
+        factor = CALMER if newest > max(earlier, default=0.0) else WILDER
+        return min(self.params.explore, factor * state.exploring)
+
+    def _try_to_grow(self, state: GrowthState, left: int) -> str:
+        """Grow if accuracy stagnates and the budget allows it; return what happened, or ''.
+
+        left: number of epochs that are left.
+        """
         params, old = self.params, state.search
         if not stagnates(
             state.accuracies, patience=params.patience, min_improvement=params.min_improvement
@@ -141,12 +182,14 @@ class Growth:
             blueprint, genotype, self.budget, params, last=state.last, refused=state.refused
         )
         if choice is None:
-            return ""
+            waits = state.exploring > CLOSED * self.params.explore
+            return "" if waits else self._reopen(state, left)
         kind, target = choice
         attempt = self._attempt(old, target, kind)
         if attempt is None:
             release()
-        event = _event(old.epoch, kind, blueprint, target)
+        edges = len(self._mutated(old.logits, old.epoch).nonzero()) if kind == "mutate" else 0
+        event = _event(old.epoch, kind, blueprint, target, mutated=edges)
         event.max_difference = None if attempt is None else attempt[1]
         state.events.append(event)
         if attempt is None or attempt[1] > LARGEST_DIFFERENCE:
@@ -154,9 +197,11 @@ class Growth:
             state.refused |= {(kind, size(blueprint))}
             reason = f"logits differ by {attempt[1]:.1e}" if attempt else "too little memory"
             return f"{kind} refused: {reason}"
-        state.trial = Trial(event=event, state=old, accuracies=state.accuracies)
-        state.search, state.accuracies = attempt[0], []
-        return f"{kind}: {event.cells} cells, {event.channels} channels"
+        state.trial = Trial(
+            event=event, state=old, accuracies=state.accuracies, genotypes=state.genotypes
+        )
+        state.search, state.accuracies, state.genotypes = attempt[0], [], []
+        return f"{kind}: {event.what}"
 
     def _attempt(
         self, old: SearchState, target: Blueprint, kind: Kind
@@ -178,6 +223,15 @@ class Growth:
             return None
         return grown, difference
 
+    def _mutated(self, logits: Tensor, epoch: int) -> Tensor:
+        """Return which edges mutate after an epoch, (A, E), drawn at random."""
+        source = generator(self.context.seed, "growth", "mutated edges", epoch)
+        edges = logits[..., 0].numel()
+        count = max(1, round(self.params.mutation_strength * edges))
+        chosen = torch.zeros(edges, dtype=torch.bool)
+        chosen[torch.randperm(edges, generator=source)[:count]] = True
+        return chosen.view(logits.shape[:2])
+
     def _grown(
         self, old: SearchState, target: Blueprint, kind: Kind, source: Generator
     ) -> SearchState:
@@ -191,6 +245,8 @@ class Growth:
             generator=source,
         )
         logits, logit_optimizer = grow_logits(old.logits, old.logit_optimizer, fresh)
+        if kind == "mutate":
+            mutate(logits, logit_optimizer, fresh, self._mutated(logits, old.epoch))
         self.budget.fit(logits, target)
         training = self.context.training
         return replace(
@@ -203,7 +259,7 @@ class Growth:
         )
 
 
-def _event(epoch: int, kind: Kind, before: Blueprint, after: Blueprint) -> Event:
+def _event(epoch: int, kind: Kind, before: Blueprint, after: Blueprint, *, mutated: int) -> Event:
     return Event(
         epoch=epoch,
         kind=kind,
@@ -211,6 +267,7 @@ def _event(epoch: int, kind: Kind, before: Blueprint, after: Blueprint) -> Event
         **asdict(size(after)),
         parameters_before=_parameters(before),
         parameters=_parameters(after),
+        mutated=mutated,
         max_difference=None,
     )
 

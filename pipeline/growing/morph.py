@@ -2,7 +2,8 @@
 
 **Deepen**: the new cell's gate is 0, so it adds nothing yet. **Widen**: old channels do not read
 new ones, because the weights from new to old channels are 0; the new ones have random weights, so
-their outgoing weights get a gradient from the first step on. (After Net2Net, Chen et al. 2016;
+their outgoing weights get a gradient from the first step on. **Node**: what reads a cell reads its
+new node with weights of 0. (After Net2Net, Chen et al. 2016;
 gates as in ReZero, Bachlechner et al. 2020.)
 
 A widened node keeps the first half of its channels in the first half and the second in the second,
@@ -59,21 +60,35 @@ def grow_momentum(
 
 
 def grow_logits(logits: Tensor, optimizer: Adam, fresh: Tensor) -> tuple[Tensor, Adam]:
-    """Return logits with a block for the new cell, and Adam with the old moments.
+    """Return logits with those of new cells and edges, and Adam with the old moments.
 
-    After many steps Adam does not correct its moments any more, so a new block begins with the mean
-    square gradient of the old ones: from 0, its first steps would be several times the learning
+    After many steps Adam does not correct its moments any more, so new logits begin with the mean
+    square gradient of the old ones: from 0, their first steps would be several times the learning
     rate.
 
-    logits: (A, E, O). fresh: (A', E, O), its last A' - A blocks are the new cells' initial logits.
+    logits: (A, E, O). fresh: (A', E', O), the initial logits of what is new.
     """
-    grown = torch.cat([logits.detach(), fresh[len(logits) :]]).requires_grad_()
-    following = Adam(grown, optimizer.learning_rate)
-    following.mean[: len(logits)] = optimizer.mean
-    following.square[:] = optimizer.square.mean(0)
-    following.square[: len(logits)] = optimizer.square
+    architectures, edges, _ = logits.shape
+    grown = fresh.clone()
+    grown[:architectures, :edges] = logits.detach()
+    following = Adam(grown.requires_grad_(), optimizer.learning_rate)
+    following.mean[:architectures, :edges] = optimizer.mean
+    following.square[:, edges:] = optimizer.square.mean((0, 1))
+    following.square[:, :edges] = optimizer.square.mean(0)
+    following.square[:architectures, :edges] = optimizer.square
     following.steps = optimizer.steps.clone()
     return grown, following
+
+
+def mutate(logits: Tensor, optimizer: Adam, fresh: Tensor, edges: Tensor) -> None:
+    """Let the logits of some edges begin anew, in place.
+
+    logits, fresh: (A, E, O). edges: (A, E), true where the logits become those of `fresh`.
+    """
+    with torch.no_grad():
+        logits[edges] = fresh[edges]
+    optimizer.mean[edges] = 0.0
+    optimizer.square[edges] = optimizer.square.mean((0, 1))
 
 
 def place(old: Tensor, new: Tensor, outputs: Channels | None, inputs: Channels | None) -> Tensor:
@@ -124,6 +139,8 @@ def _places(
         if index == added:
             continue
         source = ".".join(["cells", str(maps.old_index(index)), *rest[1:]])
+        if source not in old:  # on an edge of a new node
+            continue
         if tensor.dim() == 0:
             yield name, source, None, None
             continue
@@ -153,7 +170,7 @@ class _Maps:
             self.nodes.append(nodes)
             if not plan.grown:
                 output = torch.cat(
-                    [node * plan.channels + nodes for node in range(after.output_nodes)]
+                    [node * plan.channels + nodes for node in range(before.output_nodes)]
                 )
                 sources = (sources[1], output)
         self.head = sources[1]

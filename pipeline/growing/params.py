@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from pipeline.events.event import Kind
+from pipeline.space.params import MOST_NODES
 from pipeline.training.schedules import HighestRate, LastRate, ScheduleParams
 
 
@@ -18,7 +19,20 @@ class GrowthParams(ScheduleParams):
     )
     kinds: tuple[Kind, ...] = Field(
         default=("deepen", "widen"),
-        description="how the network may grow; kinds take turns in this order; []: no growth",
+        description="how the network may change; kinds take turns in this order; []: not at all;"
+        " deepen: one more cell; widen: more channels; node: one more node in each cell, where the"
+        " space leaves their number open; mutate: the logits of some edges begin anew, at the same"
+        " size",
+    )
+    explore: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="how far each accepted change, and a plateau without one, reopens the search;"
+        " 0: not at all; logits return to uniform by this part, and edges of weight steps explore"
+        " with this probability; it is halved by each epoch that improves, grows by a twentieth in"
+        " others, and is 0 in the last `settle` epochs",
+    )
+    mutation_strength: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="part of the edges whose logits begin anew in a mutation"
     )
     patience: Annotated[int, Field(ge=1)] = Field(
         default=2, description="epochs without enough improvement after which the network grows"
@@ -41,6 +55,9 @@ class GrowthParams(ScheduleParams):
     max_cells: Annotated[int, Field(ge=3, le=256)] = Field(default=5, description="most cells")
     max_channels: Annotated[int, Field(ge=4, le=4096)] = Field(
         default=24, description="most channels of a node in the first cell"
+    )
+    max_nodes: Annotated[int, Field(ge=1, le=MOST_NODES)] = Field(
+        default=4, description="most nodes of a cell, if kinds has node"
     )
 
     @model_validator(mode="after")

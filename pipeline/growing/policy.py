@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.events.event import Kind
-from pipeline.growing.blueprints import deepen, widen
+from pipeline.growing.blueprints import add_node, deepen, widen
 from pipeline.growing.params import GrowthParams
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
@@ -17,11 +17,14 @@ class Size:
 
     cells: int
     channels: int
+    nodes: int
 
 
 def size(blueprint: Blueprint) -> Size:
-    """Return the number of cells and the channels of the first one's nodes."""
-    return Size(cells=len(blueprint.cells), channels=blueprint.cells[0].channels)
+    """Return the number of cells, the channels of the first one's nodes, and how many these are."""
+    return Size(
+        cells=len(blueprint.cells), channels=blueprint.cells[0].channels, nodes=blueprint.nodes
+    )
 
 
 def stagnates(accuracies: Sequence[float], *, patience: int, min_improvement: float) -> bool:
@@ -65,21 +68,36 @@ def choose(
 
 
 def grown(blueprint: Blueprint, kind: Kind, params: GrowthParams) -> Blueprint:
-    """Return the blueprint after a growth."""
-    return deepen(blueprint) if kind == "deepen" else widen(blueprint, params.widen_factor)
+    """Return the blueprint after a growth; a mutation leaves it as it is."""
+    match kind:
+        case "deepen":
+            return deepen(blueprint)
+        case "widen":
+            return widen(blueprint, params.widen_factor)
+        case "node":
+            return add_node(blueprint)
+        case "mutate":
+            return blueprint
 
 
 def has_room(blueprint: Blueprint, params: GrowthParams) -> bool:
     """Whether growth may lead to a blueprint of this size."""
     reached = size(blueprint)
-    return reached.cells <= params.max_cells and reached.channels <= params.max_channels
+    return (
+        reached.cells <= params.max_cells
+        and reached.channels <= params.max_channels
+        and ("node" not in params.kinds or reached.nodes <= params.max_nodes)
+    )
 
 
 def extend(genotype: Genotype, blueprint: Blueprint) -> Genotype:
-    """Return the genotype for a larger blueprint, whose new cells repeat the last architecture.
+    """Return the genotype for a larger blueprint.
 
-    This is enough to count costs.
+    New cells repeat the last architecture, new nodes the last node. This is enough to count costs.
     """
-    missing = blueprint.architectures - len(genotype.architectures)
-    added = genotype.architectures[-1:] * missing
-    return replace(genotype, architectures=genotype.architectures + added)
+    architectures = tuple(
+        replace(one, nodes=one.nodes + one.nodes[-1:] * (blueprint.nodes - len(one.nodes)))
+        for one in genotype.architectures
+    )
+    missing = blueprint.architectures - len(architectures)
+    return replace(genotype, architectures=architectures + architectures[-1:] * missing)

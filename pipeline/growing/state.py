@@ -19,18 +19,23 @@ class Trial:
     event: Event
     state: SearchState
     accuracies: list[float]
+    genotypes: list[float]
 
 
 @dataclass(slots=True, kw_only=True)
 class GrowthState:
     """The complete state of the stage.
 
-    accuracies: validation accuracy of each epoch since the network last changed. last: kind of the
-    newest accepted growth. refused: kinds that were not kept, with the size they were tried at.
+    accuracies, genotypes: validation accuracies of each epoch since the network last changed, along
+    sampled paths and of the most likely network. last: kind of the newest accepted growth. refused:
+    kinds that were not kept, with the size they were tried at. exploring: probability with which
+    the edges of weight steps explore.
     """
 
     search: SearchState
     accuracies: list[float] = field(default_factory=list)
+    genotypes: list[float] = field(default_factory=list)
+    exploring: float = 0.0
     last: Kind | None = None
     refused: frozenset[tuple[Kind, Size]] = frozenset()
     trial: Trial | None = None
@@ -39,10 +44,13 @@ class GrowthState:
     def roll_back(self, trial: Trial) -> None:
         """Return to the state before a growth; that kind is not tried again at that size."""
         event = trial.event
-        tried = Size(cells=event.cells_before, channels=event.channels_before)
+        tried = Size(
+            cells=event.cells_before, channels=event.channels_before, nodes=event.nodes_before
+        )
         self.refused |= {(event.kind, tried)}
         trial.state.epoch = self.search.epoch
-        self.search, self.accuracies, self.trial = trial.state, trial.accuracies, None
+        self.search, self.trial = trial.state, None
+        self.accuracies, self.genotypes = trial.accuracies, trial.genotypes
 
 
 def start(searched: Checkpoint, context: SupernetContext, params: SearchParams) -> GrowthState:
@@ -59,10 +67,16 @@ def snapshot(state: GrowthState) -> dict[str, Any]:
     return {
         "search": searching.snapshot(state.search),
         "accuracies": state.accuracies,
+        "genotypes": state.genotypes,
+        "exploring": state.exploring,
         "last": state.last,
         "refused": [[kind, asdict(tried)] for kind, tried in sorted(state.refused, key=str)],
         "trial": trial
-        and {"state": searching.snapshot(trial.state), "accuracies": trial.accuracies},
+        and {
+            "state": searching.snapshot(trial.state),
+            "accuracies": trial.accuracies,
+            "genotypes": trial.genotypes,
+        },
         "events": [asdict(event) for event in state.events],
     }
 
@@ -74,6 +88,8 @@ def resumed(saved: dict[str, Any], context: SupernetContext) -> GrowthState:
     return GrowthState(
         search=searching.resumed(saved["search"], context),
         accuracies=saved["accuracies"],
+        genotypes=saved["genotypes"],
+        exploring=saved["exploring"],
         last=saved["last"],
         refused=frozenset((kind, Size(**tried)) for kind, tried in saved["refused"]),
         trial=trial
@@ -81,6 +97,7 @@ def resumed(saved: dict[str, Any], context: SupernetContext) -> GrowthState:
             event=events[-1],
             state=searching.resumed(trial["state"], context),
             accuracies=trial["accuracies"],
+            genotypes=trial["genotypes"],
         ),
         events=events,
     )

@@ -3,13 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pipeline.space.params import SupernetParams
+from pipeline.space.params import MOST_NODES, SupernetParams
 from pipeline.space.registry import SPACES
 from pipeline.space.space import NONE, SKIP, Space
 
 Kind = Literal["normal", "reduction"]
-MOST_NODES = 8
-"""Largest number of nodes in a cell, as in `NetworkParams`; edges grow with its square."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

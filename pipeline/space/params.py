@@ -20,6 +20,8 @@ OperationName = Annotated[
 ]
 FEWEST = 2
 """Smallest number of candidates on an edge."""
+MOST_NODES = 8
+"""Largest number of nodes in a cell; edges grow with its square."""
 Logit = Annotated[float, Field(ge=-100, le=100)]
 
 
@@ -51,7 +53,7 @@ class SupernetParams(Section):
         " in nasbench201 3 times its N, without the residual blocks between them; in residual"
         " layers, 9 as in ResNet-20",
     )
-    nodes: Annotated[int, Field(ge=1, le=8)] = Field(
+    nodes: Annotated[int, Field(ge=1, le=MOST_NODES)] = Field(
         default=2,
         description="nodes of a cell besides its inputs; 3 in nasbench201, 1 in residual",
     )

@@ -55,6 +55,9 @@ CONTRADICTED = {  # a value that is possible by itself -> the key that the line 
     "search.sampling": "search.explore",
     "search.temperature": "search.temperature_end",
     "search.temperature_end": "search.temperature_end",
+    "target.parameters": "target.parameters",
+    "target.mflops": "target.mflops",
+    "target.kilobytes": "target.kilobytes",
     "warmup.epochs": "warmup.skip_epochs",
     "warmup.skip_epochs": "warmup.skip_epochs",
 }

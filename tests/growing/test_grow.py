@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.state import SearchState
+from pipeline.events.event import Kind
 from pipeline.growing import grow
 from pipeline.growing.grow import KEPT_ACCURACY, Growth
 from pipeline.growing.policy import Size
@@ -153,7 +154,7 @@ def test_a_growth_that_hurts_is_rolled_back_to_the_bit_identical_earlier_state(
     assert identical(snapshot(earlier.network), weights)
     assert_same(whole_state(earlier), rest)
     assert earlier.epoch == row["epoch"]
-    assert state.refused == {("deepen", Size(cells=3, channels=4))}
+    assert state.refused == {("deepen", Size(cells=3, channels=4, nodes=2))}
     assert state.events[0].verdict == "rolled back"
     after = train(phase, state, done=[*rows, row])
     assert {row["cells"] for row in after} == {3}
@@ -186,12 +187,12 @@ def test_a_growth_that_does_not_keep_the_outputs_is_refused_and_not_tried_again(
         state.search.network.head.bias.fill_(nan)  # so that no difference is small enough
     state.accuracies = [0.5, 0.5]
     old = state.search
-    happened = phase._try_to_grow(state)
+    happened = phase._try_to_grow(state, 9)
     assert happened.startswith("deepen refused")
     assert state.search is old
     assert state.trial is None
     assert [event.verdict for event in state.events] == ["refused"]
-    assert phase._try_to_grow(state) == ""
+    assert phase._try_to_grow(state, 9) == ""
     assert summarize(state.events)["growths_refused"] == 1
 
 
@@ -271,3 +272,85 @@ def test_growths_and_roll_backs_leave_no_tensor_behind(checkpoint: Path) -> None
     for tolerance in (0.99, 0.0):
         tensors_after_a_stage(tolerance)  # what is made once and kept
         assert tensors_after_a_stage(tolerance) == tensors_after_a_stage(tolerance)
+
+
+@pytest.mark.parametrize("kind", ["node", "mutate"])
+def test_a_node_and_a_mutation_are_accepted_or_rolled_back_as_other_growths_are(
+    kind: Kind, checkpoint: Path
+) -> None:
+    phase, state = small(checkpoint, kinds=(kind,), max_nodes=3)
+    before = whole_state(state.search)
+    train(phase, state, most=2)
+    [event] = state.events
+    assert event.max_difference <= 1e-5
+    assert (event.nodes_before, event.nodes) == ((2, 3) if kind == "node" else (2, 2))
+    assert event.mutated == (0 if kind == "node" else 5)  # half of the edges of two cells
+    assert state.trial is not None
+    hurt = phase.resumed(phase.snapshot(state))
+    train(phase, state, most=1)
+    assert event.verdict == "accepted"
+    assert state.search.network.blueprint.nodes == event.nodes
+
+    assert hurt.trial is not None
+    hurt.trial.accuracies[:] = hurt.trial.genotypes[:] = [1.0, 1.0]
+    tight = replace(phase, params=phase.params.model_copy(update={"tolerance": 0.0}))
+    train(tight, hurt, most=1)
+    assert hurt.events[0].verdict == "rolled back"
+    assert hurt.search.network.blueprint.nodes == 2
+    assert hurt.search.logits.shape == before["logits"].shape  # type: ignore[attr-defined]
+
+
+def test_the_logits_of_a_mutation_are_nearly_uniform_on_half_of_the_edges(checkpoint: Path) -> None:
+    phase, state = small(checkpoint, kinds=("mutate",))
+    train(phase, state, most=1)
+    with torch.no_grad():
+        state.search.logits.copy_(20 * torch.eye(4)[torch.arange(10) % 4].view(2, 5, 4))
+    state.accuracies = [0.5, 0.5]
+    assert phase._try_to_grow(state, 9) == "mutate: 5 edges"
+    largest = state.search.logits.softmax(-1).amax(-1)
+    assert ((largest < 0.9).sum(), (largest > 0.99).sum()) == (5, 5)
+
+
+def test_a_mutation_is_judged_by_the_most_likely_network_not_by_sampled_paths(
+    checkpoint: Path,
+) -> None:
+    phase, state = small(checkpoint, kinds=("mutate",), tolerance=0.1)
+    train(phase, state, most=2)
+    assert state.trial is not None
+    state.trial.accuracies[:] = [0.9, 0.9]
+    state.trial.genotypes[:] = [0.5, 0.5]
+    state.accuracies[:], state.genotypes[:] = [0.7], [0.5]
+    assert phase._settle(state, 9) == "mutate accepted"
+
+
+def test_an_accepted_growth_reopens_the_search_and_accuracy_closes_it(
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+) -> None:
+    seen: list[float] = []
+    real = Alternation.run
+
+    def told(self: Alternation, state: SearchState, *args: Any, **rest: Any) -> Row:
+        seen.append(rest["exploring"])
+        row = real(self, state, *args, **rest)
+        accuracy = 0.5 + 0.01 * len(seen)  # every epoch improves, but not enough
+        return {**row, "train_loss": 1.0, "validation_accuracy": accuracy}
+
+    monkeypatch.setattr(Alternation, "run", told)
+    phase, state = small(
+        checkpoint, kinds=("deepen",), explore=0.5, epochs=8, max_cells=4, min_improvement=0.9
+    )
+    rows = train(phase, state)
+    opened = [number for number, row in enumerate(rows) if "search reopened" in str(row["event"])]
+    first = opened[0]
+    assert seen[: first + 1] == [0.0] * (first + 1)
+    assert seen[first + 1 : first + 3] == [0.5, 0.25]
+    assert seen[-1] == 0.0
+    entropies = [float(row["entropy"]) for row in rows]
+    assert entropies[first + 1] > entropies[first]
+
+
+def test_without_explore_nothing_is_reopened(checkpoint: Path) -> None:
+    phase, state = small(checkpoint, explore=0.0)
+    rows = train(phase, state)
+    assert not any("reopened" in str(row["event"]) for row in rows)
+    assert state.exploring == 0.0

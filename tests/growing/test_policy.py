@@ -1,5 +1,7 @@
 """When and how to grow, as far as history and budget allow."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,7 +141,7 @@ def test_a_refused_kind_is_not_tried_again_at_the_same_size() -> None:
     params, here = tiny(GrowthParams, **WIDE), size(ONE_CELL)
     assert chosen(params, None, ("deepen", here)) == "widen"
     assert chosen(params, None, ("deepen", here), ("widen", here)) is None
-    elsewhere = Size(cells=here.cells + 1, channels=here.channels)
+    elsewhere = replace(here, cells=here.cells + 1)
     assert chosen(params, None, ("deepen", elsewhere)) == "deepen"
 
 
