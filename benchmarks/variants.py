@@ -6,9 +6,9 @@
 The pipeline runs up to the test with the params of --set, and again with those of each --row on
 top. Stages whose params and inputs are equal run once. Prints, as means over the seeds, the
 accuracies of the most likely network at the end of search and growth (validation images) and of the
-finished one (test images), how often growths were accepted and rolled back, by how much entropy rose
-after the epoch of an accepted one, parameters, CPU seconds of all epochs, and the paired difference
-to the first row; then a JSON line. Results stay in FOLDER and are not computed again.
+finished one (test images), how often growths were accepted and rolled back, by how much entropy
+rose after the epoch of an accepted one, parameters, CPU seconds of all epochs, and the paired
+difference to the first row; then a JSON line. Results stay in FOLDER and are not computed again.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -77,7 +78,7 @@ def entropy_rise(history: Path) -> float:
         rows = list(csv.DictReader(file, delimiter="\t"))
     rises = [
         float(after["entropy"]) - float(row["entropy"])
-        for row, after in zip(rows, rows[1:], strict=False)
+        for row, after in pairwise(rows)
         if "accepted" in row["event"]
     ]
     return mean(rises) if rises else 0.0

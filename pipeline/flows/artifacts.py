@@ -80,8 +80,11 @@ def _pictures(tree: Path) -> str:
         and not (path.suffix == ".png" and path.with_suffix(".svg").is_file())
     )
     return "\n\n".join(
-        f"## {path.parent.name}: {path.stem}\n\n"
-        f"![{path.stem}](data:{PICTURES[path.suffix]};base64,"
-        f"{base64.b64encode(path.read_bytes()).decode()})"
-        for path in files
+        f"## {path.parent.name}: {path.stem}\n\n{as_markdown(path)}" for path in files
     )
+
+
+def as_markdown(picture: Path) -> str:
+    """Return a picture as Markdown that needs no other file."""
+    data = base64.b64encode(picture.read_bytes()).decode()
+    return f"![{picture.stem}](data:{PICTURES[picture.suffix]};base64,{data})"

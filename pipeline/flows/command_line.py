@@ -17,6 +17,9 @@ from pipeline.running.front import require_clone
 from pipeline.running.proposals import Range, grid
 from pipeline.running.results import check_metric
 
+SHOWN = ("parameters", "kilobytes")
+"""Costs that the ranking shows."""
+
 
 def sweep_from_words(
     words: Sequence[str], *, trials: int | None, objective: str, **settings: Any
@@ -67,11 +70,14 @@ def _choice(word: str) -> tuple[str, list[Any] | Range]:
 
 def _print(ranking: Ranking) -> None:
     swept = list(ranking["best"])
-    table = Table("rank", "experiment", "objective", "state", *swept)
+    table = Table("rank", "experiment", "objective", "state", *swept, "parameters", "kilobytes")
     for rank, one in enumerate(ranking["ranking"], start=1):
         value = "" if one["value"] is None else f"{one['value']:.6g}"
         shown = [str(one["overrides"].get(key, "")) for key in swept]
+        shown += [f"{one['costs'][key]:,.0f}" if key in one["costs"] else "" for key in SHOWN]
         table.add_row(str(rank), one["experiment"], value, one["state"], *shown)
     console.print(table)
     ran = ", ".join(f"{stage} {times}" for stage, times in ranking["ran"].items())
+    if ranking["picture"]:
+        say(f"picture of cost and objective: {ranking['picture']}")
     say(f"stages that ran in completed experiments: {ran or 'none'}")

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 from ruamel.yaml import YAML
 
-from pipeline.flows.artifacts import artifact_key
+from pipeline.flows.artifacts import artifact_key, as_markdown
 from pipeline.flows.project import holder, in_one_line, project, say_waiting
 from pipeline.flows.remote import push_experiment, require_remote
 from pipeline.flows.reproducing import run_dvc
 from pipeline.flows.stages import STATES, STOPPED
+from pipeline.flows.tradeoff import COSTS, Point, write_tradeoff
 from pipeline.flows.trials import Plan, try_all
 from pipeline.harness.errors import AsoSeError, ParamsError
 from pipeline.harness.places import STUDIES, SWEEPS
@@ -27,22 +28,30 @@ from pipeline.running.overrides import compose
 from pipeline.running.proposals import Direction, Range, Study, grid, tpe
 from pipeline.running.results import check_metric
 
+FEWEST_POINTS = 2
+"""Fewest networks that are worth a picture."""
+
 
 class Ranked(TypedDict):
-    """An experiment of a sweep. value: its objective, or None."""
+    """An experiment of a sweep. value: its objective, or None. costs: those of its network."""
 
     experiment: str
     state: str
     value: float | None
     overrides: dict[str, Any]
+    costs: dict[str, float]
 
 
 class Ranking(TypedDict):
-    """Result of a sweep. best: overrides of the first. ran: how often each stage ran."""
+    """Result of a sweep. best: overrides of the first. ran: how often each stage ran.
+
+    picture: file of the costs and objectives of its networks; None if it has fewer than two.
+    """
 
     best: dict[str, Any]
     ranking: list[Ranked]
     ran: dict[str, int]
+    picture: str | None
 
 
 @flow(name="sweep")
@@ -108,11 +117,13 @@ def sweep(
         ran += try_all(plan, study, slots)
     ranking = _rank(plan, study, direction)
     _publish(plan, ranking)
+    picture = _draw(plan, space, ranking, direction)
     if not ranking or ranking[0]["value"] is None:
         raise AsoSeError(f"sweep {name}: no experiment was completed; see the errors of its trials")
     if push:
         push_experiment(tree, ranking[0]["experiment"])
-    return Ranking(best=ranking[0]["overrides"], ranking=ranking, ran=dict(ran))
+    best = ranking[0]["overrides"]
+    return Ranking(best=best, ranking=ranking, ran=dict(ran), picture=picture)
 
 
 def check_space(
@@ -189,9 +200,38 @@ def _rank(plan: Plan, study: Study, direction: Direction) -> list[Ranked]:
             state=one.state,
             value=one.value,
             overrides=dict(one.point.overrides),
+            costs=dict(one.costs),
         )
         for one in tried
     ]
+
+
+def _draw(
+    plan: Plan, space: Mapping[str, Any], ranking: list[Ranked], direction: Direction
+) -> str | None:
+    """Draw what each network costs and how good it is; return the file, None if there are too few.
+
+    The cost is the first one whose target the sweep varies, else the number of parameters.
+    """
+    cost = next((name for name in COSTS if f"target.{name}" in space), "parameters")
+    points = [
+        Point(
+            label=", ".join(f"{value}" for value in one["overrides"].values()),
+            cost=one["costs"][cost],
+            value=one["value"],
+        )
+        for one in ranking
+        if one["value"] is not None and cost in one["costs"]
+    ]
+    if len(points) < FEWEST_POINTS:
+        return None
+    path = plan.tree / SWEEPS / f"{plan.name}.svg"
+    maximize = direction == "maximize"
+    write_tradeoff(path, points, cost=cost, objective=plan.objective, maximize=maximize)
+    picture = as_markdown(path)
+    key = artifact_key(f"{plan.name}-tradeoff")
+    create_markdown_artifact(picture, key=key, description=f"Sweep {plan.name}: cost and quality")
+    return str(path.relative_to(plan.tree))
 
 
 def _publish(plan: Plan, ranking: list[Ranked]) -> None:
@@ -202,6 +242,7 @@ def _publish(plan: Plan, ranking: list[Ranked]) -> None:
             plan.objective: one["value"],
             "state": one["state"],
             **one["overrides"],
+            **one["costs"],
         }
         for rank, one in enumerate(ranking, start=1)
     ]

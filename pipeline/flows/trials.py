@@ -17,6 +17,7 @@ from prefect.states import Cancelled, Completed, Failed
 from pipeline.flows.experimenting import run_experiment
 from pipeline.flows.reproducing import GivenUpError
 from pipeline.flows.stages import GIVEN_UP, STATES, STOPPED
+from pipeline.flows.tradeoff import COSTS, cost_in
 from pipeline.harness.errors import AsoSeError
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Point, Study, Tried
@@ -86,7 +87,9 @@ def try_point(
         )
         ran += [stage for stage, state in found["states"].items() if state == STATES["ran"]]
         value = pick(found["metrics"], plan.objective)
-        tried = Tried(point=point, state="Completed", value=value)
+        costs = {name: cost_in(found["metrics"], name) for name in COSTS}
+        known = {name: cost for name, cost in costs.items() if cost is not None}
+        tried = Tried(point=point, state="Completed", value=value, costs=known)
         return Completed(message=f"{plan.objective} {value:.6g}")
     except StoppedError as error:
         return Cancelled(message=str(error))

@@ -1,7 +1,7 @@
 """The points that a sweep tries: every point of a grid, or those that Optuna proposes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -49,11 +49,15 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """A point that was tried. value: its objective, or None if it was not reached."""
+    """A point that was tried. value: its objective, or None if it was not reached.
+
+    costs: those of its network, by name.
+    """
 
     point: Point
     state: str
     value: float | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 class Study:
@@ -80,7 +84,7 @@ class Study:
 
     def tell(self, tried: Tried) -> None:
         """Record the result of a point."""
-        del self._running[tried.point.number]
+        self._running.pop(tried.point.number).set_user_attr("costs", dict(tried.costs))
         if tried.state == "Pruned":
             self._study.tell(tried.point.number, state=TrialState.PRUNED)
         elif tried.value is None:
@@ -105,6 +109,7 @@ class Study:
             point=Point(number=trial.number, overrides=self._overrides(trial.params)),
             state=states.get(trial.state, "Failed"),
             value=trial.value if trial.state == TrialState.COMPLETE else None,
+            costs=trial.user_attrs.get("costs", {}),
         )
 
     def _overrides(self, suggested: Mapping[str, Any]) -> dict[str, Any]:

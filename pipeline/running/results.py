@@ -2,21 +2,32 @@
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
 
 
 def read_metrics(tree: Path) -> dict[str, float]:
-    """Return every number of `artifacts/<stage>/metrics.json` as `<stage>.<name>`."""
+    """Return every number of `artifacts/<stage>/metrics.json` as `<stage>.<name>`.
+
+    The name of a number within others has a dot for each level.
+    """
     return {
-        f"{path.parent.name}.{name}": value
+        name: value
         for path in sorted((tree / "artifacts").glob("*/metrics.json"))
-        for name, value in json.loads(path.read_text(encoding="utf-8")).items()
-        if isinstance(value, int | float)
+        for name, value in _numbers(path.parent.name, json.loads(path.read_text(encoding="utf-8")))
     }
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _numbers(f"{name}.{key}", one)
+    elif isinstance(value, int | float):
+        yield name, value
 
 
 def pick(metrics: Mapping[str, float], name: str) -> float:

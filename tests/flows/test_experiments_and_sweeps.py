@@ -58,6 +58,22 @@ def test_a_sweep_ranks_a_grid_runs_what_it_shares_once_and_goes_on_where_a_point
     assert [(row["rank"], row[FREQUENCY]) for row in rows[:2]] == [(1, done[0]), (2, done[1])]
 
 
+def test_a_sweep_over_a_target_draws_what_each_network_costs_and_how_good_it_is(
+    server: Server, toy: Toy
+) -> None:
+    space = {FREQUENCY: [3, 5], "target.kilobytes": [900.0]}
+    found = run(space=space, name="costs").result()
+    costs = [(one["value"], one["costs"]["kilobytes"]) for one in found["ranking"]]
+    assert costs == [(1.0, 10.0), (0.8, 8.0)]
+    assert found["picture"] == ".aso-se/sweeps/costs.svg"
+    picture = Path(found["picture"]).read_text()
+    assert "kilobytes of model.onnx" in picture
+    assert "3, 900.0" in picture
+    assert "data:image/svg+xml;base64," in server.artifact("costs-tradeoff")
+    alone = run(space={FREQUENCY: [3]}, name="alone").result()
+    assert alone["picture"] is None
+
+
 def test_a_study_finds_the_best_value_and_goes_on_when_asked_for_more(
     server: Server, toy: Toy
 ) -> None:
