@@ -103,7 +103,7 @@ def networks(
     """Yield the name and the builder of every network."""
     facts = read_facts(prepare)
     classes, channels = len(facts.classes), facts.channels
-    start = plan(params.network, image_channels=channels, classes=classes)
+    start = plan(params.network, image_channels=channels, classes=classes, image_size=facts.height)
     chosen: dict[str, Genotype | None] = {}
     if arguments.uniform:
         for operation in start.operations:
@@ -119,12 +119,12 @@ def networks(
         blueprint = of_size(start, genotype, arguments.parameters)
         yield name, builder(blueprint, genotype)
     if arguments.resnet:
-        width = width_of_size(arguments.parameters, image_channels=channels, classes=classes)
-        device = torch.device("cpu")
-        yield (
-            "ResNet-20",
-            lambda source: build_resnet(channels, width, classes, generator=source, device=device),
+        stem, device = start.stem_factor, torch.device("cpu")
+        width = width_of_size(
+            arguments.parameters, image_channels=channels, classes=classes, stem=stem
         )
+        build = partial(build_resnet, channels, width, classes, stem=stem, device=device)
+        yield "ResNet-20", lambda source: build(generator=source)
 
 
 def builder(blueprint: Blueprint, genotype: Genotype) -> Callable[[torch.Generator], nn.Module]:

@@ -164,8 +164,8 @@ def equal_candidates(params: Params, prepared: Path) -> float:
     sizes = []
     published = parse_params(Params, compose(SOURCE, "nasbench201", {}), "params")
     for one in (params, published):
-        blueprint = plan(one.network, image_channels=3, classes=10)
         side = one.data.image_size
+        blueprint = plan(one.network, image_channels=3, classes=10, image_size=side)
         sizes.append(cost(blueprint, genotype, (side, side)).mflops)
     paths = params.search.arch_paths / (params.search.arch_update_freq - 1)
     epochs = params.warmup.epochs + params.search.epochs * (1 + paths)

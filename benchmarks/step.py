@@ -225,7 +225,7 @@ def bench_of(arguments: argparse.Namespace) -> Bench:
         initial_skip=1.0,
         initial_noise=0.5,
     )
-    blueprint = plan(params, image_channels=3, classes=10)
+    blueprint = plan(params, image_channels=3, classes=10, image_size=arguments.size)
     generator = torch.Generator().manual_seed(0)
     shape = (arguments.batch, 3, arguments.size, arguments.size)
     images = torch.randn(shape, generator=generator).contiguous(memory_format=torch.channels_last)

@@ -93,7 +93,8 @@ class Params(Section):
 
     def _check_target(self) -> None:
         """Raise ValueError if even the cheapest network of two classes and grey images is dear."""
-        blueprint, side = plan(self.network, image_channels=1, classes=2), self.data.image_size
+        side = self.data.image_size
+        blueprint = plan(self.network, image_channels=1, classes=2, image_size=side)
         for name, limit in self.target.limits.items():
             edges = self.network.edges_per_node
             smallest = least(blueprint, (side, side), name, edges_per_node=edges)

@@ -147,7 +147,7 @@ def tiny(section: type[S], **changes: object) -> S:
 
 
 def tiny_blueprint(**changes: object) -> Blueprint:
-    return plan(tiny(NetworkParams, **changes), image_channels=3, classes=3)
+    return plan(tiny(NetworkParams, **changes), image_channels=3, classes=3, image_size=8)
 
 
 def tiny_network(blueprint: Blueprint | None = None, seed: int = 0) -> Network:
@@ -270,6 +270,7 @@ def blueprints(
         "nodes": draw(st.integers(1, 3)),
         "stem_multiplier": draw(st.integers(1, 3)),
         "edges_per_node": draw(st.integers(1, 3)),
+        "stem": draw(st.sampled_from((1, 1, 2, 4))),
     }
     fewest = -(-3 // space.cells_multiple_of)
     params = tiny(
@@ -281,7 +282,8 @@ def blueprints(
         channels=2 * draw(st.integers(2, 6)),
         **{**free, **space.fixed},
     )
-    return plan(params, image_channels=draw(st.integers(1, 3)), classes=draw(st.integers(2, 4)))
+    channels, classes = draw(st.integers(1, 3)), draw(st.integers(2, 4))
+    return plan(params, image_channels=channels, classes=classes, image_size=8)
 
 
 @st.composite

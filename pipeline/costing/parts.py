@@ -92,9 +92,12 @@ class _Walk:
     halve_first: bool = False
 
     def __post_init__(self) -> None:
-        blueprint, size = self.blueprint, self.image_size
-        self._fix(STEM, (blueprint.image_channels, *size), blueprint.stem_channels)
-        self.maps = [(blueprint.stem_channels, *size)] * 2
+        blueprint, (height, width) = self.blueprint, self.image_size
+        read, stride = (blueprint.image_channels, height, width), blueprint.stem_stride
+        for outputs in (*blueprint.stem_widths, blueprint.stem_channels):
+            self._fix(STEM, read, outputs, stride=stride)
+            read = (outputs, -(-read[1] // stride), -(-read[2] // stride))
+        self.maps = [read] * 2
 
     def cell(self, plan: CellPlan) -> None:
         """Add the parts of a cell."""

@@ -22,6 +22,8 @@ from pipeline.space.network import Network, build
 from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
 
+LAYERS_OF_A_CONVOLUTION = 3
+"""Layers of a stem for each convolution before its last: it, its BatchNorm and a ReLU."""
 Channels = Tensor
 """Position of each old channel among the new ones, (old channels,) int64."""
 
@@ -130,6 +132,9 @@ def _places(
     maps = _Maps(before, after, added)
     for name, tensor in new.items():
         part, *rest = name.split(".")
+        if part == "stem" and int(rest[0]) < LAYERS_OF_A_CONVOLUTION * len(after.stem_widths):
+            yield name, name, None, None
+            continue
         if part != "cells":
             outputs = {"stem": maps.stem, "norm": maps.head}.get(part)
             yield name, name, outputs, maps.head if name == "head.weight" else None

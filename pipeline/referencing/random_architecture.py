@@ -47,6 +47,7 @@ def scaled(blueprint: Blueprint, channels: int) -> Blueprint:
     return replace(
         blueprint,
         stem_channels=even(blueprint.stem_channels),
+        stem_widths=tuple(map(even, blueprint.stem_widths)),
         cells=tuple(replace(cell, channels=even(cell.channels)) for cell in blueprint.cells),
     )
 

@@ -10,9 +10,10 @@ from bisect import bisect_left
 import torch
 from torch import Generator, Tensor, nn
 
+from pipeline.space.blueprint import inner_widths
 from pipeline.space.cell import DropPath
 from pipeline.space.network import initialize
-from pipeline.space.operations import BatchNorm, conv_norm, convolution
+from pipeline.space.operations import BatchNorm, conv_norm, convolution, stem_layers
 
 BLOCKS = 3
 WIDEST = 2048
@@ -47,12 +48,16 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """(N, C, H, W) float32 normalised images -> (N, K) logits."""
 
-    def __init__(self, image_channels: int, width: int, classes: int) -> None:
-        """Create the modules; `width` is the number of channels of the first stage."""
+    def __init__(self, image_channels: int, width: int, classes: int, *, stem: int) -> None:
+        """Create the modules.
+
+        width: number of channels of the first stage. stem: how many times smaller than the images
+            its input is.
+        """
         super().__init__()
-        self.stem = nn.Sequential(
-            convolution(image_channels, width, 3), BatchNorm(width), nn.ReLU(inplace=True)
-        )
+        widths = (*inner_widths(width, stem), width)
+        layers = stem_layers(image_channels, widths, min(stem, 2))
+        self.stem = nn.Sequential(*layers, nn.ReLU(inplace=True))
         self.blocks = nn.ModuleList()
         inputs = width
         for stage in range(3):
@@ -73,21 +78,27 @@ class ResNet(nn.Module):
 
 
 def build_resnet(
-    image_channels: int, width: int, classes: int, *, generator: Generator, device: torch.device
+    image_channels: int,
+    width: int,
+    classes: int,
+    *,
+    stem: int,
+    generator: Generator,
+    device: torch.device,
 ) -> ResNet:
     """Return a ResNet with fresh weights, channels last."""
-    network = ResNet(image_channels, width, classes)
+    network = ResNet(image_channels, width, classes, stem=stem)
     initialize(network, generator)
     return network.to(memory_format=torch.channels_last).to(device)
 
 
-def width_of_size(parameters: int, *, image_channels: int, classes: int) -> int:
+def width_of_size(parameters: int, *, image_channels: int, classes: int, stem: int) -> int:
     """Return the width with which a ResNet comes nearest to the number of parameters."""
     widths = range(1, WIDEST + 1)
 
     def count(width: int) -> int:
         with torch.device("meta"):
-            network = ResNet(image_channels, width, classes)
+            network = ResNet(image_channels, width, classes, stem=stem)
         return sum(parameter.numel() for parameter in network.parameters())
 
     above = bisect_left(widths, parameters, key=count)

@@ -18,12 +18,13 @@ from pipeline.training.loop import run
 def resnet(problem: Problem, *, all_passes: bool = False) -> Answer | Untried:
     """Train a ResNet-20 with as many parameters as the found network."""
     channels, classes = problem.training.pixels.shape[1], problem.classes
-    width = width_of_size(parameters(problem.found), image_channels=channels, classes=classes)
+    stem, count = problem.found.blueprint.stem_factor, parameters(problem.found)
+    width = width_of_size(count, image_channels=channels, classes=classes, stem=stem)
 
     def fresh() -> tuple[nn.Module, int]:
         source = generator(problem.context.seed, "reference", "resnet")
         device = problem.training.device
-        network = build_resnet(channels, width, classes, generator=source, device=device)
+        network = build_resnet(channels, width, classes, stem=stem, generator=source, device=device)
         return network, 0
 
     return _trained(fresh, "resnet", problem, all_passes=all_passes)

@@ -78,9 +78,10 @@ def boxes(findings: Findings) -> list[Box]:
     """Return the image, the stem, every cell, and the head."""
     blueprint, data = findings.blueprint, findings.dataset
     height, width = data.height, data.width
+    after = blueprint.after_stem(height, width)
     found = [
         Box(lines=("image", f"{height} × {width}", _count(data.channels, "channel"))),
-        Box(lines=("stem", f"{height} × {width}", f"{blueprint.stem_channels} channels")),
+        Box(lines=("stem", f"{after[0]} × {after[1]}", f"{blueprint.stem_channels} channels")),
     ]
     for number, (plan, size) in enumerate(zip(blueprint.cells, resolutions(findings), strict=True)):
         kind = "grown" if plan.grown else plan.kind
@@ -92,7 +93,8 @@ def boxes(findings: Findings) -> list[Box]:
 
 def resolutions(findings: Findings) -> list[str]:
     """Return the resolution of the output of each cell, for example '8 × 8'."""
-    height, width = findings.dataset.height, findings.dataset.width
+    data = findings.dataset
+    height, width = findings.blueprint.after_stem(data.height, data.width)
     found = []
     for plan in findings.blueprint.cells:
         if plan.kind == "reduction":

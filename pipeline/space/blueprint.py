@@ -1,13 +1,17 @@
 """Blueprint: plain data from which a searched or grown network is built."""
 
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any, Literal
 
-from pipeline.space.params import MOST_NODES, SupernetParams
+from pipeline.space.params import LARGEST_INPUT, MOST_NODES, SupernetParams
 from pipeline.space.registry import SPACES
 from pipeline.space.space import NONE, SKIP, Space
 
 Kind = Literal["normal", "reduction"]
+
+
+STEM_FACTORS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,11 @@ class CellPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """What a network is built from: search space, cells, channels, classes, input, candidates."""
+    """What a network is built from: search space, cells, channels, classes, input, candidates.
+
+    stem_stride: stride of every convolution of the stem. stem_widths: channels of those before its
+    last.
+    """
 
     space: str = "darts"
     image_channels: int
@@ -36,6 +44,8 @@ class Blueprint:
     nodes: int
     operations: tuple[str, ...]
     stem_channels: int
+    stem_stride: int = 1
+    stem_widths: tuple[int, ...] = ()
     cells: tuple[CellPlan, ...]
 
     def __post_init__(self) -> None:
@@ -77,6 +87,17 @@ class Blueprint:
         """Index of the skip connection."""
         return self.operations.index(SKIP)
 
+    @property
+    def stem_factor(self) -> int:
+        """How many times smaller than the images the first cell's input is."""
+        return int(self.stem_stride ** (len(self.stem_widths) + 1))
+
+    def after_stem(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size in pixels that the stem makes of an image's."""
+        for _ in range(len(self.stem_widths) + 1):
+            height, width = -(-height // self.stem_stride), -(-width // self.stem_stride)
+        return height, width
+
     def architecture_name(self, architecture: int) -> str:
         """Return the name of an architecture in pictures and genotypes.
 
@@ -99,13 +120,22 @@ def from_dict(document: dict[str, Any]) -> Blueprint:
     """Read what `Blueprint.to_dict` wrote; raise KeyError, TypeError or ValueError otherwise."""
     fields = dict(document)
     cells = tuple(CellPlan(**cell) for cell in fields.pop("cells"))
-    return Blueprint(operations=tuple(fields.pop("operations")), cells=cells, **fields)
+    return Blueprint(
+        operations=tuple(fields.pop("operations")),
+        stem_widths=tuple(fields.pop("stem_widths", ())),
+        cells=cells,
+        **fields,
+    )
 
 
-def plan(params: SupernetParams, *, image_channels: int, classes: int) -> Blueprint:
+def plan(
+    params: SupernetParams, *, image_channels: int, classes: int, image_size: int
+) -> Blueprint:
     """Return the blueprint that search starts from, with reductions at 1/3 and 2/3 of its cells.
 
     As in Liu et al. 2019 and in Dong & Yang 2020, whose N is a third of the cells.
+
+    image_size: side of the images in pixels.
     """
     reductions = {params.cells // 3, 2 * params.cells // 3}
     cells = []
@@ -116,12 +146,33 @@ def plan(params: SupernetParams, *, image_channels: int, classes: int) -> Bluepr
         shared = int(kind == "reduction" and SPACES[params.space].own_reduction)
         architecture = shared if params.share_logits else index
         cells.append(CellPlan(kind=kind, architecture=architecture, channels=channels))
+    stem = params.stem_multiplier * params.channels
+    factor = chosen_stem(params, image_size)
     return Blueprint(
         space=params.space,
         image_channels=image_channels,
         classes=classes,
         nodes=params.nodes,
         operations=params.operations,
-        stem_channels=params.stem_multiplier * params.channels,
+        stem_channels=stem,
+        stem_stride=min(factor, 2),
+        stem_widths=inner_widths(stem, factor),
         cells=tuple(cells),
     )
+
+
+def chosen_stem(params: SupernetParams, image_size: int) -> int:
+    """Return how many times smaller than the images the first cell's input is."""
+    if params.stem != "auto":
+        return params.stem
+    *smaller, largest = STEM_FACTORS
+    return next((one for one in smaller if image_size / one <= LARGEST_INPUT), largest)
+
+
+def inner_widths(last: int, factor: int) -> tuple[int, ...]:
+    """Return the channels of a stem's convolutions before its last, each half of the next.
+
+    last: channels of the last one. factor: product of all strides.
+    """
+    halvings = factor.bit_length() - 1
+    return tuple(2 * ceil(last / 2 ** (number + 1)) for number in range(halvings - 1, 0, -1))

@@ -16,7 +16,7 @@ from pipeline.harness.errors import GenotypeError
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.cell import Cell, DropPath
 from pipeline.space.genotype import Genotype
-from pipeline.space.operations import BatchNorm, convolution
+from pipeline.space.operations import BatchNorm, stem_layers
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.space.space import NONE
 
@@ -30,7 +30,9 @@ class Network(nn.Module):
         self.blueprint = blueprint
         self.genotype = genotype
         stem = blueprint.stem_channels
-        self.stem = nn.Sequential(convolution(blueprint.image_channels, stem, 3), BatchNorm(stem))
+        widths = (*blueprint.stem_widths, stem)
+        layers = stem_layers(blueprint.image_channels, widths, blueprint.stem_stride)
+        self.stem = nn.Sequential(*layers)
         self.cells = nn.ModuleList()
         inputs, halve_first = (stem, stem), False
         for plan in blueprint.cells:

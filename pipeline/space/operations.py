@@ -3,7 +3,7 @@
 N images, C channels, H x W pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 
 import torch
@@ -113,6 +113,18 @@ def relu_conv_norm(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) 
     return nn.Sequential(
         nn.ReLU(), convolution(inputs, outputs, kernel, stride=stride), BatchNorm(outputs)
     )
+
+
+def stem_layers(image_channels: int, widths: Sequence[int], stride: int) -> list[nn.Module]:
+    """Return a stem: 3x3 convolutions with BatchNorm, with a ReLU between two of them.
+
+    widths: channels of each. stride: of each.
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip((image_channels, *widths), widths, strict=False):
+        layers += [nn.ReLU()] if layers else []
+        layers += [convolution(inputs, outputs, 3, stride=stride), BatchNorm(outputs)]
+    return layers
 
 
 class FactorizedReduce(nn.Module):

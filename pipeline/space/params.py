@@ -1,6 +1,6 @@
 """The `network` section: the supernet, and what the found network keeps of it."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, WithJsonSchema, model_validator
 
@@ -22,6 +22,8 @@ FEWEST = 2
 """Smallest number of candidates on an edge."""
 MOST_NODES = 8
 """Largest number of nodes in a cell; edges grow with its square."""
+LARGEST_INPUT = 40
+"""Largest side in pixels of the first cell's input where the stem is `auto`."""
 Logit = Annotated[float, Field(ge=-100, le=100)]
 
 
@@ -64,6 +66,11 @@ class SupernetParams(Section):
         default=3,
         description="channels of the stem, as a multiple of `channels`; 1 in nasbench201"
         " and residual",
+    )
+    stem: Literal["auto", 1, 2, 4, 8] = Field(
+        default="auto",
+        description="how many times smaller than the images the first cell's input is; auto: as"
+        f" often halved as leaves at most {LARGEST_INPUT} pixels a side, 1 for images of 32 pixels",
     )
     share_logits: bool = Field(
         default=True,

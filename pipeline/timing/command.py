@@ -39,7 +39,12 @@ def write_latency(tree: Path) -> int:
     with hold(tree / LOCK, signature("aso-se latency"), waiting=refuse):
         with prepared(tree) as images:
             facts = read_facts(images)
-        start = plan(params.network, image_channels=facts.channels, classes=len(facts.classes))
+        start = plan(
+            params.network,
+            image_channels=facts.channels,
+            classes=len(facts.classes),
+            image_size=max(facts.height, facts.width),
+        )
         parts = sorted(
             {
                 part

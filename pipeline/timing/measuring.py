@@ -20,7 +20,7 @@ from pipeline.space.operations import (
     ResidualReduction,
     build_operation,
     conv_norm,
-    convolution,
+    stem_layers,
 )
 from pipeline.space.registry import SPACES
 
@@ -64,7 +64,7 @@ def module_of(part: Part, space: str) -> nn.Module:
     """Return the module of a part, as it stands in a network of the space."""
     inputs, outputs = part.inputs, part.outputs
     fixed: dict[str, Callable[[], nn.Module]] = {
-        STEM: lambda: nn.Sequential(convolution(inputs, outputs, 3), BatchNorm(outputs)),
+        STEM: lambda: nn.Sequential(*stem_layers(inputs, [outputs], part.stride)),
         ADAPT: lambda: nn.Sequential(nn.ReLU(), conv_norm(inputs, outputs)),
         HALVE: lambda: nn.Sequential(nn.ReLU(), FactorizedReduce(inputs, outputs)),
         REDUCTION: lambda: ResidualReduction(inputs, outputs),

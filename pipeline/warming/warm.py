@@ -48,7 +48,12 @@ class Warmup:
     def begin(self) -> Supernet:
         """Return a fresh supernet with its initial logits."""
         context, params = self.context, self.network
-        blueprint = plan(params, image_channels=context.channels, classes=context.classes)
+        blueprint = plan(
+            params,
+            image_channels=context.channels,
+            classes=context.classes,
+            image_size=max(context.image_size),
+        )
         weights = generator(context.seed, "warmup", "weights")
         network = build(blueprint, generator=weights, device=context.images.device)
         logits = initial_logits(

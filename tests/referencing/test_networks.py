@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pipeline.batches.randomness import generator
 from pipeline.referencing.random_architecture import of_size, parameters_of, random_genotype
 from pipeline.referencing.resnet import ResNet, build_resnet, width_of_size
-from pipeline.space.blueprint import plan
+from pipeline.space.blueprint import STEM_FACTORS, plan
 from pipeline.space.cell import DropPath
 from pipeline.space.network import build
 from pipeline.space.params import NetworkParams
@@ -23,7 +23,7 @@ def count(network: torch.nn.Module) -> int:
 
 
 def test_a_resnet_of_16_channels_is_the_resnet_20_of_he() -> None:
-    network = ResNet(3, 16, 10)
+    network = ResNet(3, 16, 10, stem=1)
     convolutions = [one for one in network.modules() if isinstance(one, torch.nn.Conv2d)]
     in_the_path = [one for one in convolutions if one.kernel_size == (3, 3)]
     assert len(in_the_path) + 1 == 20
@@ -31,21 +31,32 @@ def test_a_resnet_of_16_channels_is_the_resnet_20_of_he() -> None:
     assert count(network) == pytest.approx(0.27e6, rel=0.03)
 
 
-@given(st.integers(2_000, 2_000_000), st.integers(1, 4), st.integers(2, 100))
+@given(
+    st.integers(2_000, 2_000_000),
+    st.integers(1, 4),
+    st.integers(2, 100),
+    st.sampled_from(STEM_FACTORS),
+)
 def test_a_resnet_comes_as_near_to_a_size_as_its_width_allows(
-    parameters: int, channels: int, classes: int
+    parameters: int, channels: int, classes: int, stem: int
 ) -> None:
-    width = width_of_size(parameters, image_channels=channels, classes=classes)
-    off = {w: abs(count(ResNet(channels, w, classes)) - parameters) for w in (width, width + 1)}
+    width = width_of_size(parameters, image_channels=channels, classes=classes, stem=stem)
+    off = {
+        w: abs(count(ResNet(channels, w, classes, stem=stem)) - parameters)
+        for w in (width, width + 1)
+    }
     assert off[width] <= off[width + 1]
     if width > 1:
-        assert off[width] <= abs(count(ResNet(channels, width - 1, classes)) - parameters)
+        assert off[width] <= abs(
+            count(ResNet(channels, width - 1, classes, stem=stem)) - parameters
+        )
 
 
+@pytest.mark.parametrize("stem", STEM_FACTORS)
 @pytest.mark.parametrize("side", [1, 5, 8])
-def test_a_resnet_takes_any_size_and_drops_paths_only_when_it_is_told(side: int) -> None:
+def test_a_resnet_takes_any_size_and_drops_paths_only_when_it_is_told(side: int, stem: int) -> None:
     source = generator(0, "test")
-    network = build_resnet(3, 4, 5, generator=source, device=CPU).eval()
+    network = build_resnet(3, 4, 5, stem=stem, generator=source, device=CPU).eval()
     images = torch.randn(6, 3, side, side, generator=source)
     whole = network(images)
     assert whole.shape == (6, 5)
@@ -60,7 +71,7 @@ def test_a_random_architecture_is_of_the_space_and_about_as_large_as_it_shall(
     seed: int, parameters: int, space: str
 ) -> None:
     params = tiny(NetworkParams, **of_space(space))
-    blueprint = plan(params, image_channels=3, classes=3)
+    blueprint = plan(params, image_channels=3, classes=3, image_size=8)
     source = generator(seed, "random")
     genotype = random_genotype(blueprint, params, source)
     scaled = of_size(blueprint, genotype, parameters)

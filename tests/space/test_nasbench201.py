@@ -45,7 +45,10 @@ from tests.conftest import (
 NAMES = SPACE.names
 PAIRS = blueprints_with_genotypes(spaces=("nasbench201",), whole=True)
 PUBLISHED = plan(
-    tiny(NetworkParams, **NASBENCH201, cells=15, channels=16), image_channels=3, classes=10
+    tiny(NetworkParams, **NASBENCH201, cells=15, channels=16),
+    image_channels=3,
+    classes=10,
+    image_size=32,
 )
 TABLE = "ASO_SE_NASBENCH201"
 """Variable with the path of a CSV of all cells on CIFAR-10: ops, params_millions, mflops."""

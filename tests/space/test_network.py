@@ -45,6 +45,7 @@ def test_any_genotype_of_any_blueprint_builds_and_keeps_the_shape(
     blueprint, genotype = pair
     network = build(blueprint, genotype, generator=generator(0, "weights"))
     outputs = list(network.trunk(torch.randn(2, blueprint.image_channels, *size)))
+    size = blueprint.after_stem(*size)
     for plan, output in zip(blueprint.cells, outputs, strict=True):
         size = tuple(ceil(side / 2) for side in size) if plan.kind == "reduction" else size
         assert output.shape == (2, blueprint.output_nodes * plan.channels, *size)

@@ -130,7 +130,7 @@ class Params(Section):
 def test_at_the_start_none_has_less_than_two_percent() -> None:
     params = read_params(Params, Path(__file__).parents[2] / "params.yaml").network
     many = params.model_copy(update={"share_logits": False, "cells": 40})
-    blueprint = plan(many, image_channels=1, classes=10)
+    blueprint = plan(many, image_channels=1, classes=10, image_size=32)
     logits = initial_logits(
         blueprint,
         none=params.initial_none,
