@@ -3,11 +3,16 @@
 N images, C channels, H x W pixels; every batch is channels_last.
 """
 
+from math import log
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from pipeline.batches.params import AugmentationParams
+
+WIDER = 4 / 3
+"""Largest ratio of width and height of the part that `zoom` scales, for a square image."""
 
 
 def augment(pixels: Tensor, params: AugmentationParams, generator: Generator) -> Tensor:
@@ -38,6 +43,56 @@ def augment(pixels: Tensor, params: AugmentationParams, generator: Generator) ->
     source = (first + top + rows)[:, :, None] * framed.shape[2] + (left + columns)[:, None, :]
     cropped = framed.reshape(-1, C).index_select(0, source.reshape(-1))
     return cropped.reshape(N, H, W, C).permute(0, 3, 1, 2)
+
+
+def zoom(pixels: Tensor, *, smallest: float, generator: Generator) -> Tensor:
+    """Scale a random part of each image to the whole image (Szegedy et al. 2015).
+
+    The part is up to a third wider or higher than the image's shape.
+
+    Args:
+        pixels: (N, C, H, W) uint8 or floats in 0..255, channels_last.
+        smallest: smallest part of the area, in (0, 1].
+        generator: random source on the device of `pixels`.
+
+    Returns:
+        (N, C, H, W) float32, channels_last.
+    """
+    N, device = len(pixels), pixels.device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(N, generator=generator, device=device)
+
+    area, shape = uniform(smallest, 1), uniform(-log(WIDER), log(WIDER)).exp()
+    width, height = (area * shape).sqrt().clamp(max=1), (area / shape).sqrt().clamp(max=1)
+    parts = torch.zeros(N, 2, 3, device=device)
+    parts[:, 0, 0], parts[:, 0, 2] = width, uniform(-1, 1) * (1 - width)
+    parts[:, 1, 1], parts[:, 1, 2] = height, uniform(-1, 1) * (1 - height)
+    grid = F.affine_grid(parts, list(pixels.shape), align_corners=False)
+    zoomed = F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
+    return zoomed.contiguous(memory_format=torch.channels_last)
+
+
+def recolor(pixels: Tensor, *, strength: float, generator: Generator) -> Tensor:
+    """Change brightness, contrast and saturation of each image by random factors.
+
+    Args:
+        pixels: (N, C, H, W) uint8 or floats in 0..255.
+        strength: largest difference of a factor from 1, in [0, 1).
+        generator: random source on the device of `pixels`.
+
+    Returns:
+        (N, C, H, W) float32 in 0..255.
+    """
+    shape = (3, len(pixels), 1, 1, 1)
+    draws = torch.rand(shape, generator=generator, device=pixels.device)
+    brightness, contrast, saturation = 1 + strength * (2 * draws - 1)
+    bright = pixels * brightness
+    mean = bright.mean((1, 2, 3), keepdim=True)
+    contrasted = mean + contrast * (bright - mean)
+    grey = contrasted.mean(1, keepdim=True)
+    saturated: Tensor = grey + saturation * (contrasted - grey)
+    return saturated.clamp(0, 255)
 
 
 def cut_out(batch: Tensor, *, side: int, generator: Generator) -> Tensor:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Generator, Tensor
 
-from pipeline.batches.augmentation import augment, cut_out
+from pipeline.batches.augmentation import augment, cut_out, recolor, zoom
 from pipeline.batches.images import Images
 from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
@@ -39,6 +39,10 @@ def training_batches(
         source = generator(seed, *purpose, "augment", step, device=device)
         picked = rows.index_select(0, indices).to(device, non_blocking=True)
         pixels = augment(picked.permute(0, 3, 1, 2), augmentation, source)
+        if augmentation.zoom < 1:
+            pixels = zoom(pixels, smallest=augmentation.zoom, generator=source)
+        if augmentation.color:
+            pixels = recolor(pixels, strength=augmentation.color, generator=source)
         batch = normalise(pixels, images.mean, images.std)
         if augmentation.cutout:
             batch = cut_out(batch, side=augmentation.cutout, generator=source)

@@ -15,6 +15,15 @@ class AugmentationParams(Section):
         description="black pixels added on each side of an image before a random crop; 0: off",
     )
     flip: bool = Field(default=False, description="mirror each image with probability 1/2")
+    zoom: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0,
+        description="smallest part of an image's area that is cut out and scaled to a whole image;"
+        " 1: off (Szegedy et al. 2015)",
+    )
+    color: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="largest change of brightness, contrast and saturation, as a part of 1; 0: off",
+    )
     cutout: Annotated[int, Field(ge=0, le=1024)] = Field(
         default=0,
         description="side in pixels of a square that is blanked (DeVries & Taylor 2017); 0: off",

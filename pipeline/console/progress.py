@@ -27,6 +27,9 @@ The training accuracy takes the place of a missing validation accuracy.
 LONGEST_EPOCH_SECONDS = 7 * 24 * 3600.0
 """Seconds that rich looks back to estimate the time left; its own 30 s are less than an epoch."""
 
+MINUTES_IN_WORDS = 90
+"""Number of minutes from which on they are shown as hours."""
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -77,9 +80,18 @@ def watch(
             speed = f"{images / seconds:.0f} images/s"
             progress.update(task, advance=1, last=f"{describe(_few(row))}, {speed}")
             if not on_terminal:
-                say(f"{name} {len(done)}/{epochs}: {describe(row)}, {speed}")
+                spent = [float(one["seconds"]) for one in followed if "seconds" in one]
+                left = time_left((epochs - len(done)) * sum(spent) / len(spent))
+                say(f"{name} {len(done)}/{epochs}: {describe(row)}, {speed}{left}")
             began, worked = time.perf_counter(), time.process_time()
     return done
+
+
+def time_left(seconds: float) -> str:
+    """Return how long the rest of a stage's epochs takes, from a minute on; else ''."""
+    minutes = round(seconds / 60)
+    hours = f"{minutes / 60:.1f} h" if minutes >= MINUTES_IN_WORDS else f"{minutes} min"
+    return f", {hours} left" if minutes else ""
 
 
 def describe(row: Row) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline.batches.augmentation import augment, cut_out
+from pipeline.batches.augmentation import augment, cut_out, recolor, zoom
 from pipeline.batches.params import AugmentationParams
 
 SIZES = st.tuples(*[st.integers(1, 7)] * 4)
@@ -112,3 +112,53 @@ def test_a_square_may_be_centred_on_any_pixel() -> None:
 def test_a_square_inside_the_image_has_its_full_size(side: int) -> None:
     holes = cut_out(torch.ones(500, 1, 16, 16), side=side, generator=seeded(0)) == 0
     assert holes.sum((1, 2, 3)).max() == side * side
+
+
+@settings(max_examples=50)
+@given(shape=SIZES, smallest=st.floats(0.05, 1), seed=SEEDS)
+def test_a_zoomed_image_has_only_values_between_those_it_had(
+    shape: tuple[int, ...], smallest: float, seed: int
+) -> None:
+    pixels = random_pixels(shape, seed)
+    zoomed = zoom(pixels, smallest=smallest, generator=seeded(seed))
+    assert zoomed.shape == pixels.shape
+    assert zoomed.is_contiguous(memory_format=torch.channels_last)
+    low, high = (pixels.float().amin((2, 3)), pixels.float().amax((2, 3)))
+    assert (zoomed.amin((2, 3)) >= low - 1e-3).all()
+    assert (zoomed.amax((2, 3)) <= high + 1e-3).all()
+
+
+def test_a_zoom_shows_a_part_of_the_image_and_every_part_comes() -> None:
+    ramp = torch.arange(64.0).expand(1, 1, 64, 64).expand(2000, -1, -1, -1)  # a pixel is its column
+    zoomed = zoom(ramp, smallest=0.25, generator=seeded(0))
+    first, last = zoomed[:, 0, 0, 0], zoomed[:, 0, 0, -1]
+    widths = last - first
+    assert (widths > 0).all()
+    # Of a quarter of the area, at the narrowest shape: 64 * sqrt(0.25 / (4 / 3)) = 27.7 columns.
+    assert 26 < widths.min() < 32
+    assert widths.max() > 62
+    assert first.min() < 1
+    assert last.max() > 62
+    assert first.max() > 30
+
+
+@settings(max_examples=50)
+@given(shape=SIZES, strength=st.floats(0, 0.9), seed=SEEDS)
+def test_recoloured_images_stay_in_range_and_strength_0_changes_nothing(
+    shape: tuple[int, ...], strength: float, seed: int
+) -> None:
+    pixels = random_pixels(shape, seed)
+    recoloured = recolor(pixels, strength=strength, generator=seeded(seed))
+    assert recoloured.shape == pixels.shape
+    assert (recoloured >= 0).all()
+    assert (recoloured <= 255).all()
+    plain = recolor(pixels, strength=0.0, generator=seeded(seed))
+    torch.testing.assert_close(plain, pixels.float(), atol=1e-3, rtol=0)
+
+
+def test_each_image_is_changed_by_factors_of_its_own() -> None:
+    grey = torch.full((500, 3, 2, 2), 100.0)
+    levels = recolor(grey, strength=0.3, generator=seeded(0))[:, 0, 0, 0]
+    assert 69 < levels.min() < 75  # brightness alone moves an even grey
+    assert 125 < levels.max() < 131
+    assert len(levels.unique()) > 400

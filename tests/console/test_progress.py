@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.console.progress import describe, say, watch
+from pipeline.console.progress import describe, say, time_left, watch
 from pipeline.harness.records import Row
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,3 +156,13 @@ def test_a_log_has_a_line_per_epoch_and_no_escapes_even_if_colours_are_forced(
             "search 2/3",
             "search 3/3",
         ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, ""), (29, ""), (31, ", 1 min left"), (600, ", 10 min left"), (9000, ", 2.5 h left")],
+)
+def test_a_line_says_how_long_the_rest_takes_unless_it_takes_less_than_a_minute(
+    seconds: float, shown: str
+) -> None:
+    assert time_left(seconds) == shown
