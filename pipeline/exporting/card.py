@@ -82,6 +82,7 @@ def model_card(export: Export) -> str:
         contract=list(_contract(facts)),
         measured=list(_measured(metrics)),
         asked=list(_asked(export.asked)),
+        timed="milliseconds" in export.asked,
         compared=list(_compared(references)),
         classes=list(_classes(facts, metrics)),
         by_class="accuracy_by_class" in metrics,
