@@ -34,6 +34,8 @@ PLAIN = AugmentationParams(crop_padding=0, flip=False, cutout=0)
 """No augmentation."""
 FREE = TargetParams()
 """Any cost."""
+TIGHT, ROOMY = TargetParams(parameters=2_000), TargetParams(parameters=9_000)
+"""Fewer parameters than the most likely tiny network has, and room for it to grow."""
 
 
 def warming(
@@ -169,9 +171,15 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
     "search that stops operations": lambda path: searching(
         path, epochs=3, arch_update_freq=2, stop_operations=1.0
     ),
+    "search with a target": lambda path: searching(
+        path, epochs=3, target=TIGHT, arch_learning_rate=2.0
+    ),
     "finals": lambda path: finals(path, finalists=3, finalist_epochs=2),
     "growth that is accepted": growing,
     "growth that is rolled back": lambda path: growing(path, tolerance=0.0, settle=2),
+    "growth of all kinds": lambda path: growing(
+        path, epochs=9, kinds=("node", "mutate", "deepen", "widen"), explore=0.5, target=ROOMY
+    ),
     "optimize": lambda path: optimizing(path, epochs=3),
     "optimize with everything": lambda path: optimizing(
         path, epochs=3, ema_decay=0.9, auxiliary_weight=0.4, drop_path=0.2
