@@ -32,7 +32,7 @@ from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import choose, hurts, size, stagnates
 from pipeline.growing.state import GrowthState, Trial
 from pipeline.harness import ranks
-from pipeline.harness.errors import is_lack_of_memory
+from pipeline.harness.errors import ParamsError, is_lack_of_memory
 from pipeline.harness.records import Row
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
@@ -186,16 +186,16 @@ class Growth:
             return "" if waits else self._reopen(state, left)
         kind, target = choice
         attempt = self._attempt(old, target, kind)
-        if attempt is None:
+        if isinstance(attempt, str):
             release()
         edges = len(self._mutated(old.logits, old.epoch).nonzero()) if kind == "mutate" else 0
         event = _event(old.epoch, kind, blueprint, target, mutated=edges)
-        event.max_difference = None if attempt is None else attempt[1]
+        event.max_difference = None if isinstance(attempt, str) else attempt[1]
         state.events.append(event)
-        if attempt is None or attempt[1] > LARGEST_DIFFERENCE:
+        if isinstance(attempt, str) or attempt[1] > LARGEST_DIFFERENCE:
             event.verdict = "refused"
             state.refused |= {(kind, size(blueprint))}
-            reason = f"logits differ by {attempt[1]:.1e}" if attempt else "too little memory"
+            reason = attempt if isinstance(attempt, str) else f"logits differ by {attempt[1]:.1e}"
             return f"{kind} refused: {reason}"
         state.trial = Trial(
             event=event, state=old, accuracies=state.accuracies, genotypes=state.genotypes
@@ -205,8 +205,8 @@ class Growth:
 
     def _attempt(
         self, old: SearchState, target: Blueprint, kind: Kind
-    ) -> tuple[SearchState, float] | None:
-        """Return the grown state and how far its outputs differ, or None if memory runs out."""
+    ) -> tuple[SearchState, float] | str:
+        """Return the grown state and how far its outputs differ, or why there is none."""
         count = min(COMPARED_IMAGES, self.context.training.evaluation_batch_size)
         batch, _ = next(evaluation_batches(self.context.validation, count))
         source = generator(self.context.seed, "growth", "weights", old.epoch)
@@ -220,7 +220,9 @@ class Growth:
             # Other processes would continue with a larger network.
             if ranks.count() > 1 or not is_lack_of_memory(error):
                 raise
-            return None
+            return "too little memory"
+        except ParamsError as error:
+            return str(error)
         return grown, difference
 
     def _mutated(self, logits: Tensor, epoch: int) -> Tensor:

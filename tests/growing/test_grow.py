@@ -18,10 +18,13 @@ from pipeline.growing import grow
 from pipeline.growing.grow import KEPT_ACCURACY, Growth
 from pipeline.growing.policy import Size
 from pipeline.growing.state import GrowthState, summarize
+from pipeline.harness.errors import ParamsError
 from pipeline.harness.records import Row
+from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.network import Network
 from pipeline.supernet.supernet import expected
+from pipeline.targeting.budget import Budget
 from pipeline.training.loop import run
 from pipeline.training.resume import Points
 from tests.conftest import context, identical, snapshot
@@ -354,3 +357,18 @@ def test_without_explore_nothing_is_reopened(checkpoint: Path) -> None:
     rows = train(phase, state)
     assert not any("reopened" in str(row["event"]) for row in rows)
     assert state.exploring == 0.0
+
+
+def test_a_growth_that_no_price_brings_to_the_target_is_refused(
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+) -> None:
+    phase, state = small(checkpoint, kinds=("deepen",))
+
+    def refuse(self: Budget, logits: Tensor, blueprint: Blueprint) -> None:
+        raise ParamsError("target.parameters: 1 cannot be met")
+
+    monkeypatch.setattr(Budget, "fit", refuse)
+    state.accuracies = [0.5, 0.5]
+    assert phase._try_to_grow(state, 9) == "deepen refused: target.parameters: 1 cannot be met"
+    assert state.events[0].verdict == "refused"
+    assert state.trial is None
