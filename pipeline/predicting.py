@@ -59,24 +59,31 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An exported classifier. size: side of its images in pixels. channels: 1 (grey) or 3 (RGB)."""
+    """An exported classifier.
+
+    size: side of its images in pixels. channels: 1 (grey) or 3 (RGB). unsure_below: probability of
+    the likeliest class below which a prediction is unsure; None if the model does not say.
+    """
 
     session: onnxruntime.InferenceSession
     classes: tuple[str, ...]
     size: int
     channels: int
+    unsure_below: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """The prediction for one image.
 
-    classes: names with their probabilities, the most probable first. error: reason if there are
-    none, else ''.
+    classes: names with their probabilities, the most probable first. unsure: whether the image may
+    show none of the classes, None if the model cannot tell. error: reason if there are no classes,
+    else ''.
     """
 
     image: Path
     classes: tuple[tuple[str, float], ...] = ()
+    unsure: bool | None = None
     error: str = ""
 
 
@@ -137,8 +144,10 @@ def open_model(path: Path) -> Model:
             raise ModelError(
                 f"{shown(path)}: format {known['format']}, this program reads {METADATA_FORMAT}"
             )
-        sides = known["input"]
-        return Model(session, tuple(known["classes"]), sides["width"], sides["channels"])
+        sides, classes = known["input"], tuple(known["classes"])
+        calibration = json.loads(metadata.get("calibration", "null"))
+        unsure_below = calibration["unsure_below"] if calibration else None
+        return Model(session, classes, sides["width"], sides["channels"], unsure_below)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except REFUSED:
@@ -171,7 +180,9 @@ def predict(model: Model, paths: Iterable[Path], *, top: int) -> Iterator[Predic
             continue
         [probabilities] = model.session.run(["probabilities"], {"images": pixels[None]})[0]
         best = np.argsort(-probabilities, kind="stable")[:top]
-        yield Prediction(path, tuple((model.classes[i], float(probabilities[i])) for i in best))
+        classes = tuple((model.classes[i], float(probabilities[i])) for i in best)
+        limit = model.unsure_below
+        yield Prediction(path, classes, None if limit is None else classes[0][1] < limit)
 
 
 def read_image(path: Path, size: int) -> NDArray[np.uint8]:
@@ -210,10 +221,11 @@ def _table(paths: Sequence[Path], classes: Sequence[str]) -> Callable[[Predictio
 
     def write(prediction: Prediction) -> None:
         lines = [header.pop()] if header else []
-        image = shown(prediction.image)
+        image, remark = shown(prediction.image), "  unsure" if prediction.unsure else ""
         for name, probability in prediction.classes:
-            lines.append(f"{image:{first}}  {_printable(name):{second}}  {probability:11.1%}\n")
-            image = ""
+            row = f"{image:{first}}  {_printable(name):{second}}  {probability:11.1%}{remark}\n"
+            lines.append(row)
+            image = remark = ""
         sys.stdout.write("".join(lines))
 
     return write
@@ -226,6 +238,7 @@ def _document(model: Path, predictions: Iterable[Prediction]) -> str:
         else {
             "image": str(one.image),
             "classes": [{"name": name, "probability": value} for name, value in one.classes],
+            **({} if one.unsure is None else {"unsure": one.unsure}),
         }
         for one in predictions
     ]

@@ -1,4 +1,4 @@
-"""Derive: extract the final network and test it once on unseen images.
+"""Derive: extract the final network, calibrate it and test it once on unseen images.
 
     python -m stages.derive artifacts/prepare artifacts/optimize artifacts/derive
 
@@ -12,7 +12,8 @@ from pipeline.batches.images import read_images
 from pipeline.console.progress import say
 from pipeline.console.stage import run_stage
 from pipeline.costing.cost import cost
-from pipeline.deriving.measure import measure, predict
+from pipeline.deriving.calibration import measure_calibration, probabilities
+from pipeline.deriving.measure import calibrate, measure, predict, predictions
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_history, write_json
@@ -26,19 +27,21 @@ class Params(Section):
 
 
 def main(_params: Params, prepare: Path, optimize: Path, out: Path) -> None:
-    """Extract the network and test it."""
+    """Extract the network, calibrate it and test it."""
     device = choose_device()
     facts = read_facts(prepare)
     trained = read_checkpoint(optimize / "checkpoint.safetensors", device)
     trained.require_fit("optimize", channels=facts.channels, classes=len(facts.classes))
     genotype = trained.decided()
     network = trained.network.eval()
+    calibration = calibrate(trained, prepare, device)
     images = read_images(prepare, "test", device)
 
-    logits = predict(network, images)
+    logits, labels = predict(network, images), images.labels.cpu()
     size = cost(network.blueprint, genotype, (facts.height, facts.width))
     metrics = {
-        **measure(logits, images.labels, facts.classes),
+        **measure(logits, labels, facts.classes),
+        **measure_calibration(calibration, logits, labels),
         "test_images": len(images),
         "parameters": size.parameters,
         "mflops": size.mflops,
@@ -49,19 +52,8 @@ def main(_params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     write_checkpoint(out / "model.safetensors", model)
     write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_json(out / "metrics.json", metrics)
-    predicted, probabilities = logits.argmax(1), logits.softmax(1).amax(1)
-    rows = zip(images.labels.tolist(), predicted.tolist(), probabilities.tolist(), strict=True)
-    write_history(
-        out / "confusion.tsv",
-        [
-            {
-                "actual": facts.classes[actual],
-                "predicted": facts.classes[guess],
-                "probability": probability,
-            }
-            for actual, guess, probability in rows
-        ],
-    )
+    found = probabilities(logits, calibration.temperature if calibration else 1.0)
+    write_history(out / "confusion.tsv", predictions(logits, found, labels, facts.classes))
     say(f"derive: test accuracy {metrics['test_accuracy']:.2%} on {len(images)} images")
 
 

@@ -56,6 +56,8 @@ def main(params: Params, prepare: Path, derive: Path, reference: Path, out: Path
         genotype=genotype.to_dict(),
         digests={"model.safetensors": hashlib.sha256(model.read_bytes()).hexdigest()},
         any_size=params.export.any_size,
+        temperature=metrics.get("temperature"),
+        unsure_below=metrics.get("unsure_below"),
     )
 
     exported = export_onnx(network, facts)

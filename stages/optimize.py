@@ -64,7 +64,8 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     points = resume_points("optimize", params, prepare, growth)
     state, history = run(phase, points)
 
-    facts = {"stage": "optimize", "epoch": state.epoch}
+    trained_on = ["train", "validation"] if all_of_them else ["train"]
+    facts = {"stage": "optimize", "epoch": state.epoch, "trained_on": trained_on}
     trained = Checkpoint(network=state.result, facts=facts)
     write_checkpoint(out / "checkpoint.safetensors", trained)
     write_history(out / "history.tsv", history)

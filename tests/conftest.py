@@ -184,7 +184,9 @@ def context(
     )
 
 
-def write_noise(folder: Path, *, training: int, validation: int, validation_seed: int = 1) -> None:
+def write_noise(
+    folder: Path, *, training: int, validation: int, validation_seed: int = 1, test_seed: int = 9
+) -> None:
     """Write a data set of random images, as prepare does."""
 
     def labelled(count: int, seed: int) -> Labelled:
@@ -201,7 +203,7 @@ def write_noise(folder: Path, *, training: int, validation: int, validation_seed
         splits=Splits(
             train=labelled(training, 0),
             validation=labelled(validation, validation_seed),
-            test=labelled(8, 9),
+            test=labelled(8, test_seed),
         ),
         mean=(0.5, 0.5, 0.5),
         std=(0.3, 0.3, 0.3),

@@ -195,6 +195,52 @@ def test_json_is_one_document_with_the_bad_files_in_it(
     assert bad == {"image": "gone.png", "error": "no such file"}
 
 
+@pytest.fixture
+def calibrated(photos: Path) -> Path:
+    """Return a model that is unsure of the red photograph, and sure of the blue one."""
+    path = photos / "calibrated.onnx"
+    facts = replace(FACTS, temperature=4.0, unsure_below=0.78)
+    path.write_bytes(export_onnx(Colour().eval(), facts))
+    return path
+
+
+def test_what_may_be_none_of_the_classes_is_called_unsure_once(
+    calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predicting.show(calibrated, ["photos"], top=2, as_json=False) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "image                 class  probability",
+        "photos/more/blue.jpg  blue         81.2%",
+        "                      red           9.4%",
+        "photos/red.png        red          76.3%  unsure",
+        "                      green        11.8%",
+    ]
+
+
+def test_json_says_whether_a_prediction_is_unsure_if_the_model_can_tell(
+    model: Path, calibrated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for path in (calibrated, model):
+        assert predicting.show(path, ["photos"], top=1, as_json=True) == 0
+        found.append([one.get("unsure") for one in json.loads(capsys.readouterr().out)["images"]])
+    assert found == [[False, True], [None, None]]
+
+
+def test_a_model_that_was_exported_before_there_were_calibrations_is_read(
+    model: Path, photos: Path
+) -> None:
+    import onnx  # noqa: PLC0415
+
+    older = onnx.load(model)
+    kept = [one for one in older.metadata_props if one.key != "calibration"]
+    del older.metadata_props[:]
+    older.metadata_props.extend(kept)
+    (photos / "older.onnx").write_bytes(older.SerializeToString())
+    [found] = predict(open_model(photos / "older.onnx"), [Path("photos/red.png")], top=1)
+    assert (found.classes[0][0], found.unsure) == ("red", None)
+
+
 def test_a_grey_model_takes_coloured_images(photos: Path) -> None:
     facts = replace(FACTS, classes=("one",), channels=1, mean=(0.5,), std=(0.1,))
     Path("grey.onnx").write_bytes(export_onnx(Colour().eval(), facts))

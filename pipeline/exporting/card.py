@@ -25,6 +25,10 @@ from pipeline.prepared.facts import RESAMPLING
 TEMPLATE = Path(__file__).with_name("card.md")
 VARIANTS = "variants"
 """Folder beside `model.onnx` with the smaller models and `variants.json`, their list."""
+FITTED = {"temperature", "unsure_below"}
+"""Metrics that were fitted on the validation split."""
+MEASURES = ("precision", "recall", "f1")
+"""Measures of a class on the test split, in the order of their columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +37,8 @@ class Export:
 
     Attributes:
         facts: facts of the exported model.
-        metrics: metrics of derive: name -> number, and `accuracy_by_class`: class -> fraction.
-            Names with `test_` and the accuracies of the classes are of the test split.
+        metrics: metrics of derive: name -> number, and `measures_by_class`: class -> precision,
+            recall and F1. Names with `test_` and the measures of the classes are of the test split.
         parity: agreement with torch on the test split.
         architecture: text in Markdown, from `architecture_of`.
         resizing: largest measured difference between the model's resizing and Pillow's, in levels
@@ -85,7 +89,7 @@ def model_card(export: Export) -> str:
         timed="milliseconds" in export.asked,
         compared=list(_compared(references)),
         classes=list(_classes(facts, metrics)),
-        by_class="accuracy_by_class" in metrics,
+        by_class="measures_by_class" in metrics,
         smaller=[_variant(one) for one in export.variants],
         own_size=f"{facts.height} x {facts.width}",
         opset=OPSET,
@@ -139,8 +143,8 @@ def _contract(facts: ModelFacts) -> Iterator[tuple[str, ...]]:
 def _measured(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for name, value in metrics.items():
         if isinstance(value, int | float):
-            of = "the test split" if name.startswith("test_") else "the network"
-            yield name, _number(value), of
+            tested = "the test split" if name.startswith("test_") else "the network"
+            yield name, _number(value), "the validation split" if name in FITTED else tested
 
 
 def _asked(asked: Asked) -> Iterator[tuple[str, ...]]:
@@ -162,9 +166,9 @@ def _compared(references: References) -> Iterator[tuple[object, ...]]:
 
 
 def _classes(facts: ModelFacts, metrics: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
-    accuracies = metrics.get("accuracy_by_class", {})
+    measures = metrics.get("measures_by_class", {})
     for index, name in enumerate(facts.classes):
-        yield index, name, *([_number(accuracies[name])] if accuracies else [])
+        yield index, name, *(_number(measures[name][one]) for one in MEASURES if measures)
 
 
 def _variant(one: Variant) -> tuple[str, ...]:

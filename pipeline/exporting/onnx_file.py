@@ -39,7 +39,9 @@ class ModelFacts:
     classes: names, in the order of the outputs. height, width: sides in pixels. mean, std:
     statistics of each channel, as fractions of 255. genotype: output of `Genotype.to_dict`.
     digests: name -> sha256 of an input of the model. any_size: whether the model takes images of
-    any size and resizes them to `height` x `width` itself.
+    any size and resizes them to `height` x `width` itself. temperature: divisor of the logits in
+    the probabilities, None if they are not calibrated. unsure_below: probability of the likeliest
+    class below which an image may show none of the classes; None if that is not known.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +53,8 @@ class ModelFacts:
     genotype: dict[str, object]
     digests: dict[str, str]
     any_size: bool = False
+    temperature: float | None = None
+    unsure_below: float | None = None
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == self.channels:
@@ -61,6 +65,7 @@ class ModelFacts:
     def to_dict(self) -> dict[str, object]:
         """Return the metadata of the ONNX file by key; each value can be written as JSON."""
         scores = {"type": "float32", "shape": ["batch", len(self.classes)]}
+        fitted = {"temperature": self.temperature, "unsure_below": self.unsure_below}
         return {
             "format": FORMAT,
             "input": {
@@ -74,6 +79,7 @@ class ModelFacts:
             },
             "outputs": {LOGITS: scores, PROBABILITIES: scores},
             "normalisation": {"inside": True, "scale": 255, "mean": self.mean, "std": self.std},
+            "calibration": None if self.temperature is None else fitted,
             "classes": self.classes,
             "genotype": self.genotype,
             "digests": self.digests,
@@ -129,6 +135,7 @@ class _FromPixels(nn.Module):
     def __init__(self, network: nn.Module, facts: ModelFacts) -> None:
         super().__init__()
         self.network = network
+        self.temperature = facts.temperature
         # Not `mean`: torch also gives that name to the output of the head's mean.
         self.pixel_mean: Tensor
         self.pixel_std: Tensor
@@ -139,7 +146,8 @@ class _FromPixels(nn.Module):
         """(N, H, W, C) uint8 -> (N, K) logits, (N, K) probabilities."""
         pixels = images.permute(0, 3, 1, 2)
         logits = self.network(normalise(pixels, self.pixel_mean, self.pixel_std))
-        return logits, logits.softmax(1)
+        scores = logits if self.temperature is None else logits / self.temperature
+        return logits, scores.softmax(1)
 
 
 def _remove_traces(message: Any) -> None:

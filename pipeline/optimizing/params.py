@@ -38,4 +38,7 @@ class OptimizeParams(ScheduleParams):
     from_scratch: bool = Field(
         default=False, description="fresh weights (the DARTS protocol) instead of the supernet's"
     )
-    use_validation: bool = Field(default=True, description="train on the validation images too")
+    use_validation: bool = Field(
+        default=True,
+        description="train on the validation images too; probabilities are then not calibrated",
+    )

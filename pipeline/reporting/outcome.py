@@ -3,6 +3,8 @@
 K classes.
 """
 
+from collections import Counter
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -13,6 +15,8 @@ NUMBERED = 30
 """Largest number of classes for which cells of the matrix have room for numbers."""
 MOST_SHOWN = 24
 """Largest number of mistakes that are drawn."""
+MOST_LISTED = 10
+"""Largest number of confusions that are listed where the matrix has no numbers."""
 IN_A_ROW = 6
 
 # In inches. curves.py says why matplotlib's layouts are not used.
@@ -103,6 +107,19 @@ def mistakes(findings: Findings) -> list[tuple[int, Prediction]]:
         if prediction.actual != prediction.predicted
     ]
     return sorted(wrong, key=lambda pair: -pair[1].probability)
+
+
+def confusions(findings: Findings) -> list[tuple[str, str, int]]:
+    """Return the most frequent pairs of actual and predicted class, with their number of images.
+
+    Nothing if the matrix has numbers. Pairs with the same number are in the order of the classes.
+    """
+    if len(findings.dataset.classes) <= NUMBERED:
+        return []
+    counts = Counter((one.actual, one.predicted) for _, one in mistakes(findings))
+    found = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_LISTED]
+    classes = findings.dataset.classes
+    return [(classes[actual], classes[predicted], count) for (actual, predicted), count in found]
 
 
 def _rgb(color: str) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ import jinja2
 from pipeline.comparison.references import sentence
 from pipeline.reporting.costs import shares
 from pipeline.reporting.findings import PHASES, Findings
-from pipeline.reporting.outcome import mistakes
+from pipeline.reporting.outcome import confusions, mistakes
 from pipeline.reporting.style import Picture, colors
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -58,6 +58,7 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
         metrics=findings.metrics,
         phases=[phase(findings, name) for name in PHASES],
         mistakes=len(mistakes(findings)),
+        confusions=confusions(findings),
         finalists=len({row["finalist"] for row in findings.finalists}),
         grown=any(cell.grown for cell in findings.blueprint.cells),
         references=findings.references,

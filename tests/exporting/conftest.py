@@ -49,6 +49,17 @@ def exported(network: Network, facts: ModelFacts) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def calibrated_facts(facts: ModelFacts) -> ModelFacts:
+    return replace(facts, temperature=1.7321, unsure_below=0.4321)
+
+
+@pytest.fixture(scope="session")
+def calibrated(network: Network, calibrated_facts: ModelFacts) -> bytes:
+    """The same network, in a file whose probabilities are calibrated."""
+    return export_onnx(network, calibrated_facts)
+
+
+@pytest.fixture(scope="session")
 def any_size_facts(facts: ModelFacts) -> ModelFacts:
     return replace(facts, any_size=True)
 

@@ -33,7 +33,11 @@ pytestmark = pytest.mark.xdist_group("exporting")
 METRICS = {
     "test_accuracy": 0.9725,
     "test_loss": 0.10001,
-    "accuracy_by_class": {"ape": 1.0, "bee": 0.95, "cat": 0.9, "dog": 0.85, "a|b": 0.8125},
+    "measures_by_class": {
+        name: {"precision": 0.75, "recall": recall, "f1": 0.7}
+        for name, recall in {"ape": 1.0, "bee": 0.95, "cat": 0.9, "dog": 0.85, "a|b": 0.8}.items()
+    },
+    "test_calibration_error": 0.0312,
     "test_images": 1234,
     "parameters": 56789,
 }
@@ -192,7 +196,7 @@ def test_it_states_the_contract_the_metrics_and_their_split(card: str) -> None:
     assert "| output | `probabilities` | float32 | (N, 5) |" in card
     assert "| test_accuracy | 0.9725 | the test split |" in card
     assert "| parameters | 56,789 | the network |" in card
-    assert "| 1 | bee | 0.9500 |" in card
+    assert "| 1 | bee | 0.7500 | 0.9500 | 0.7000 |" in card
     assert "at most 1e-06; the predicted class is the same for 100.00%." in card
 
 
@@ -210,7 +214,41 @@ def test_it_says_which_cells_the_network_has_and_what_a_grown_one_does(card: str
 
 
 def test_no_name_of_a_class_breaks_a_table(card: str) -> None:
-    assert r"| 4 | a\|b | 0.8125 |" in card
+    assert r"| 4 | a\|b | 0.7500 | 0.8000 | 0.7000 |" in card
+
+
+def test_a_card_says_that_probabilities_are_not_calibrated_and_which_param_allows_it(
+    card: str,
+) -> None:
+    assert "They are not calibrated" in card
+    assert "`optimize.use_validation: false`" in card
+    assert "have not been calibrated" in card
+    assert (
+        "the expected calibration error (Guo et al. 2017, 15 intervals; 0 is best) is 0.0312."
+        in (words(card))
+    )
+    assert "unsure" not in card
+
+
+def test_a_calibrated_card_names_temperature_error_and_threshold(
+    calibrated_facts: ModelFacts,
+) -> None:
+    metrics = {
+        **METRICS,
+        "test_calibration_error_before": 0.0745,
+        "temperature": 1.7321,
+        "unsure_below": 0.4321,
+    }
+    card = model_card(
+        calibrated_facts, metrics, PARITY, architecture="", dataset="pets", variants=[SMALLER]
+    )
+    assert "softmax(logits / 1.7321)" in card
+    assert "is 0.0312, without the temperature 0.0745." in words(card)
+    assert "likeliest class is below 0.4321." in card
+    assert "| temperature | 1.7321 | the validation split |" in card
+    assert "The temperature was fitted to `model.onnx`" in card
+    assert "not calibrated" not in card
+    assert "not been calibrated" not in card
 
 
 def test_model_json_holds_the_metadata_of_the_file(facts: ModelFacts, exported: bytes) -> None:

@@ -46,5 +46,19 @@ def test_another_runtime_gives_the_same_answers(
         np.testing.assert_allclose(answer, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_calibrated_probabilities_are_in_the_vectors(
+    calibrated: bytes, calibrated_facts: ModelFacts, arrays: dict[str, NDArray[np.generic]]
+) -> None:
+    found = golden_vectors(calibrated, calibrated_facts)
+    logits, probabilities = (
+        onnx.numpy_helper.to_array(onnx.load_tensor_from_string(found[f"output_{index}.pb"]))
+        for index in range(2)
+    )
+    np.testing.assert_array_equal(logits, arrays["output_0.pb"])
+    expected = np.exp(logits / 1.7321)
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
+
+
 def test_equal_models_have_equal_vectors(exported: bytes, facts: ModelFacts) -> None:
     assert golden_vectors(exported, facts) == golden_vectors(exported, facts)

@@ -86,6 +86,34 @@ def test_probabilities_are_the_softmax_of_the_logits(
     np.testing.assert_allclose(probabilities, softmax, rtol=0, atol=1e-6)
 
 
+def test_calibrated_probabilities_are_the_softmax_of_the_logits_over_the_temperature(
+    session: onnxruntime.InferenceSession, calibrated: bytes, pixels: Tensor
+) -> None:
+    found = onnxruntime.InferenceSession(calibrated, providers=["CPUExecutionProvider"])
+    logits, probabilities = found.run(None, {"images": pixels.numpy()})
+    softmax = (torch.from_numpy(logits) / 1.7321).softmax(1).numpy()
+    np.testing.assert_allclose(probabilities, softmax, rtol=0, atol=1e-6)
+    plain, before = session.run(None, {"images": pixels.numpy()})
+    np.testing.assert_array_equal(logits, plain)
+    assert np.abs(probabilities - before).max() > 0.01
+
+
+def test_a_model_that_is_not_calibrated_divides_nothing(
+    model: onnx.ModelProto, calibrated: bytes
+) -> None:
+    plain = [node.op_type for node in model.graph.node]
+    divided = [node.op_type for node in onnx.load_from_string(calibrated).graph.node]
+    assert divided == [*plain[:-1], "Div", "Softmax"]
+
+
+def test_the_file_says_how_it_was_calibrated(
+    facts: ModelFacts, calibrated_facts: ModelFacts
+) -> None:
+    expected = {"temperature": 1.7321, "unsure_below": 0.4321}
+    assert calibrated_facts.to_dict()["calibration"] == expected
+    assert facts.to_dict()["calibration"] is None
+
+
 def test_another_process_in_another_folder_writes_the_same_bytes_and_no_line(
     exported: bytes, network: Network, facts: ModelFacts, tmp_path: Path
 ) -> None:

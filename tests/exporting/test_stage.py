@@ -51,6 +51,16 @@ def artifacts(network: Network, facts: ModelFacts, pixels: Tensor, tmp_path: Pat
     return tmp_path
 
 
+def calibrate(artifacts: Path) -> dict[str, float]:
+    """Write a calibration into derive's metrics, as its stage does; return it."""
+    fitted = {"temperature": 2.5, "unsure_below": 0.3}
+    path = artifacts / "derive" / "model.safetensors"
+    network = read_checkpoint(path).network
+    facts = {"stage": "derive", "metrics": fitted}
+    write_checkpoint(path, Checkpoint(network=network, facts=facts))
+    return fitted
+
+
 def export(artifacts: Path, *, target: TargetParams = FREE, **params: Any) -> Path:
     out = artifacts / "export"
     asked = Params(target=target, export=ExportParams(accuracy_tolerance=0.5, **params))
@@ -68,6 +78,20 @@ def test_a_model_of_one_size_is_the_default_and_nothing_is_said_of_resizing(
     out = export(artifacts)
     assert json.loads((out / "model.json").read_text())["input"]["any_size"] is False
     assert metrics(out).keys() == {"images", "max_difference", "agreement", "onnx_bytes"}
+
+
+def test_the_calibration_of_derive_is_in_all_models_and_in_their_facts(artifacts: Path) -> None:
+    fitted = calibrate(artifacts)
+    out = export(artifacts, half=True)
+    assert json.loads((out / "model.json").read_text())["calibration"] == fitted
+    for name in ("model.onnx", "variants/model.half.onnx"):
+        session = onnxruntime.InferenceSession(out / name)
+        assert json.loads(session.get_modelmeta().custom_metadata_map["calibration"]) == fitted
+        images = np.full((1, 9, 9, 3), 90, np.uint8)
+        [logits], [probabilities] = session.run(None, {"images": images})
+        expected = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum()
+        np.testing.assert_allclose(probabilities, expected, rtol=0, atol=2e-3)
+    assert "softmax(logits / 2.5)" in (out / "model_card.md").read_text()
 
 
 def test_the_card_says_what_was_asked_what_was_estimated_and_what_came(artifacts: Path) -> None:

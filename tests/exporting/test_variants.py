@@ -58,6 +58,20 @@ def test_inputs_outputs_and_metadata_are_those_of_the_model(
     assert contract(request.getfixturevalue(name)) == contract(exported)
 
 
+def test_smaller_models_have_the_temperature_too(
+    calibrated: bytes, calibrated_facts: ModelFacts, rows: NDArray[np.uint8]
+) -> None:
+    for content in (
+        to_int8(calibrated, calibrated_facts, rows),
+        to_half(calibrated, calibrated_facts),
+    ):
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        logits, probabilities = session.run(None, {"images": rows[:32]})
+        expected = np.exp(logits / 1.7321)
+        expected /= expected.sum(1, keepdims=True)
+        np.testing.assert_allclose(probabilities, expected, rtol=0, atol=2e-3)
+
+
 def test_int8_has_uint8_activations_and_int8_weights_per_channel(int8: bytes) -> None:
     model = onnx.load_from_string(int8)
     values = {one.name: onnx.numpy_helper.to_array(one) for one in model.graph.initializer}

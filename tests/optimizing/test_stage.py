@@ -8,7 +8,7 @@ import torch
 
 from pipeline.batches.params import AugmentationParams
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.training.params import TrainingParams
 from stages.optimize import Params, main
@@ -49,3 +49,5 @@ def test_validation_images_shape_the_result_only_if_they_are_to_be_trained_on(
     assert (one[0] != other[0]) == use_validation
     metrics = json.loads(one[1].read_text())
     assert ("validation_accuracy" not in metrics) == use_validation
+    trained = read_checkpoint(tmp_path / "1" / "out" / "checkpoint.safetensors")
+    assert ("validation" in trained.fact("trained_on")) == use_validation

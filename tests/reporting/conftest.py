@@ -1,6 +1,6 @@
 """Tiny invented results of the stages, as files, because the report reads files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -96,6 +96,12 @@ REFERENCES = References(
     ),
     skipped=(Skipped(title="SVC on pixels", reason="skipped: too many images"),),
 )
+MEASURES = {"precision": 0.53, "recall": 0.5, "f1": 0.51}
+CALIBRATION = {
+    "test_calibration_error_before": 0.173,
+    "temperature": 1.3125,
+    "unsure_below": 0.4321,
+}
 LENGTHS = {"warmup": 3, "search": 2, "growth": 3, "optimize": 4}
 
 
@@ -155,14 +161,22 @@ def write_histories(artifacts: Path) -> None:
         write_history(artifacts / phase / "history.tsv", rows)
 
 
-def write_model(folder: Path, classes: Sequence[str], *, grown: bool) -> None:
+def write_model(
+    folder: Path, classes: Sequence[str], *, grown: bool, calibration: Mapping[str, float]
+) -> None:
     plan = blueprint(len(classes), grown=grown)
     metrics = {
         "test_accuracy": 0.5,
         "test_accuracy_low": 0.19,
         "test_accuracy_high": 0.81,
+        "test_precision": 0.52,
+        "test_recall": 0.5,
+        "test_f1": 0.51,
         "test_loss": 1.0,
         "accuracy_by_class": dict.fromkeys(classes, 0.5),
+        "measures_by_class": dict.fromkeys(classes, MEASURES),
+        "test_calibration_error": 0.084,
+        **calibration,
         "test_images": 2 * len(classes),
         "parameters": 1234,
         "mflops": 0.5,
@@ -192,14 +206,16 @@ def write_artifacts(
     growths: Sequence[dict[str, object]] = (DEEPENED,),
     right: bool = False,
     finals: bool = True,
+    calibration: Mapping[str, float] = CALIBRATION,
 ) -> Path:
     """Write all files that the report reads.
 
     The second image of each class is classified as the next class, unless all are `right`.
+    calibration: metrics of a calibrated model.
     """
     write_dataset_of(artifacts / "prepare", classes)
     write_histories(artifacts)
-    write_model(artifacts / "derive", classes, grown=bool(growths))
+    write_model(artifacts / "derive", classes, grown=bool(growths), calibration=calibration)
     wrong = [*classes[1:], classes[0]]
     predictions: list[Row] = []
     for index, name in enumerate(classes):

@@ -1,10 +1,20 @@
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from pipeline.reporting.findings import read_findings
-from pipeline.reporting.outcome import MOST_SHOWN, draw_confusion, draw_mistakes, mistakes
+from pipeline.reporting.findings import Prediction, read_findings
+from pipeline.reporting.outcome import (
+    MOST_LISTED,
+    MOST_SHOWN,
+    confusions,
+    draw_confusion,
+    draw_mistakes,
+    mistakes,
+)
 from pipeline.reporting.style import drawing
 from tests.reporting.conftest import write_artifacts
 
@@ -32,6 +42,45 @@ def test_any_number_of_classes_has_its_matrix_and_its_sheet(tmp_path: Path, coun
     assert all(len(label.get_text()) <= 20 for label in axes.get_yticklabels())
     assert max(confusion.get_size_inches()) <= 12
     assert sum(bool(axes.images) for axes in sheet.axes) == min(count, MOST_SHOWN)
+
+
+@pytest.mark.parametrize("count", [2, 30, 100])
+def test_long_names_of_classes_neither_overlap_nor_leave_the_picture(
+    tmp_path: Path, count: int
+) -> None:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    classes = [f"{number:03d} {letters[number % 26 :]}{letters}"[:30] for number in range(count)]
+    found = read_findings(write_artifacts(tmp_path, classes))
+    with drawing():
+        figure = draw_confusion(found)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        [axes] = figure.axes
+        for axis in (axes.xaxis, axes.yaxis):
+            figure.draw(renderer)
+            places = [label.get_window_extent(renderer) for label in axis.get_ticklabels()]
+            assert not any(one.overlaps(other) for one, other in pairwise(places))
+            title = axis.label.get_window_extent(renderer)
+            for place in (*places, title):
+                assert figure.bbox.x0 <= place.x0 < place.x1 <= figure.bbox.x1
+                assert figure.bbox.y0 <= place.y0 < place.y1 <= figure.bbox.y1
+
+
+def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_no_numbers(
+    tmp_path: Path,
+) -> None:
+    classes = [f"class {number:02d}" for number in range(31)]
+    found = read_findings(write_artifacts(tmp_path, classes))
+    twice = Prediction(actual=9, predicted=4, probability=0.5)
+    found = replace(found, predictions=[*found.predictions, twice, twice])
+    assert confusions(found)[:2] == [
+        ("class 09", "class 04", 2),
+        ("class 00", "class 01", 1),
+    ]
+    assert len(confusions(found)) == MOST_LISTED
+
+
+def test_where_the_matrix_has_numbers_no_confusion_is_listed(artifacts: Path) -> None:
+    assert confusions(read_findings(artifacts)) == []
 
 
 def test_without_a_mistake_the_sheet_says_so(tmp_path: Path) -> None:

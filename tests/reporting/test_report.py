@@ -132,6 +132,19 @@ def test_the_page_opens_with_the_result_its_interval_and_who_wins(page: Page) ->
     assert head.index("The test") < head.index("What was found")
 
 
+def test_the_page_tells_precision_recall_and_f1_and_whether_probabilities_are_calibrated(
+    page: Page, tmp_path: Path
+) -> None:
+    for told in ("53.0%", "softmax(logits / 1.3125)", "8.4%", "17.3% without", "below 0.4321"):
+        assert told in page.words
+    artifacts = write_artifacts(tmp_path / "artifacts", calibration={})
+    plain = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())
+    assert "Probabilities are not calibrated" in plain.words
+    assert "optimize.use_validation: false" in plain.words
+    assert "unsure" not in plain.words
+    assert "most frequent confusions" not in plain.words
+
+
 def test_a_run_without_references_has_a_report(tmp_path: Path) -> None:
     artifacts = write_artifacts(tmp_path / "artifacts")
     write_references(artifacts / "reference" / "references.json", References())
@@ -190,6 +203,7 @@ def test_a_hundred_classes_fit_on_the_page(tmp_path: Path) -> None:
     page = Page((out / "report.html").read_text())
     assert all(name in page.words for name in classes)
     assert max(len(content) for content in files(out).values()) < 3_000_000
+    assert "most frequent confusions" in page.words
 
 
 def test_a_run_without_growth_and_without_mistakes_has_a_report(tmp_path: Path) -> None:
