@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.console.progress import say
 from pipeline.console.stage import run_stage
+from pipeline.data.duplicates import separate
 from pipeline.data.params import DataParams
 from pipeline.data.sources import read_source
 from pipeline.data.splits import channel_statistics, split
@@ -33,6 +34,7 @@ def main(params: Params, out: Path) -> None:
         test_fraction=params.data.test_fraction,
         seed=params.seed,
     )
+    splits = separate(splits, source.classes, params.data.duplicates)
     mean, std = channel_statistics(splits.train.images)
 
     write_dataset(out, name=source.name, classes=source.classes, splits=splits, mean=mean, std=std)

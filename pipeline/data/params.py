@@ -7,6 +7,8 @@ from pydantic import Field
 from pipeline.harness.section import Section
 
 DataName = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "image_folder"]
+Duplicates = Literal["drop", "keep", "refuse"]
+"""What happens to copies of images."""
 ProperFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -33,4 +35,9 @@ class DataParams(Section):
         default=0.2,
         description="part that is kept for the one test; used only where the data set has no"
         " test split of its own (digits, an image folder without test/)",
+    )
+    duplicates: Duplicates = Field(
+        default="drop",
+        description="images of validation and test that other splits have too; drop: left out;"
+        " keep: kept; refuse: nothing is prepared; found by equal pixels at image_size",
     )

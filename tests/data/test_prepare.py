@@ -20,6 +20,7 @@ data:
   image_size: 8
   validation_fraction: 0.3
   test_fraction: 0.2
+  duplicates: drop
 """
 COMMAND = """
 import runpy, sys
