@@ -1,11 +1,14 @@
 """One image file of any kind, as a square of RGB pixels."""
 
 import struct
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from pipeline.harness.errors import DataError
 from pipeline.prepared.facts import RESAMPLING
@@ -13,8 +16,19 @@ from pipeline.prepared.facts import RESAMPLING
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats of photographs. Pillow reads more, but an EPS file is a program for Ghostscript."""
 
+OPTIONAL = {
+    b"avif": "it is an AVIF image, which this Pillow cannot read; install a newer Pillow",
+    b"avis": "it is an AVIF image, which this Pillow cannot read; install a newer Pillow",
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+        "it is a HEIC image; to read it, install pillow-heif",
+    ),
+}
+"""Remedy by the kind of file (ISO/IEC 14496-12, brand) that not every machine can read."""
+
 UNREADABLE = (
     OSError,
+    RuntimeError,  # of the decoders of AVIF and HEIC
     SyntaxError,  # how Pillow reports a broken chunk of PNG
     ValueError,
     EOFError,
@@ -33,24 +47,44 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
     """Decode one file: (size, size, 3), upright, on white where transparent, cropped at the centre.
 
     Raises:
-        DataError: not an image of `FORMATS`, damaged, too large, or of pixels of unknown range.
+        DataError: not an image of `formats`, damaged, too large, or of pixels of unknown range.
     """
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with Image.open(path, formats=formats()) as file:
             # JPEG decodes faster at 1/2, 1/4 or 1/8; resampling needs twice the size.
             file.draft(None, (2 * size, 2 * size))
             upright = ImageOps.exif_transpose(file)
         return np.asarray(ImageOps.fit(_rgb(upright), (size, size), Image.Resampling[RESAMPLING]))
     except UnidentifiedImageError:
-        reason = f"its format is none of {', '.join(FORMATS)}"
+        reason = _remedy(path) or f"its format is none of {', '.join(formats())}"
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-    raise DataError(f"{shown(path)}: not a readable image ({reason}); repair or remove it")
+    raise DataError(f"{shown(path)}: not a readable image ({reason})")
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Return the formats that can be read here: `FORMATS`, AVIF if Pillow can, HEIF if installed.
+
+    HEIF comes from the package pillow-heif, which is no dependency of the project.
+    """
+    avif = ("AVIF",) if features.check("avif") else ()
+    if find_spec("pillow_heif") is None:
+        return (*FORMATS, *avif)
+    import_module("pillow_heif").register_heif_opener()
+    return (*FORMATS, *avif, "HEIF")
 
 
 def shown(path: Path) -> str:
     """Return a path for a message, with unprintable characters such as line breaks escaped."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
+
+
+def _remedy(path: Path) -> str | None:
+    """Return what makes a file readable whose format is known but not installed, or None."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return OPTIONAL.get(head[8:]) if head[4:8] == b"ftyp" else None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
