@@ -24,10 +24,12 @@ def class_folders(part: Folder) -> Classes:
         name = folder.path.name
         # Names go into JSON, tables and error lines: no control characters, no broken UTF-8.
         if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
-            raise DataError(f"{part.path}: the folder {name!a} has a name that is not plain text")
+            raise DataError(
+                f"{shown(part.path)}: the folder {name!a} has a name that is not plain text"
+            )
         if not has_images(folder):
             raise DataError(
-                f"{folder.path}: no images in this class; add some or remove the folder"
+                f"{shown(folder.path)}: no images in this class; add some or remove the folder"
             )
         if twin := seen.get(look(name)):
             raise DataError(_look_alikes(part.path, twin, name))

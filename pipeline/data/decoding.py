@@ -3,7 +3,6 @@
 import struct
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,17 @@ from pipeline.prepared.facts import RESAMPLING
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats of photographs. Pillow reads more, but an EPS file is a program for Ghostscript."""
 
-OPTIONAL = {
-    b"avif": "it is an AVIF image, which this Pillow cannot read; install a newer Pillow",
-    b"avis": "it is an AVIF image, which this Pillow cannot read; install a newer Pillow",
-    **dict.fromkeys(
-        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
-        "it is a HEIC image; to read it, install pillow-heif",
-    ),
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), "HEIF"),
 }
-"""Remedy by the kind of file (ISO/IEC 14496-12, brand) that not every machine can read."""
+"""Formats that not every machine reads, by the brand in bytes 8 to 11 (ISO/IEC 14496-12)."""
+
+REMEDIES = {
+    "AVIF": "an AVIF image; to read it, install a Pillow with AVIF",
+    "HEIF": "a HEIC image; to read it, install pillow-heif",
+}
+"""What makes those formats readable."""
 
 UNREADABLE = (
     OSError,
@@ -56,7 +57,7 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(file)
         return np.asarray(ImageOps.fit(_rgb(upright), (size, size), Image.Resampling[RESAMPLING]))
     except UnidentifiedImageError:
-        reason = _remedy(path) or f"its format is none of {', '.join(formats())}"
+        reason = _explained(path)
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     raise DataError(f"{shown(path)}: not a readable image ({reason})")
@@ -69,9 +70,10 @@ def formats() -> tuple[str, ...]:
     HEIF comes from the package pillow-heif, which is no dependency of the project.
     """
     avif = ("AVIF",) if features.check("avif") else ()
-    if find_spec("pillow_heif") is None:
+    try:
+        import_module("pillow_heif").register_heif_opener()
+    except ImportError:
         return (*FORMATS, *avif)
-    import_module("pillow_heif").register_heif_opener()
     return (*FORMATS, *avif, "HEIF")
 
 
@@ -80,11 +82,19 @@ def shown(path: Path) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
 
 
-def _remedy(path: Path) -> str | None:
-    """Return what makes a file readable whose format is known but not installed, or None."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    return OPTIONAL.get(head[8:]) if head[4:8] == b"ftyp" else None
+def _explained(path: Path) -> str:
+    """Return why Pillow does not know the format of a file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        return str(error.strerror)
+    if not head:
+        return "the file is empty"
+    brand = BRANDS.get(head[8:]) if head[4:8] == b"ftyp" else None
+    if brand and brand not in formats():
+        return REMEDIES[brand]
+    return f"its format is none of {', '.join(formats())}"
 
 
 def _rgb(image: Image.Image) -> Image.Image:

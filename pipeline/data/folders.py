@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.console.progress import say
 from pipeline.data.counts import count_lines
-from pipeline.data.decoding import read_image
+from pipeline.data.decoding import read_image, shown
 from pipeline.data.layout import Files, read_layout
 from pipeline.data.params import Unreadable
 from pipeline.data.source import Source
@@ -104,4 +104,4 @@ def _require_every_class(
     counts = np.bincount(labelled.labels, minlength=len(classes))
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
-            raise DataError(f"{folder}: none of the {split} images of class '{name}' can be read")
+            raise DataError(f"{shown(folder)}: no {split} image of class '{name}' can be read")

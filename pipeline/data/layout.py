@@ -67,12 +67,10 @@ def _training_classes(train: Folder) -> Classes:
             f"{shown(train.path)}: only one class, '{name}'; a classifier needs at least two"
         )
     for folder in classes.values():
-        inner = [one for one in folder.folders if split_of(one)]
-        if len({split_of(one) for one in inner}) > 1:
+        if len({split_of(one) for one in folder.folders} - {None}) > 1:
             raise DataError(
-                f"{shown(folder.path)}: splits inside a class, {inner[0].path.name}/ and"
-                f" {inner[1].path.name}/; expected the classes inside the splits:"
-                f" {shown(train.path)}/train/<class>/<image>"
+                f"{shown(folder.path)}: splits inside a class;"
+                f" expected classes inside splits: {shown(train.path)}/train/<class>/<image>"
             )
     return classes
 

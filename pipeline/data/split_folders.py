@@ -99,11 +99,12 @@ def _require_clear(
 ) -> None:
     """Raise DataError if split folders have folders or images beside them, or lack `train`."""
     for folder in splits.values():
-        where = f"beside the split folder {folder.path.name}/"
+        name = shown(Path(folder.name))
+        where = f"beside the split folder {name}/"
         if others:
             raise DataError(
                 f"{shown(others[0].path)}: {where}; if it is a class, move it into"
-                f" {folder.path.name}/, or rename {folder.path.name}/"
+                f" {name}/, or rename {name}/"
             )
         if beside:
             raise DataError(f"{shown(beside[0])}: an image {where}; move it into its class")

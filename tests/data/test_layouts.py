@@ -187,7 +187,7 @@ UNCLEAR = {
     ),
     "splits inside classes": (
         ("cat/train/1.png", "cat/test/1.png", "dog/train/1.png", "dog/test/1.png"),
-        "cat: splits inside a class, test/ and train/; expected the classes inside the splits",
+        "cat: splits inside a class; expected classes inside splits: train/<class>/<image>",
     ),
     "a class without images": (("cat/1.png", "dog/film.mp4"), "dog: no images in this class"),
     "a validation class without images": (

@@ -75,11 +75,12 @@ def test_a_test_split_of_its_own_is_kept(counts: list[int], seed: int) -> None:
 def test_a_validation_split_of_its_own_is_kept_in_another_order(
     counts: list[int], seed: int
 ) -> None:
-    own = replace(source(counts), validation=numbered([9, 8]), test=numbered([1, 2]))
+    validation = numbered([9, 8])
+    own = replace(source(counts), validation=validation, test=numbered([1, 2]))
     splits = split(own, validation_fraction=0.5, test_fraction=0.5, seed=seed)
     assert sorted(numbers(splits.train)) == list(range(sum(counts)))
     assert sorted(numbers(splits.validation)) == list(range(17))
-    assert numbers(own.validation) == list(range(17))
+    assert numbers(validation) == list(range(17))
 
 
 @pytest.fixture
