@@ -58,7 +58,7 @@ def nested(classes: Classes) -> Iterator[Folder]:
 
 
 def look(name: str) -> str:
-    """Return what a name has in common with all that look like it."""
+    """Return a name in one Unicode form, without capitals and outer spaces, to compare it."""
     return composed(name).casefold().strip()
 
 

@@ -81,7 +81,7 @@ def _decode(files: Files, size: int) -> tuple[Labelled, list[str]]:
 
 
 def _only(images: NDArray[np.uint8], good: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the images of these ascending indices, moved to the front: a copy may not fit."""
+    """Keep the images of these ascending indices, in place: memory may not hold a second copy."""
     for place, index in enumerate(good):
         if place != index:
             images[place] = images[index]

@@ -92,7 +92,7 @@ def _outside(splits: Mapping[str, Part]) -> list[Path]:
 def _entered(splits: Mapping[str, Part]) -> Iterator[str]:
     for part in splits.values():
         for folder in part.entered:
-            yield f"{shown(folder.path)}: entered, as nothing else is in the folder around it"
+            yield f"{shown(folder.path)}: entered, because the folder around it holds nothing else"
 
 
 def _ignored(part: Folder, split: str) -> str:

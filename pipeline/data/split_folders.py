@@ -79,8 +79,8 @@ def _split_folders(folder: Folder) -> Mapping[str, Folder]:
     """Return the folder of each split; empty if all folders are classes."""
     named = [one for one in folder.folders if split_of(one)]
     others = [one for one in folder.folders if not split_of(one) and has_images(one)]
-    if others and all(split_of(one) == "validation" and one.files for one in named):
-        return {}  # 'valid' beside 'invalid' is a class
+    if {look(one.name) for one in (*named, *others)} == {"valid", "invalid"}:
+        return {}  # the classes of a quality check
     splits: dict[str, Folder] = {}
     for one in named:
         name = SPLITS[look(one.name)]
@@ -111,5 +111,6 @@ def _require_clear(
     if splits and "train" not in splits:
         folder = next(iter(splits.values()))
         raise DataError(
-            f"{shown(folder.path)}: no train/ beside it; call the folder of the training images so"
+            f"{shown(folder.path)}: no train/ beside it;"
+            " rename the folder of the training images to train"
         )

@@ -82,7 +82,7 @@ def test_a_wrapping_folder_is_entered(
     assert source.classes == ("cat", "dog")
     assert len(source.train) == 3
     said = capsys.readouterr().out
-    assert said.count(": entered, as nothing else") == wrapper.count("/") + 1
+    assert said.count(": entered, because the folder around it") == wrapper.count("/") + 1
 
 
 def test_a_third_wrapping_folder_is_not_entered(tmp_path: Path) -> None:
@@ -171,6 +171,10 @@ UNCLEAR = {
         ("cat/1.png", "dog/1.png", "test/1.png"),
         "cat: beside the split folder test/; if it is a class, move it into test/, or rename test/",
     ),
+    "a flat validation folder beside classes": (
+        ("cat/1.png", "dog/1.png", "val/1.png"),
+        "cat: beside the split folder val/; if it is a class, move it into val/, or rename val/",
+    ),
     "an image beside splits": (
         ("train/cat/1.png", "train/dog/1.png", "1.png"),
         "1.png: an image beside the split folder train/; move it into its class",
@@ -179,7 +183,7 @@ UNCLEAR = {
     "one training class": (("train/cat/1.png", "test/cat/1.png"), "train: only one class, 'cat'"),
     "no training images": (
         ("val/cat/1.png", "val/dog/1.png", "test/cat/1.png", "test/dog/1.png"),
-        "test: no train/ beside it; call the folder of the training images so",
+        "test: no train/ beside it; rename the folder of the training images to train",
     ),
     "a split twice": (
         ("train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "valid/cat/1.png"),
