@@ -1,11 +1,13 @@
 """One image file of any kind, as a square of RGB pixels."""
 
 import struct
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from pipeline.harness.errors import DataError
 from pipeline.prepared.facts import RESAMPLING
@@ -13,8 +15,21 @@ from pipeline.prepared.facts import RESAMPLING
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats of photographs. Pillow reads more, but an EPS file is a program for Ghostscript."""
 
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), "HEIF"),
+}
+"""Formats that not every machine reads, by the brand in bytes 8 to 11 (ISO/IEC 14496-12)."""
+
+REMEDIES = {
+    "AVIF": "an AVIF image; to read it, install a Pillow with AVIF",
+    "HEIF": "a HEIC image; to read it, install pillow-heif",
+}
+"""What makes those formats readable."""
+
 UNREADABLE = (
     OSError,
+    RuntimeError,  # of the decoders of AVIF and HEIC
     SyntaxError,  # how Pillow reports a broken chunk of PNG
     ValueError,
     EOFError,
@@ -33,24 +48,53 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
     """Decode one file: (size, size, 3), upright, on white where transparent, cropped at the centre.
 
     Raises:
-        DataError: not an image of `FORMATS`, damaged, too large, or of pixels of unknown range.
+        DataError: not an image of `formats`, damaged, too large, or of pixels of unknown range.
     """
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with Image.open(path, formats=formats()) as file:
             # JPEG decodes faster at 1/2, 1/4 or 1/8; resampling needs twice the size.
             file.draft(None, (2 * size, 2 * size))
             upright = ImageOps.exif_transpose(file)
         return np.asarray(ImageOps.fit(_rgb(upright), (size, size), Image.Resampling[RESAMPLING]))
     except UnidentifiedImageError:
-        reason = f"its format is none of {', '.join(FORMATS)}"
+        reason = _explained(path)
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-    raise DataError(f"{shown(path)}: not a readable image ({reason}); repair or remove it")
+    raise DataError(f"{shown(path)}: not a readable image ({reason})")
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Return the formats that can be read here: `FORMATS`, AVIF if Pillow can, HEIF if installed.
+
+    HEIF comes from the package pillow-heif, which is no dependency of the project.
+    """
+    avif = ("AVIF",) if features.check("avif") else ()
+    try:
+        import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return (*FORMATS, *avif)
+    return (*FORMATS, *avif, "HEIF")
 
 
 def shown(path: Path) -> str:
     """Return a path for a message, with unprintable characters such as line breaks escaped."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
+
+
+def _explained(path: Path) -> str:
+    """Return why Pillow does not know the format of a file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        return str(error.strerror)
+    if not head:
+        return "the file is empty"
+    brand = BRANDS.get(head[8:]) if head[4:8] == b"ftyp" else None
+    if brand and brand not in formats():
+        return REMEDIES[brand]
+    return f"its format is none of {', '.join(formats())}"
 
 
 def _rgb(image: Image.Image) -> Image.Image:

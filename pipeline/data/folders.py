@@ -1,132 +1,107 @@
-"""A folder of the user's own images, one folder per class.
+"""The user's own images, one folder per class: found, counted, decoded."""
 
-Either `<class>/<image>`, from which a test split is taken later, or `train/<class>/<image>` with or
-without `test/<class>/<image>`. Everything is sorted by name, the same order on every machine.
-"""
-
-import unicodedata
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.console.progress import say
+from pipeline.data.counts import count_lines
 from pipeline.data.decoding import read_image, shown
+from pipeline.data.layout import Files, read_layout
+from pipeline.data.params import Unreadable
 from pipeline.data.source import Source
 from pipeline.harness.errors import DataError
 from pipeline.prepared.labelled import Labelled
 
-DOWNLOADS = "downloads"
-"""Folder in `data/` that holds the downloads of torchvision and is no class."""
-
-HIDDEN = {"Thumbs.db", "desktop.ini"}
-"""Files that Windows leaves in folders of pictures; elsewhere such names begin with a dot."""
+NAMED = 20
+"""Largest number of unreadable images that a message names."""
 
 
-def read_image_folder(folder: Path, image_size: int) -> Source:
-    """Read every image under `folder` as (image_size, image_size, 3).
+def read_image_folder(
+    folder: Path, image_size: int, *, unreadable: Unreadable = "refuse"
+) -> Source:
+    """Read every image under `folder` as (image_size, image_size, 3), and print what was found.
+
+    unreadable: what happens to files that cannot be decoded.
 
     Raises:
-        DataError: a folder or an image is missing, misplaced or unreadable; names the path.
+        DataError: a folder is missing or of unclear meaning, or images are unreadable, all of
+            which the message names; with 'skip', only if a class has no others.
     """
-    train, test = _layout(folder)
-    classes = _classes(train)
-    if test is not None:
-        _require_same_classes(train, test, classes)
-    # All names are checked before the first image is decoded, so that mistakes show at once.
-    train_images = [_images(train / name) for name in classes]
-    test_images = None if test is None else [_images(test / name) for name in classes]
+    layout = read_layout(folder)
+    counts = [len(paths) for paths in layout.train]
+    for line in (*layout.notes, *count_lines(layout.classes, counts)):
+        say(line)
+    parts = {"training": layout.train, "validation": layout.validation, "test": layout.test}
+    decoded = {name: _decode(files, image_size) for name, files in parts.items() if files}
+    problems = list(chain.from_iterable(lines for _, lines in decoded.values()))
+    if problems and unreadable == "refuse":
+        raise DataError(_refusal(problems))
+    if problems:
+        say(f"left out {len(problems)} images that cannot be read; the first is {problems[0]}")
+    for name, (labelled, _) in decoded.items():
+        _require_every_class(folder, name, layout.classes, labelled)
+    read = {name: labelled for name, (labelled, _) in decoded.items()}
     return Source(
         name="image_folder",
-        classes=classes,
-        train=_decode(train_images, image_size),
-        test=None if test_images is None else _decode(test_images, image_size),
+        classes=layout.classes,
+        train=read["training"],
+        validation=read.get("validation"),
+        test=read.get("test"),
     )
 
 
-def _layout(folder: Path) -> tuple[Path, Path | None]:
-    """Return the folder of the training classes, and that of the test classes if there is one."""
-    train, test = folder / "train", folder / "test"
-    folders = _folders(folder)
-    if train not in folders or not (set(folders) <= {train, test} or _folders(train)):
-        return folder, None  # a class may happen to be called 'train'
-    for other in folders:
-        if other not in {train, test}:
-            raise DataError(
-                f"{shown(other)}: only train/ and test/ are read;"
-                " validation images are taken from train/"
-            )
-    return train, test if test in folders else None
-
-
-def _classes(folder: Path) -> tuple[str, ...]:
-    classes = tuple(path.name for path in _folders(folder))
-    if not classes:
-        raise DataError(f"{folder}: no class folders; expected {folder}/<class>/<image>")
-    if len(classes) == 1:
-        raise DataError(
-            f"{folder}: only one class, '{classes[0]}'; a classifier needs at least two"
-        )
-    for name in classes:
-        # Names go into JSON, tables and error lines: no control characters, no broken UTF-8.
-        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
-            raise DataError(f"{folder}: the folder {name!a} has a name that is not plain text")
-    return classes
-
-
-def _require_same_classes(train: Path, test: Path, classes: tuple[str, ...]) -> None:
-    """Raise DataError unless every class has both a training folder and a test folder."""
-    tested = {path.name for path in _folders(test)}
-    for name in sorted(tested - set(classes)):
-        raise DataError(f"{shown(test / name)}: no such class in {train}")
-    for name in classes:
-        if name not in tested:
-            raise DataError(f"{test}: no folder for class '{name}' of {train}")
-
-
-def _decode(paths_by_class: list[list[Path]], size: int) -> Labelled:
-    paths = list(chain.from_iterable(paths_by_class))
-    labels = np.repeat(np.arange(len(paths_by_class)), [len(found) for found in paths_by_class])
+def _decode(files: Files, size: int) -> tuple[Labelled, list[str]]:
+    """Return the images that can be read, and a line for each of the others."""
+    paths = list(chain.from_iterable(files))
+    labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
     images = np.empty((len(paths), size, size, 3), np.uint8)
 
-    def read_into_place(index: int) -> None:
-        images[index] = read_image(paths[index], size)
+    def read_into_place(index: int) -> str | None:
+        try:
+            images[index] = read_image(paths[index], size)
+        except DataError as error:
+            return str(error)
+        return None
 
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         # A picture above 90 million pixels is refused; damaged EXIF leaves the pixels intact.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for _ in pool.map(read_into_place, range(len(paths))):
-            pass
-    return Labelled(images=images, labels=labels)
+        lines = list(pool.map(read_into_place, range(len(paths))))
+    good = np.flatnonzero([line is None for line in lines])
+    problems = [line for line in lines if line is not None]
+    return Labelled(images=_only(images, good), labels=labels[good]), problems
 
 
-def _images(folder: Path) -> list[Path]:
-    paths = _entries(folder)
-    for path in paths:
-        if not path.is_file():
-            raise DataError(
-                f"{shown(path)}: not a file; images lie directly in the folder of their class"
-            )
-    if not paths:
-        raise DataError(f"{folder}: no images in this class; add some or remove the folder")
-    return paths
+def _only(images: NDArray[np.uint8], good: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Keep the images of these ascending indices, in place: memory may not hold a second copy."""
+    for place, index in enumerate(good):
+        if place != index:
+            images[place] = images[index]
+    return images[: len(good)]
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if path.is_dir() and path.name != DOWNLOADS]
+def _refusal(problems: Sequence[str]) -> str:
+    """Return one line for each of the first problems, and what to do about all of them."""
+    remedy = "or set data.unreadable to skip"
+    if len(problems) == 1:
+        return f"{problems[0]}; repair or remove it, {remedy}"
+    first = f"; the first {NAMED} are named above" if len(problems) > NAMED else ""
+    last = f"{len(problems)} images cannot be read{first}; repair or remove them, {remedy}"
+    return "\n".join((*problems[:NAMED], last))
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return the entries of a folder, sorted by name, without the system's hidden files."""
-    try:
-        paths = sorted(folder.iterdir(), key=lambda path: path.name)
-    except FileNotFoundError:
-        raise DataError(f"{folder}: no such folder; expected {folder}/<class>/<image>") from None
-    except NotADirectoryError:
-        raise DataError(f"{folder}: not a folder; expected {folder}/<class>/<image>") from None
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read: {error.strerror}") from None
-    return [path for path in paths if not (path.name.startswith(".") or path.name in HIDDEN)]
+def _require_every_class(
+    folder: Path, split: str, classes: Sequence[str], labelled: Labelled
+) -> None:
+    counts = np.bincount(labelled.labels, minlength=len(classes))
+    for name, count in zip(classes, counts, strict=True):
+        if count == 0:
+            raise DataError(f"{shown(folder)}: no {split} image of class '{name}' can be read")

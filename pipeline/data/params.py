@@ -9,6 +9,7 @@ from pipeline.harness.section import Section
 DataName = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "image_folder"]
 Duplicates = Literal["drop", "keep", "refuse"]
 """What happens to copies of images."""
+Unreadable = Literal["refuse", "skip"]
 ProperFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -28,8 +29,15 @@ class DataParams(Section):
         default=8,
         description="side of the square images in pixels; others are resized and cropped to it",
     )
+    unreadable: Unreadable = Field(
+        default="refuse",
+        description="what happens to images of a folder that cannot be read; refuse: they are an"
+        " error that names them; skip: they are left out",
+    )
     validation_fraction: ProperFraction = Field(
-        default=0.3, description="part of the training images that the architecture is decided on"
+        default=0.3,
+        description="part of the training images that the architecture is decided on; not used"
+        " with an image folder that has val/",
     )
     test_fraction: ProperFraction = Field(
         default=0.2,

@@ -7,9 +7,10 @@ from pipeline.prepared.labelled import Labelled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A data set before it is split. test: its own test split, or None."""
+    """A data set before it is split. validation, test: splits of its own, or None."""
 
     name: str
     classes: tuple[str, ...]
     train: Labelled
+    validation: Labelled | None = None
     test: Labelled | None

@@ -10,7 +10,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from pipeline.data.downloads import read_download
-from pipeline.data.folders import DOWNLOADS, read_image_folder
+from pipeline.data.folders import read_image_folder
+from pipeline.data.listing import DOWNLOADS
 from pipeline.data.params import DataName, DataParams
 from pipeline.data.source import Source
 from pipeline.prepared.facts import RESAMPLING
@@ -23,17 +24,18 @@ def read_source(params: DataParams) -> Source:
     Raises:
         DataError: it cannot be downloaded, or the image folder cannot be used.
     """
-    source = SOURCES[params.name](params)
+    source, size = SOURCES[params.name](params), params.image_size
     return replace(
         source,
-        train=_resize(source.train, params.image_size),
-        test=None if source.test is None else _resize(source.test, params.image_size),
+        train=_resize(source.train, size),
+        validation=None if source.validation is None else _resize(source.validation, size),
+        test=None if source.test is None else _resize(source.test, size),
     )
 
 
 def image_folder(params: DataParams) -> Source:
     """The user's own images, a folder for each class."""
-    return read_image_folder(Path(params.path), params.image_size)
+    return read_image_folder(Path(params.path), params.image_size, unreadable=params.unreadable)
 
 
 def download(params: DataParams) -> Source:

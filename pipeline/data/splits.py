@@ -17,10 +17,12 @@ def split(source: Source, *, validation_fraction: float, test_fraction: float, s
     """Split at random, each class by the same fraction.
 
     Args:
-        source: the data set; its own test split is kept as it is.
-        validation_fraction: fraction of the training images, after a test split was taken.
-        test_fraction: fraction of all images, if the source has no test split.
-        seed: decides which image goes where, and the random order within a split that was cut.
+        source: the data set; its own test split is kept as it is, a validation split of its own
+            is put into random order.
+        validation_fraction: fraction of the training images, after a test split was taken, if the
+            source has no validation split.
+        test_fraction: fraction of the training images, if the source has no test split.
+        seed: decides which image goes where, and the random order of training and validation.
 
     Raises:
         DataError: a class has too few images to be in every split.
@@ -31,8 +33,14 @@ def split(source: Source, *, validation_fraction: float, test_fraction: float, s
     if test is None:
         _require_enough(training, source.classes, "data.test_fraction", test_fraction)
         training, test = _cut(training, test_fraction, test_state)
-    _require_enough(training, source.classes, "data.validation_fraction", validation_fraction)
-    train, validation = _cut(training, validation_fraction, validation_state)
+    if source.validation is not None:
+        # The first batches must hold all classes: BatchNorm statistics are estimated on them.
+        train, validation = (
+            _shuffled(one, validation_state) for one in (training, source.validation)
+        )
+    else:
+        _require_enough(training, source.classes, "data.validation_fraction", validation_fraction)
+        train, validation = _cut(training, validation_fraction, validation_state)
     return Splits(train=train, validation=validation, test=test)
 
 
@@ -82,6 +90,10 @@ def _cut(labelled: Labelled, fraction: float, state: int) -> tuple[Labelled, Lab
         np.arange(len(labelled)), test_size=fraction, stratify=labelled.labels, random_state=state
     )
     return _take(labelled, rest), _take(labelled, part)
+
+
+def _shuffled(labelled: Labelled, state: int) -> Labelled:
+    return _take(labelled, np.random.default_rng(state).permutation(len(labelled)))
 
 
 def _take(labelled: Labelled, indices: NDArray[np.int64]) -> Labelled:

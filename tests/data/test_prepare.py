@@ -18,6 +18,7 @@ data:
   name: digits
   path: images
   image_size: 8
+  unreadable: refuse
   validation_fraction: 0.3
   test_fraction: 0.2
   duplicates: drop

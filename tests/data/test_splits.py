@@ -1,6 +1,7 @@
 """Splits share no image, keep the share of each class, and depend on the seed alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from math import ceil
 
@@ -68,6 +69,18 @@ def test_a_test_split_of_its_own_is_kept(counts: list[int], seed: int) -> None:
     splits = split(source(counts, test), validation_fraction=0.5, test_fraction=0.5, seed=seed)
     assert splits.test is test
     assert sorted(numbers(splits.train) + numbers(splits.validation)) == list(range(sum(counts)))
+
+
+@given(counts=st.lists(st.integers(4, 60), min_size=2, max_size=8), seed=SEEDS)
+def test_a_validation_split_of_its_own_is_kept_in_another_order(
+    counts: list[int], seed: int
+) -> None:
+    validation = numbered([9, 8])
+    own = replace(source(counts), validation=validation, test=numbered([1, 2]))
+    splits = split(own, validation_fraction=0.5, test_fraction=0.5, seed=seed)
+    assert sorted(numbers(splits.train)) == list(range(sum(counts)))
+    assert sorted(numbers(splits.validation)) == list(range(17))
+    assert numbers(validation) == list(range(17))
 
 
 @pytest.fixture

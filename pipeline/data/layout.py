@@ -1,0 +1,110 @@
+"""Which images of a folder belong to which class and split, by the names of its folders alone.
+
+Either `<class>/<image>`, or the same in a folder for each split: `train`, and if there are `val`
+and `test`. A folder that can be read in more than one way is refused.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.data.classes import Classes, class_folders, look, nested, require_same_classes
+from pipeline.data.decoding import shown
+from pipeline.data.listing import Folder, has_images, images, list_folder, skipped
+from pipeline.data.split_folders import Part, parts, split_of
+from pipeline.harness.errors import DataError
+
+Files = tuple[tuple[Path, ...], ...]
+"""The images of each class, in the order of the classes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The images of each split, or None where there is no such split. notes: lines to print."""
+
+    classes: tuple[str, ...]
+    train: Files
+    validation: Files | None
+    test: Files | None
+    notes: tuple[str, ...]
+
+
+def read_layout(path: Path) -> Layout:
+    """Find the classes and splits of a folder; no image is opened.
+
+    Raises:
+        DataError: the folder cannot be read, or its meaning is unclear; names the path.
+    """
+    tree = list_folder(path)
+    splits = parts(tree)
+    classes = _training_classes(splits["train"].classes)
+    unlabelled = [name for name, part in splits.items() if _is_unlabelled(part.classes, classes)]
+    labelled = {name: part for name, part in splits.items() if name not in unlabelled}
+    found = {"train": classes}
+    for name in [one for one in labelled if one != "train"]:
+        found[name] = class_folders(splits[name].classes)
+        require_same_classes(splits["train"].classes, splits[name].classes, classes, found[name])
+    files = {name: tuple(images(other[one]) for one in classes) for name, other in found.items()}
+    return Layout(
+        classes=tuple(classes),
+        train=files["train"],
+        validation=files.get("validation"),
+        test=files.get("test"),
+        notes=(
+            *dict.fromkeys(_entered(labelled)),
+            *(_ignored(splits[name].classes, name) for name in unlabelled),
+            *_nested(found),
+            *skipped(tree, _outside(labelled)),
+        ),
+    )
+
+
+def _training_classes(train: Folder) -> Classes:
+    classes = class_folders(train)
+    if len(classes) == 1:
+        (name,) = classes
+        raise DataError(
+            f"{shown(train.path)}: only one class, '{name}'; a classifier needs at least two"
+        )
+    for folder in classes.values():
+        if len({split_of(one) for one in folder.folders} - {None}) > 1:
+            raise DataError(
+                f"{shown(folder.path)}: splits inside a class;"
+                f" expected classes inside splits: {shown(train.path)}/train/<class>/<image>"
+            )
+    return classes
+
+
+def _is_unlabelled(part: Folder, classes: Classes) -> bool:
+    """Whether the images of a split lie in it without a class, or in one folder that is none."""
+    if not any(map(has_images, part.folders)):
+        return bool(part.files)
+    names = {look(folder.name) for folder in part.folders}
+    return len(names) == 1 and not part.files and not names & set(map(look, classes))
+
+
+def _outside(splits: Mapping[str, Part]) -> list[Path]:
+    """Return the files that lie in a folder around the classes; none has the suffix of an image."""
+    around = {folder.path: folder for part in splits.values() for folder in part.levels}
+    return [file for folder in around.values() for file in folder.files]
+
+
+def _entered(splits: Mapping[str, Part]) -> Iterator[str]:
+    for part in splits.values():
+        for folder in part.entered:
+            yield f"{shown(folder.path)}: entered, because the folder around it holds nothing else"
+
+
+def _ignored(part: Folder, split: str) -> str:
+    return (
+        f"{shown(part.path)}: not read, as its images have no classes;"
+        f" {split} images are taken from the training images"
+    )
+
+
+def _nested(splits: Mapping[str, Classes]) -> Iterator[str]:
+    """Yield a line if a class has images in subfolders."""
+    inner = [folder for classes in splits.values() for folder in nested(classes)]
+    if inner:
+        more = f" and {len(inner) - 1} other subfolders" if len(inner) > 1 else ""
+        yield f"{shown(inner[0].path)}{more}: images in subfolders of a class belong to the class"
