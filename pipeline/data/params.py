@@ -1,11 +1,15 @@
 """The `data` section: which images, and how they are split."""
 
+from os.path import normpath
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.harness.section import Section
 
+ARTIFACTS = Path("artifacts")
+"""Folder that the stages write to, which DVC may not hash as their input."""
 DataName = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "image_folder"]
 Duplicates = Literal["drop", "keep", "refuse"]
 """What happens to copies of images."""
@@ -49,3 +53,17 @@ class DataParams(Section):
         description="images of validation and test that other splits have too; drop: left out;"
         " keep: kept; refuse: nothing is prepared; found by equal pixels at image_size",
     )
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        if path.startswith("~"):
+            raise ValueError(f"expected the whole path, as ~ is not expanded, got {path!r}")
+        folder = Path(normpath(path))
+        if not folder.is_absolute() and (
+            ARTIFACTS.is_relative_to(folder) or folder.is_relative_to(ARTIFACTS)
+        ):
+            raise ValueError(
+                f"expected a folder apart from {ARTIFACTS}/, such as data/images, got {path!r}"
+            )
+        return path
