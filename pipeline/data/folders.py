@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.console.progress import say
 from pipeline.data.counts import count_lines
 from pipeline.data.decoding import read_image, shown
-from pipeline.data.layout import Files, read_layout
+from pipeline.data.layout import Files, Layout, read_layout
 from pipeline.data.params import Unreadable
 from pipeline.data.source import Source
 from pipeline.harness.errors import DataError
@@ -35,11 +35,17 @@ def read_image_folder(
             which the message names; with 'skip', only if a class has no others.
     """
     layout = read_layout(folder)
+    before = _stamps(layout)
     counts = [len(paths) for paths in layout.train]
     for line in (*layout.notes, *count_lines(layout.classes, counts)):
         say(line)
     parts = {"training": layout.train, "validation": layout.validation, "test": layout.test}
     decoded = {name: _decode(files, image_size) for name, files in parts.items() if files}
+    if _stamps(read_layout(folder)) != before:
+        raise DataError(
+            f"{shown(folder)}: images were added, removed or changed while they were read;"
+            " run it again when that is over"
+        )
     problems = list(chain.from_iterable(lines for _, lines in decoded.values()))
     if problems and unreadable == "refuse":
         raise DataError(_refusal(problems))
@@ -55,6 +61,14 @@ def read_image_folder(
         validation=read.get("validation"),
         test=read.get("test"),
     )
+
+
+def _stamps(layout: Layout) -> list[tuple[str, int, int]]:
+    """Return name, size and time of every image, by which a change is seen."""
+    parts = (layout.train, layout.validation or (), layout.test or ())
+    paths = chain.from_iterable(chain.from_iterable(parts))
+    found = [(str(path), path.stat()) for path in paths]
+    return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in found]
 
 
 def _decode(files: Files, size: int) -> tuple[Labelled, list[str]]:

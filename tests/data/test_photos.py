@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, features
 
-from pipeline.data import decoding
+from pipeline.data import decoding, folders
 from pipeline.data.folders import read_image_folder
 from pipeline.data.params import DataParams
 from pipeline.harness.errors import DataError
@@ -167,3 +168,26 @@ def test_prepare_uses_the_validation_images_of_the_user(tmp_path: Path) -> None:
     assert read_facts(tmp_path / "out").classes == ("cat", "dog")
     validation = read_split(tmp_path / "out", "validation")
     assert sorted(validation.images[:, 0, 0, 0].tolist()) == list(range(20, 26))
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "changed"])
+def test_images_that_change_while_they_are_read_are_not_prepared(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+    real = folders.read_image
+
+    def read(path: Path, size: int) -> NDArray[np.uint8]:
+        image = real(path, size)
+        if path.name == "1.png" and path.parent.name == "cat":
+            if change == "added":
+                draw(tmp_path, "dog/late.png")
+            elif change == "removed":
+                (tmp_path / "dog" / "2.png").unlink()
+            else:
+                os.utime(tmp_path / "dog" / "2.png", ns=(1, 1))
+        return image
+
+    monkeypatch.setattr(folders, "read_image", read)
+    with pytest.raises(DataError, match=r"added, removed or changed while they were read; run it"):
+        read_image_folder(tmp_path, 4)
