@@ -172,10 +172,11 @@ def plan(
 
 @app.command()
 def latency() -> int:
-    """Measure on this machine how long parts of networks take, for target.milliseconds.
+    """Measure how long parts of networks take on this machine.
 
-    Writes latency.json: milliseconds of an image in ONNX Runtime, on one thread, for every
-    operation at every size that params.yaml allows. Another table is another result.
+    Writes latency.json, for target.milliseconds: milliseconds of an image in ONNX Runtime, on one
+    thread, for every operation at every size that params.yaml allows. Another table is another
+    result.
     """
     from pipeline.timing.command import write_latency  # noqa: PLC0415 - torch takes seconds
 

@@ -15,17 +15,27 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 METADATA_FORMAT = 1
 RESAMPLING = Image.Resampling.BICUBIC
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), "HEIF"),
+}
+REMEDIES = {
+    "AVIF": "an AVIF image; to read it, install a Pillow with AVIF",
+    "HEIF": "a HEIC image; to read it, install pillow-heif",
+}
 HIDDEN = {"Thumbs.db", "desktop.ini"}
 REFUSED = (
     runtime_errors.EPFail,
@@ -39,6 +49,7 @@ REFUSED = (
 """Errors that ONNX Runtime raises on a file that is damaged or not a model."""
 UNREADABLE = (
     OSError,
+    RuntimeError,
     SyntaxError,
     ValueError,
     EOFError,
@@ -189,18 +200,44 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
     """Decode one file: (size, size, 3), upright, on white where transparent, cropped at the centre.
 
     Raises:
-        ValueError: not an image of `FORMATS`, damaged, too large, or of pixels of unknown range.
+        ValueError: not an image of `formats`, damaged, too large, or of pixels of unknown range.
     """
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with Image.open(path, formats=formats()) as file:
             file.draft(None, (2 * size, 2 * size))
             upright = ImageOps.exif_transpose(file)
         return np.asarray(ImageOps.fit(_rgb(upright), (size, size), RESAMPLING))
     except UnidentifiedImageError:
-        reason = f"its format is none of {', '.join(FORMATS)}"
+        reason = _explained(path)
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
     raise ValueError(f"not a readable image ({reason})")
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Return the formats that can be read here; AVIF and HEIF need what not everyone has."""
+    avif = ("AVIF",) if features.check("avif") else ()
+    try:
+        import_module("pillow_heif").register_heif_opener()
+    except ImportError:
+        return (*FORMATS, *avif)
+    return (*FORMATS, *avif, "HEIF")
+
+
+def _explained(path: Path) -> str:
+    """Return why Pillow does not know the format of a file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        return str(error.strerror)
+    if not head:
+        return "the file is empty"
+    brand = BRANDS.get(head[8:]) if head[4:8] == b"ftyp" else None
+    if brand and brand not in formats():
+        return REMEDIES[brand]
+    return f"its format is none of {', '.join(formats())}"
 
 
 def shown(path: Path) -> str:

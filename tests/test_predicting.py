@@ -123,7 +123,7 @@ def test_a_damaged_file_is_refused_with_the_words_of_training(
 
 
 def test_what_is_read_and_how_is_said_alike_in_both() -> None:
-    for name in ("FORMATS", "UNREADABLE"):
+    for name in ("FORMATS", "UNREADABLE", "BRANDS", "REMEDIES"):
         assert getattr(predicting, name) == getattr(decoding, name)
     assert Image.Resampling[RESAMPLING] == predicting.RESAMPLING
 
@@ -171,7 +171,7 @@ def test_a_table_is_printed_and_a_bad_file_is_one_line_beside_it(
     Path("photos/notes.txt").write_text("no image")
     code = predicting.show(model, ["photos", "gone.png"], top=1, as_json=False)
     printed = capsys.readouterr()
-    formats = ", ".join(decoding.FORMATS)
+    formats = ", ".join(decoding.formats())
     assert code == 1
     assert printed.out.splitlines() == [
         "image                 class  probability",

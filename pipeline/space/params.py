@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from pipeline.harness.section import Section
 from pipeline.space.registry import SPACES
@@ -84,6 +84,12 @@ class SupernetParams(Section):
     initial_noise: Annotated[float, Field(ge=0, le=100)] = Field(
         default=0.5, description="standard deviation of the noise on the initial logits"
     )
+
+    @field_validator("stem", mode="before")
+    @classmethod
+    def _check_stem(cls, stem: object) -> object:
+        # True is 1 to Python, but not in params.yaml.
+        return str(stem).lower() if isinstance(stem, bool) else stem
 
     @model_validator(mode="after")
     def _check(self) -> Self:
