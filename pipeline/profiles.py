@@ -99,6 +99,11 @@ def _commented(text: str, remarks: Mapping[str, Remark]) -> Iterator[str]:
             yield ""
         remark = remarks[f"{section}.{name}" if indent else name]
         yield from (f"{indent}{one}" for one in remark.above)
+        if remark.behind and following.startswith(f"{indent}- "):
+            # Above a list: `dvc exp run -S` of a key with a comment behind it breaks the file.
+            yield f"{indent}# {remark.behind}"
+            yield line
+            continue
         goes_on = following.startswith("    ") or not following  # a value of several lines
         yield line if goes_on or not remark.behind else _with_comment(line, remark.behind)
 

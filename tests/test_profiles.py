@@ -1,5 +1,6 @@
 """Profiles hold differences; `params.yaml` made from one is complete and as DVC writes it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,21 @@ def test_a_profile_holds_nothing_that_is_the_default(name: str) -> None:
 @every_profile
 def test_every_key_of_a_whole_file_has_a_comment_and_the_file_is_short(name: str) -> None:
     lines = read_profile(ROOT, name).splitlines()
-    keys = [line for line in lines if line.startswith("  ") and not line.startswith("  - ")]
+    keys = [number for number, line in enumerate(lines) if re.match(r"  \w", line)]
     assert len(keys) == len(KEYS)
-    assert all(" # " in line for line in keys)
+    # That of a list stands above it.
+    assert all(" # " in lines[number] or "  # " in lines[number - 1] for number in keys)
     assert len(lines) < 200
     assert max(map(len, lines)) < 120
+
+
+@every_profile
+@pytest.mark.parametrize("value", [[], ["widen"], ["widen", "deepen", "mutate"]])
+def test_a_list_can_be_set_with_dvc(name: str, value: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(read_profile(ROOT, name))
+    apply_overrides(path, [f"growth.kinds=[{','.join(value)}]"])
+    assert read_params(Params, path, whole=True).growth.kinds == tuple(value)
 
 
 @every_profile
@@ -98,7 +109,7 @@ def test_a_comment_of_a_profile_takes_the_place_of_the_models() -> None:
         "\n  # First.\n  # Second.\n  epochs: 3\n",
         "\n  sampling: hard              # as said\n",
         "\n  path: 'a # b'               # odd\n",
-        "\n  kinds:                      # one\n  - widen\n",
+        "\n  # one\n  kinds:\n  - widen\n",
     ):
         assert part in text
     assert replace(text, {}) == text
