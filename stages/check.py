@@ -12,13 +12,16 @@ from pathlib import Path
 
 from pipeline.console.progress import say
 from pipeline.console.stage import run_stage
+from pipeline.costing.latency import FILE, read_latency
 from pipeline.harness.files import write_atomically
 from pipeline.harness.params_file import PARAMS_FILE
 from pipeline.params import Params
 
 
-def main(_params: Params, out: Path) -> None:
-    """Say that all of it is valid, as `run_stage` has found."""
+def main(params: Params, out: Path) -> None:
+    """Say that all of it is valid, as `run_stage` has found, and that a target can be estimated."""
+    if params.target.milliseconds is not None:
+        read_latency(FILE).require_any()
     write_atomically(out / "params.txt", b"valid\n")
     say(f"check: {PARAMS_FILE} is valid")
 

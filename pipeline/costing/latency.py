@@ -35,6 +35,11 @@ class Latency:
             )
         return found
 
+    def require_any(self) -> None:
+        """Raise ParamsError if nothing was measured yet."""
+        if not self.milliseconds:
+            raise ParamsError(f"target.milliseconds: {FILE} has no measurement yet; {AGAIN}")
+
 
 def key(part: Part, space: str) -> str:
     """Return what a part is called in the file, such as 'darts sep_conv_3x3 16 to 16 of 8x8'."""

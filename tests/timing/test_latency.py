@@ -19,8 +19,10 @@ from pipeline.targeting.budget import read_budget
 from pipeline.targeting.params import TargetParams
 from pipeline.timing.command import parts_in, reachable, write_latency
 from pipeline.timing.measuring import measure
+from stages import check
 from tests.conftest import of_space, tiny, tiny_blueprint
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "network.cells": 3,
     "network.nodes": 1,
@@ -105,3 +107,17 @@ def test_a_part_that_was_not_measured_is_named(tmp_path: Path) -> None:
     with pytest.raises(ParamsError) as refused:
         read_latency(tmp_path / FILE).of(part, "darts")
     assert key(part, "darts") in str(refused.value)
+
+
+def test_check_refuses_milliseconds_before_anything_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = Params(target=TargetParams(milliseconds=1.0))
+    with pytest.raises(ParamsError, match=r"latency.json: cannot be read: .*'aso-se latency'"):
+        check.main(params, tmp_path / "check")
+    FILE.write_text((ROOT / FILE).read_text())  # as it is shipped
+    with pytest.raises(ParamsError, match=r"target.milliseconds: latency.json has no measurement"):
+        check.main(params, tmp_path / "check")
+    check.main(Params(), tmp_path / "check")
+    assert (tmp_path / "check" / "params.txt").exists()
