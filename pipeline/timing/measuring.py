@@ -10,7 +10,7 @@ from onnx.utils import Extractor
 from torch import Generator, Tensor, nn
 
 from pipeline.costing.parts import ADAPT, GATE, HALVE, HEAD, NORM, REDUCTION, STEM, Part
-from pipeline.exporting.exporter import OPSET
+from pipeline.exporting.exporter import OPSET, export
 from pipeline.exporting.onnx_file import IR_VERSION
 from pipeline.exporting.speed import milliseconds
 from pipeline.space.network import initialize
@@ -98,7 +98,15 @@ def measure(parts: Sequence[Part], space: str, *, tell: Callable[[int], None]) -
     modules = [module_of(part, space) for part in parts]
     for module in modules:
         initialize(module, Generator().manual_seed(0))
-    model = Extractor(_exported(modules, parts))
+    # One model of all, because torch's exporter takes a second for each model.
+    model = Extractor(
+        export(
+            _All(modules),
+            [torch.zeros(1, part.inputs, part.height, part.width) for part in parts],
+            inputs=[f"in{number}" for number in range(len(parts))],
+            outputs=[f"out{number}" for number in range(len(parts))],
+        )
+    )
     found = {}
     for number, part in enumerate(parts):
         images = np.zeros((1, part.inputs, part.height, part.width), np.float32)
@@ -109,24 +117,6 @@ def measure(parts: Sequence[Part], space: str, *, tell: Callable[[int], None]) -
         found[part] = float(f"{max(whole - nothing, 0.0):.3g}")
         tell(number + 1)
     return found
-
-
-def _exported(modules: Sequence[nn.Module], parts: Sequence[Part]) -> onnx.ModelProto:
-    """Return all modules as one model, because torch's exporter takes a second for each model."""
-    examples = tuple(torch.zeros(1, part.inputs, part.height, part.width) for part in parts)
-    program = torch.onnx.export(
-        _All(modules).eval(),
-        examples,
-        dynamo=True,
-        optimize=True,
-        external_data=False,
-        verbose=False,
-        opset_version=OPSET,
-        input_names=[f"in{number}" for number in range(len(parts))],
-        output_names=[f"out{number}" for number in range(len(parts))],
-    )
-    assert program is not None
-    return program.model_proto
 
 
 def _nothing(images: NDArray[np.float32]) -> onnx.ModelProto:
