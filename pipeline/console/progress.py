@@ -27,8 +27,8 @@ The training accuracy takes the place of a missing validation accuracy.
 LONGEST_EPOCH_SECONDS = 7 * 24 * 3600.0
 """Seconds that rich looks back to estimate the time left; its own 30 s are less than an epoch."""
 
-MINUTES_IN_WORDS = 90
-"""Number of minutes from which on they are shown as hours."""
+MOST_MINUTES = 90
+"""Number of minutes from which on hours are shown instead."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -90,8 +90,8 @@ def watch(
 def time_left(seconds: float) -> str:
     """Return how long the rest of a stage's epochs takes, from a minute on; else ''."""
     minutes = round(seconds / 60)
-    hours = f"{minutes / 60:.1f} h" if minutes >= MINUTES_IN_WORDS else f"{minutes} min"
-    return f", {hours} left" if minutes else ""
+    shown = f"{minutes / 60:.1f} h" if minutes >= MOST_MINUTES else f"{minutes} min"
+    return f", {shown} left" if minutes else ""
 
 
 def describe(row: Row) -> str:

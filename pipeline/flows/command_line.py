@@ -70,7 +70,7 @@ def _choice(word: str) -> tuple[str, list[Any] | Range]:
 
 def _print(ranking: Ranking) -> None:
     swept = list(ranking["best"])
-    table = Table("rank", "experiment", "objective", "state", *swept, "parameters", "kilobytes")
+    table = Table("rank", "experiment", "objective", "state", *swept, *SHOWN)
     for rank, one in enumerate(ranking["ranking"], start=1):
         value = "" if one["value"] is None else f"{one['value']:.6g}"
         shown = [str(one["overrides"].get(key, "")) for key in swept]

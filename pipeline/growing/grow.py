@@ -188,7 +188,7 @@ class Growth:
         attempt = self._attempt(old, target, kind)
         if isinstance(attempt, str):
             release()
-        edges = len(self._mutated(old.logits, old.epoch).nonzero()) if kind == "mutate" else 0
+        edges = int(self._mutated(old.logits, old.epoch).sum()) if kind == "mutate" else 0
         event = _event(old.epoch, kind, blueprint, target, mutated=edges)
         event.max_difference = None if isinstance(attempt, str) else attempt[1]
         state.events.append(event)

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.costing.cost import Cost, cost_of, total
-from pipeline.costing.parts import GATE, Part, parts_of
+from pipeline.costing.parts import ADAPT, GATE, HALVE, HEAD, NORM, REDUCTION, STEM, Part, parts_of
 from pipeline.reporting.findings import Findings
 
 WORDS = {
-    "stem": "stem",
-    "adapt": "1×1 convolution of a cell's input",
-    "halve": "1×1 convolution of a cell's input, halved",
-    "reduction": "basic block that halves",
-    "norm": "normalisation before the head",
-    "head": "head",
+    STEM: "stem",
+    ADAPT: "1×1 convolution of a cell's input",
+    HALVE: "1×1 convolution of a cell's input, halved",
+    REDUCTION: "basic block that halves",
+    NORM: "normalisation before the head",
+    HEAD: "head",
 }
 """What is fixed around the edges, in words."""
 
