@@ -15,7 +15,7 @@ from pipeline.running.repro import environment_of_dvc
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "add-your-own.md"
 COPIED = ("pipeline", "stages", "tests", "profiles", "docs")
-FILES = ("dvc.yaml", "params.yaml", "pyproject.toml", "params.schema.json")
+FILES = ("dvc.yaml", "params.yaml", "pyproject.toml", "params.schema.json", "latency.json")
 BLOCK = re.compile(
     r"(?:^`(?P<path>[\w/.-]+)`:\n\n)?^```(?P<kind>python|diff)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -154,5 +154,5 @@ def test_a_stage_is_run_by_dvc_with_the_deps_that_are_written_for_it(project: Pa
         assert f"- {dep}\n" in entry
     (project / "data").mkdir()
     run("-m", "dvc", "init", "--no-scm", "--quiet")
-    run("-m", "dvc", "repro", "--quiet", "census")
+    run("-m", "dvc", "repro", "census")
     assert '"3": ' in (project / "artifacts/census/census.json").read_text()
