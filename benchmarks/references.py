@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from pipeline.batches.images import join, read_images
+from pipeline.batches.images import read_images
 from pipeline.batches.randomness import generator
 from pipeline.comparison.references import read_references
 from pipeline.harness.params_file import parse_params
@@ -68,10 +68,7 @@ class Plain(nn.Module):
 
 def plain_accuracy(params: Params, prepared: Path) -> float:
     """Train the plain network; return its accuracy on the test images, in per cent."""
-    training, validation, test = (
-        read_images(prepared, split, "cpu") for split in ("train", "validation", "test")
-    )
-    images = join(training, validation) if params.optimize.use_validation else training
+    images = read_images(prepared, "train", "cpu", through=params.optimize.through)
     context = Context(
         images=images,
         classes=int(images.labels.max()) + 1,
@@ -89,7 +86,14 @@ def plain_accuracy(params: Params, prepared: Path) -> float:
     state = phase.begin()
     rows: list[Row] = []
     rows.extend(phase.train(state, 1.0, rows))
-    return 100 * evaluate(state.result, test, params.training.evaluation_batch_size)[1]
+    return (
+        100
+        * evaluate(
+            state.result,
+            read_images(prepared, "test", "cpu"),
+            params.training.evaluation_batch_size,
+        )[1]
+    )
 
 
 def measure(seed: int, arguments: argparse.Namespace) -> dict[str, float]:

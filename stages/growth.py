@@ -19,6 +19,7 @@ from pipeline.growing.state import summarize
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
+from pipeline.prepared.facts import FACTS
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import decide
@@ -58,7 +59,7 @@ def main(params: Params, prepare: Path, search: Path, out: Path) -> Finish:
         expected=expected(blueprint, context, before=accuracy, accuracy=KEPT_ACCURACY),
         budget=read_budget(params.target, context.image_size, params.network),
     )
-    points = resume_points("growth", params, prepare, search)
+    points = resume_points("growth", params, prepare / FACTS, search)
     state, history = run(phase, points)
 
     grown = state.search

@@ -8,7 +8,7 @@ Writes a checkpoint of the discrete network, the history and metrics.
 from functools import partial
 from pathlib import Path
 
-from pipeline.batches.images import join, read_images
+from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
@@ -16,7 +16,7 @@ from pipeline.harness.records import kept, write_history, write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.optimizing.optimize import Optimize, Watch, discrete_network
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.prepared.facts import read_facts
+from pipeline.prepared.facts import FACTS, read_facts
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.params import GenotypeParams
 from pipeline.training.context import Context
@@ -38,16 +38,14 @@ class Params(Section):
 def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     """Train the discrete network."""
     device = choose_device()
-    training, validation = (read_images(prepare, one, device) for one in ("train", "validation"))
     all_of_them = params.optimize.use_validation
     context = Context(
-        images=join(training, validation) if all_of_them else training,
+        images=read_images(prepare, "train", device, through=params.optimize.through),
         classes=len(read_facts(prepare).classes),
         training=params.training,
         augmentation=params.augmentation,
         seed=params.seed,
     )
-    batch_size = params.training.evaluation_batch_size
     phase = Optimize(
         context=context,
         params=params.optimize,
@@ -59,9 +57,14 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
             params.training,
             from_scratch=params.optimize.from_scratch,
         ),
-        watch=None if all_of_them else Watch(images=validation, batch_size=batch_size),
+        watch=None
+        if all_of_them
+        else Watch(
+            images=read_images(prepare, "validation", device),
+            batch_size=params.training.evaluation_batch_size,
+        ),
     )
-    points = resume_points("optimize", params, prepare, growth)
+    points = resume_points("optimize", params, prepare / FACTS, growth)
     state, history = run(phase, points)
 
     trained_on = ["train", "validation"] if all_of_them else ["train"]

@@ -2,16 +2,18 @@
 
     python -m stages.prepare artifacts/prepare
 
-Writes one file of pixels and labels per split (train, validation, test), and `dataset.json`:
-classes, shape, counts, and the mean and standard deviation of the training split.
+Writes `images.safetensors`, the pixels and labels of the splits (train, validation, test), one
+after the other, `dataset.json`: classes, shape, counts, and the mean and standard deviation of the
+training split, and where the images have files of their own, their names in `names.json`.
 """
 
 from pathlib import Path
 
 from pipeline.console.progress import say
-from pipeline.console.stage import run_stage
+from pipeline.console.stage import Finish, run_stage
 from pipeline.data.duplicates import separate
 from pipeline.data.params import DataParams
+from pipeline.data.scratch import scratch
 from pipeline.data.sources import read_source
 from pipeline.data.splits import channel_statistics, split
 from pipeline.harness.section import Section, Seed
@@ -25,9 +27,10 @@ class Params(Section):
     data: DataParams
 
 
-def main(params: Params, out: Path) -> None:
+def main(params: Params, out: Path) -> Finish:
     """Read, split, describe and write the images."""
-    source = read_source(params.data)
+    place = scratch(params.data)
+    source = read_source(params.data, place)
     splits = split(
         source,
         validation_fraction=params.data.validation_fraction,
@@ -35,13 +38,14 @@ def main(params: Params, out: Path) -> None:
         seed=params.seed,
     )
     splits = separate(splits, source.classes, params.data.duplicates)
-    mean, std = channel_statistics(splits.train.images)
+    mean, std = channel_statistics(splits.train)
 
     write_dataset(out, name=source.name, classes=source.classes, splits=splits, mean=mean, std=std)
     say(
         f"prepare: {source.name}, {len(source.classes)} classes: {len(splits.train)} training,"
         f" {len(splits.validation)} validation, {len(splits.test)} test images"
     )
+    return place.remove
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ metrics.
 
 from pathlib import Path
 
-from pipeline.batches.images import join, read_images
+from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import sentence, write_references
 from pipeline.console.progress import say
@@ -18,8 +18,7 @@ from pipeline.devices.device import choose_device
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.prepared.facts import read_facts
-from pipeline.prepared.packing import SPLITS
+from pipeline.prepared.facts import FACTS, read_facts
 from pipeline.referencing.params import PassesParams, ReferenceParams, SearchPassesParams
 from pipeline.referencing.passes import epochs_of_all_passes
 from pipeline.referencing.problem import PointsByName, Problem
@@ -47,10 +46,10 @@ class Params(Section):
 def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
     """Train, test and compare each reference."""
     device = choose_device()
-    training, validation, test = (read_images(prepare, one, device) for one in SPLITS)
+    facts = read_facts(prepare)
     context = Context(
-        images=join(training, validation) if params.optimize.use_validation else training,
-        classes=len(read_facts(prepare).classes),
+        images=read_images(prepare, "train", device, through=params.optimize.through),
+        classes=len(facts.classes),
         training=params.training,
         augmentation=params.augmentation,
         seed=params.seed,
@@ -62,13 +61,13 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         params.search,
         params.growth,
         params.optimize,
-        searched=len(training),
+        searched=facts.images("train"),
         trained=len(context.images),
     )
-    points = PointsByName(params, (prepare, derive))
+    points = PointsByName(params, (prepare / FACTS, derive))
     problem = Problem(
         context=context,
-        test=test,
+        test=read_images(prepare, "test", device),
         found=derived.network.eval(),
         rules=params.network,
         optimize=params.optimize,
@@ -77,7 +76,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         backbone=params.reference.backbone,
     )
 
-    right = predict(problem.found, test).argmax(1) == test.labels.cpu()
+    right = predict(problem.found, problem.test).argmax(1) == problem.test.labels.cpu()
     references = measure(params.reference.kinds, problem, right)
     write_references(out / "references.json", references)
     write_json(out / "metrics.json", metrics(references))

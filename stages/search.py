@@ -15,6 +15,7 @@ from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
+from pipeline.prepared.facts import FACTS
 from pipeline.searching.finals import Finals, entrants, hold
 from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
 from pipeline.space.checkpoint import read_checkpoint
@@ -51,7 +52,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
         expected=expected(warmed.network.blueprint, context, before=accuracy),
         budget=read_budget(params.target, context.image_size),
     )
-    points = resume_points("search", params, prepare, warmup)
+    points = resume_points("search", params, prepare / FACTS, warmup)
     state, history = run(phase, points)
 
     finals = Finals(

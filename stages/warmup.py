@@ -12,6 +12,7 @@ from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.section import Section, Seed
+from pipeline.prepared.facts import FACTS
 from pipeline.space.params import SupernetParams
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, read_context
@@ -36,7 +37,7 @@ def main(params: Params, prepare: Path, out: Path) -> Finish:
     """Train the weights of a fresh supernet."""
     context = read_context(prepare, choose_device(), params)
     phase = Warmup(context=context, network=params.network, params=params.warmup)
-    points = resume_points("warmup", params, prepare)
+    points = resume_points("warmup", params, prepare / FACTS)
     supernet, history = run(phase, points)
 
     facts = {ACCURACY: history[-1][ACCURACY]}

@@ -1,4 +1,4 @@
-"""A split in memory, read from what `prepare` wrote.
+"""A split of what `prepare` wrote: on the device, or mapped from its file.
 
 N images, C channels, H x W pixels; everything is channels_last.
 """
@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from pipeline.console.progress import say
-from pipeline.prepared.facts import read_facts
-from pipeline.prepared.packing import Split, read_split
+from pipeline.prepared.facts import Split, read_facts
+from pipeline.prepared.packing import read_split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
     """The images and labels of one split.
 
-    pixels: (N, C, H, W) uint8, channels_last, on the device, or on the host if memory is short.
+    pixels: (N, C, H, W) uint8, channels_last, on the device, or on the host if memory is short;
+    on the CPU they are mapped from the file, so that more of them than memory holds are no error.
     labels: (N,) int64. mean, std: (C,) float32, of the training split, as fractions of 255.
     """
 
@@ -36,19 +37,17 @@ class Images:
         return self.labels.device
 
 
-def join(first: Images, second: Images) -> Images:
-    """Return both splits as one, on the device of the first and with its statistics."""
-    return Images(
-        pixels=torch.cat((first.pixels, second.pixels.to(first.pixels.device))),
-        labels=torch.cat((first.labels, second.labels)),
-        mean=first.mean,
-        std=first.std,
-    )
+def read_images(
+    folder: Path, split: Split, device: torch.device | str, *, through: Split | None = None
+) -> Images:
+    """Read one split, or several as one, for batches on a device.
 
+    through: the last of several splits.
 
-def read_images(folder: Path, split: Split, device: torch.device | str) -> Images:
-    """Read one split for batches on a device; raise DataError as `read_split` does."""
-    facts, labelled = read_facts(folder), read_split(folder, split)
+    Raises:
+        DataError: as `read_split` does.
+    """
+    facts, labelled = read_facts(folder), read_split(folder, split, through=through)
     images = _near(torch.from_numpy(labelled.images), torch.device(device))
     return Images(
         pixels=images.permute(0, 3, 1, 2),

@@ -7,7 +7,8 @@ nothing depends on that file.
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,9 +28,13 @@ The training accuracy takes the place of a missing validation accuracy.
 LONGEST_EPOCH_SECONDS = 7 * 24 * 3600.0
 """Seconds that rich looks back to estimate the time left; its own 30 s are less than an epoch."""
 
+SILENT_SECONDS = 30.0
+"""Seconds between the lines of a log that say how many items are done."""
+
 MOST_MINUTES = 90
 """Number of minutes from which on hours are shown instead."""
 
+T = TypeVar("T")
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -85,6 +90,30 @@ def watch(
                 say(f"{name} {len(done)}/{epochs}: {describe(row)}, {speed}{left}")
             began, worked = time.perf_counter(), time.process_time()
     return done
+
+
+def track(items: Iterable[T], *, name: str, count: int) -> Iterator[T]:
+    """Yield the items and show how many are done: by a bar, or by a line in a log now and then.
+
+    name: what is counted. count: number of items.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=12),
+        TimeRemainingColumn(),
+    )
+    began = told = time.monotonic()
+    on_terminal = _on_terminal()
+    with Progress(*columns, console=console, transient=True, disable=not on_terminal) as progress:
+        task = progress.add_task(name, total=count)
+        for done, item in enumerate(items, 1):
+            yield item
+            progress.update(task, completed=done)
+            if not on_terminal and (now := time.monotonic()) - told > SILENT_SECONDS:
+                told = now
+                left = time_left((now - began) / done * (count - done))
+                say(f"{name}: {done:,} of {count:,}{left}")
 
 
 def time_left(seconds: float) -> str:

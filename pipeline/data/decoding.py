@@ -1,9 +1,13 @@
 """One image file of any kind, as a square of RGB pixels."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import Condition
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +48,36 @@ UNREADABLE = (
 """Errors that Pillow raises on a damaged, foreign or hostile file."""
 
 
+@dataclass(slots=True)
+class Limit:
+    """A number of pixels that threads share, so that many large pictures are not decoded at once.
+
+    most: that number. taken: those in use.
+    """
+
+    most: int
+    taken: int = 0
+    changed: Condition = field(default_factory=Condition)
+
+    @contextmanager
+    def room(self, pixels: int) -> Iterator[None]:
+        """Wait until so many pixels are free, and take them; a larger picture waits for all."""
+        pixels = min(pixels, self.most)
+        with self.changed:
+            self.changed.wait_for(lambda: self.taken + pixels <= self.most)
+            self.taken += pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken -= pixels
+                self.changed.notify_all()
+
+
+DECODED = Limit(100_000_000)
+"""Pixels decoded at once, which take about a gigabyte."""
+
+
 def read_image(path: Path, size: int) -> NDArray[np.uint8]:
     """Decode one file: (size, size, 3), upright, on white where transparent, cropped at the centre.
 
@@ -54,8 +88,10 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
         with Image.open(path, formats=formats()) as file:
             # JPEG decodes faster at 1/2, 1/4 or 1/8; resampling needs twice the size.
             file.draft(None, (2 * size, 2 * size))
-            upright = ImageOps.exif_transpose(file)
-        return np.asarray(ImageOps.fit(_rgb(upright), (size, size), Image.Resampling[RESAMPLING]))
+            with DECODED.room(file.width * file.height):
+                ImageOps.exif_transpose(file, in_place=True)
+                fitted = ImageOps.fit(_rgb(file), (size, size), Image.Resampling[RESAMPLING])
+        return np.asarray(fitted)
     except UnidentifiedImageError:
         reason = _explained(path)
     except UNREADABLE as error:
@@ -106,7 +142,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:

@@ -5,6 +5,7 @@ A copy of a training image says nothing about images that nothing has seen befor
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,10 @@ def separate(splits: Splits, classes: Sequence[str], duplicates: Duplicates) -> 
 def digests(labelled: Labelled) -> NDArray[np.bytes_]:
     """Return a digest of each image's pixels, (N,)."""
     return np.array(
-        [blake2b(image.tobytes(), digest_size=16).hexdigest() for image in labelled.images],
+        [
+            blake2b(image.tobytes(), digest_size=16).hexdigest()
+            for image in chain.from_iterable(labelled.chunks())
+        ],
         dtype="S32",
     )
 
@@ -72,7 +76,7 @@ def _without(
     labelled: Labelled, copied: NDArray[np.bool_], name: str, classes: Sequence[str]
 ) -> Labelled:
     """Return the images that are no copies; raise DataError if a class has none of them."""
-    kept = Labelled(images=labelled.images[~copied], labels=labelled.labels[~copied])
+    kept = labelled.take(np.flatnonzero(~copied))
     for label in np.unique(labelled.labels):
         if label not in kept.labels:
             raise DataError(

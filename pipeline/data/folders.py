@@ -2,19 +2,18 @@
 
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.console.progress import say
 from pipeline.data.counts import count_lines
 from pipeline.data.decoding import read_image, shown
 from pipeline.data.layout import Files, Layout, read_layout
-from pipeline.data.params import Unreadable
+from pipeline.data.params import DataParams
+from pipeline.data.scratch import Scratch
 from pipeline.data.source import Source
 from pipeline.harness.errors import DataError
 from pipeline.prepared.labelled import Labelled
@@ -23,31 +22,35 @@ NAMED = 20
 """Largest number of unreadable images that a message names."""
 
 
-def read_image_folder(
-    folder: Path, image_size: int, *, unreadable: Unreadable = "refuse"
-) -> Source:
-    """Read every image under `folder` as (image_size, image_size, 3), and print what was found.
+def read_image_folder(params: DataParams, scratch: Scratch) -> Source:
+    """Read every image under `data.path` as (H, W, 3), and print what was found.
 
-    unreadable: what happens to files that cannot be decoded.
+    scratch: where the decoded images are kept.
 
     Raises:
         DataError: a folder is missing or of unclear meaning, or images are unreadable, all of
             which the message names; with 'skip', only if a class has no others.
     """
+    folder = Path(params.path)
     layout = read_layout(folder)
     before = _stamps(layout)
     counts = [len(paths) for paths in layout.train]
     for line in (*layout.notes, *count_lines(layout.classes, counts)):
         say(line)
     parts = {"training": layout.train, "validation": layout.validation, "test": layout.test}
-    decoded = {name: _decode(files, image_size) for name, files in parts.items() if files}
+    place = scratch.of(before)
+    decoded = {
+        name: _decode(folder, files, params.image_size, place, name)
+        for name, files in parts.items()
+        if files
+    }
     if _stamps(read_layout(folder)) != before:
         raise DataError(
             f"{shown(folder)}: images were added, removed or changed while they were read;"
             " run it again when that is over"
         )
     problems = list(chain.from_iterable(lines for _, lines in decoded.values()))
-    if problems and unreadable == "refuse":
+    if problems and params.unreadable == "refuse":
         raise DataError(_refusal(problems))
     if problems:
         say(f"left out {len(problems)} images that cannot be read; the first is {problems[0]}")
@@ -71,35 +74,23 @@ def _stamps(layout: Layout) -> list[tuple[str, int, int]]:
     return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in found]
 
 
-def _decode(files: Files, size: int) -> tuple[Labelled, list[str]]:
-    """Return the images that can be read, and a line for each of the others."""
+def _decode(
+    folder: Path, files: Files, size: int, scratch: Scratch, name: str
+) -> tuple[Labelled, list[str]]:
+    """Return the images that can be read, and a line for each of the others. name: of the split."""
     paths = list(chain.from_iterable(files))
-    labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
-    images = np.empty((len(paths), size, size, 3), np.uint8)
-
-    def read_into_place(index: int) -> str | None:
-        try:
-            images[index] = read_image(paths[index], size)
-        except DataError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # A picture above 90 million pixels is refused; damaged EXIF leaves the pixels intact.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        lines = list(pool.map(read_into_place, range(len(paths))))
-    good = np.flatnonzero([line is None for line in lines])
-    problems = [line for line in lines if line is not None]
-    return Labelled(images=_only(images, good), labels=labels[good]), problems
-
-
-def _only(images: NDArray[np.uint8], good: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Keep the images of these ascending indices, in place: memory may not hold a second copy."""
-    for place, index in enumerate(good):
-        if place != index:
-            images[place] = images[index]
-    return images[: len(good)]
+        images, problems = scratch.fill(
+            name, (len(paths), size, size, 3), lambda number: read_image(paths[number], size)
+        )
+    labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
+    names = tuple(path.relative_to(folder).as_posix() for path in paths)
+    every = Labelled(images=images, labels=labels, names=names)
+    good = np.delete(np.arange(len(paths)), list(problems))
+    return every.take(good), list(problems.values())
 
 
 def _refusal(problems: Sequence[str]) -> str:

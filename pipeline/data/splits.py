@@ -3,10 +3,10 @@
 N images, H x W pixels, C channels.
 """
 
+from itertools import chain
 from math import ceil, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.data.source import Source
 from pipeline.harness.errors import DataError
@@ -44,20 +44,20 @@ def split(source: Source, *, validation_fraction: float, test_fraction: float, s
     return Splits(train=train, validation=validation, test=test)
 
 
-def channel_statistics(
-    images: NDArray[np.uint8],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel of (N, H, W, C), as fractions of 255.
+def channel_statistics(labelled: Labelled) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel, as fractions of 255.
 
     Sums are of integers, so the result is exact and the order of the images does not matter. The
     standard deviation is at least one grey level, so a division by it is safe.
     """
     levels = np.arange(256)
+    histograms = np.zeros((labelled.images.shape[-1], 256), np.int64)
+    for image in chain.from_iterable(labelled.chunks()):
+        # One at a time: bincount makes 8 bytes of every pixel.
+        for channel in range(image.shape[-1]):
+            histograms[channel] += np.bincount(image[..., channel].ravel(), minlength=256)
     mean, std = [], []
-    for channel in range(images.shape[-1]):
-        histogram = np.zeros(256, np.int64)
-        for image in images:  # one at a time: bincount makes 8 bytes of every pixel
-            histogram += np.bincount(image[..., channel].ravel(), minlength=256)
+    for histogram in histograms:
         count, total = int(histogram.sum()), int(histogram @ levels)
         squares = int(histogram @ levels**2)
         mean.append(total / count / 255)
@@ -89,12 +89,8 @@ def _cut(labelled: Labelled, fraction: float, state: int) -> tuple[Labelled, Lab
     rest, part = train_test_split(
         np.arange(len(labelled)), test_size=fraction, stratify=labelled.labels, random_state=state
     )
-    return _take(labelled, rest), _take(labelled, part)
+    return labelled.take(rest), labelled.take(part)
 
 
 def _shuffled(labelled: Labelled, state: int) -> Labelled:
-    return _take(labelled, np.random.default_rng(state).permutation(len(labelled)))
-
-
-def _take(labelled: Labelled, indices: NDArray[np.int64]) -> Labelled:
-    return Labelled(images=labelled.images[indices], labels=labelled.labels[indices])
+    return labelled.take(np.random.default_rng(state).permutation(len(labelled)))

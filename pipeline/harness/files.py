@@ -1,13 +1,19 @@
 """Files that are either complete or absent."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.harness.ranks import is_first
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` durably: a temporary file beside `path`, fsync, rename, fsync of the folder.
+    """Write `content` durably, as `write_in_parts` does."""
+    write_in_parts(path, [content])
+
+
+def write_in_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file durably: a temporary file beside `path`, fsync, rename, fsync of the folder.
 
     A reader sees the old file or the new one, never a part; on a full disk the old one survives.
     Each write makes a new inode, so that a file hard-linked to DVC's cache is never overwritten.
@@ -19,18 +25,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     if not is_first():
         return
     try:
-        _write(path, content)
+        _write(path, parts)
     except OSError as error:
         error.filename = str(path)
         raise
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(content)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -1,6 +1,6 @@
 """The `optimize` section."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -42,3 +42,8 @@ class OptimizeParams(ScheduleParams):
         default=True,
         description="train on the validation images too; probabilities are then not calibrated",
     )
+
+    @property
+    def through(self) -> Literal["train", "validation"]:
+        """Last of the splits that the network is trained on."""
+        return "validation" if self.use_validation else "train"

@@ -7,12 +7,11 @@ logits, because nobody knows yet what search will find.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
 from pipeline.batches.batches import batch_sizes
-from pipeline.batches.images import join
 from pipeline.batches.randomness import generator
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size, choose, extend, size
@@ -131,9 +130,7 @@ def _seconds_of_optimize(
     context: SupernetContext, params: Params, blueprint: Blueprint, genotype: Genotype
 ) -> float:
     section = params.optimize.model_copy(update={"epochs": EPOCHS})
-    everything = section.use_validation
-    if everything:
-        context = replace(context, images=join(context.images, context.validation))
+    held_out = not section.use_validation
 
     def fresh() -> tuple[Network, int]:
         weights = generator(params.seed, "plan", "weights")
@@ -142,13 +139,14 @@ def _seconds_of_optimize(
 
     def phase(short: TimedContext) -> Optimize[Network]:
         batch_size = params.training.evaluation_batch_size
-        watch = None if everything else Watch(images=short.validation, batch_size=batch_size)
+        watch = Watch(images=short.validation, batch_size=batch_size) if held_out else None
         return Optimize(context=short, params=section, fresh=fresh, watch=watch)
 
     timing = time_phase(phase, context)
-    return _steps(context) * median(timing.steps) + timing.evaluation
+    more = 0 if held_out else len(context.validation)
+    return _steps(context, more) * median(timing.steps) + timing.evaluation
 
 
-def _steps(context: SupernetContext) -> int:
-    """Return the number of weight steps of an epoch."""
-    return len(batch_sizes(len(context.images), context.training.batch_size))
+def _steps(context: SupernetContext, more: int = 0) -> int:
+    """Return the number of weight steps of an epoch. more: images beside the training images."""
+    return len(batch_sizes(len(context.images) + more, context.training.batch_size))

@@ -9,10 +9,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pipeline.harness.errors import DataError
 
-FORMAT = 1
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+"""In the order of their images."""
+
+FORMAT = 2
 FACTS = "dataset.json"
 CHECKSUM = "sha256_of_this"
 RESAMPLING = "BICUBIC"
@@ -26,7 +31,8 @@ class DatasetFacts:
 
     classes: names, in the order of the labels. height, width: sides in pixels.
     mean, std: statistics of each channel of the training images, as fractions of 255.
-    counts: split -> class -> number of images. digests: split -> sha256 of its file.
+    counts: split -> class -> number of images. digests: sha256 of each split's labels and pixels,
+    and of `names.json` if there is one.
     """
 
     name: str
@@ -38,6 +44,10 @@ class DatasetFacts:
     std: tuple[float, ...]
     counts: Mapping[str, Mapping[str, int]]
     digests: Mapping[str, str]
+
+    def images(self, split: Split) -> int:
+        """Number of images of a split."""
+        return sum(self.counts[split].values())
 
 
 def read_facts(folder: Path) -> DatasetFacts:
@@ -83,6 +93,11 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
 
 
+def sha256(content: bytes) -> str:
+    """Return the sha256 in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def checksum(document: Mapping[str, object]) -> str:
     """Return the sha256 of a JSON document, whatever its layout."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(document, sort_keys=True).encode())

@@ -1,37 +1,39 @@
-"""Write and read the outputs of `prepare`: three files of images and one of facts.
+"""Write and read the outputs of `prepare`: a file of images, one of facts, one of names.
 
-`train.safetensors`, `validation.safetensors` and `test.safetensors` hold `images` (N, H, W, C)
-uint8 and `labels` (N,) int64. `dataset.json` holds the rest, with a sha256 of each of them and of
-itself. This module does not import torch, which `prepare` does not need.
+`images.safetensors` holds `labels` (N,) int64 and `images` (N, H, W, C) uint8 of all splits, one
+after the other, so that several are read as one without a copy. `dataset.json` holds the rest, with
+a sha256 of the labels and pixels of each split, and of itself. This module does not import torch,
+which `prepare` does not need.
 """
 
 import hashlib
-from collections.abc import Mapping
+import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from pipeline.harness.errors import DataError
-from pipeline.harness.files import write_atomically
+from pipeline.harness.files import write_atomically, write_in_parts
 from pipeline.harness.records import write_json
 from pipeline.prepared.facts import (
     AGAIN,
     CHECKSUM,
     FACTS,
     FORMAT,
+    SPLITS,
     DatasetFacts,
+    Split,
     checksum,
-    read_bytes,
     read_facts,
+    sha256,
 )
 from pipeline.prepared.labelled import Labelled, Splits
+from pipeline.prepared.names import NAMES, encode_names
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+IMAGES = "images.safetensors"
 
 
 def write_dataset(
@@ -49,62 +51,116 @@ def write_dataset(
         folder: created if missing. The same splits give the same bytes.
         name: name of the data set.
         classes: names, in the order of the labels.
-        splits: images and labels.
+        splits: images and labels; a few megabytes of pixels at a time are copied to memory.
         mean: mean of each channel of the training images, as a fraction of 255.
         std: standard deviation, likewise.
     """
-    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    digests = {}
-    for split, labelled in parts.items():
-        content = _encode(labelled)
-        write_atomically(folder / f"{split}.safetensors", content)
-        digests[split] = hashlib.sha256(content).hexdigest()
+    parts: dict[Split, Labelled] = {
+        "train": splits.train,
+        "validation": splits.validation,
+        "test": splits.test,
+    }
+    shape = splits.train.images.shape[1:]
+    digests: dict[str, str] = {}
+    write_in_parts(folder / IMAGES, _encode(parts, shape, digests))
+    names = {split: one.names for split, one in parts.items() if one.names is not None}
+    if names:
+        content = encode_names(names)
+        write_atomically(folder / NAMES, content)
+        digests[NAMES] = sha256(content)
     document = {
         "format": FORMAT,
         "name": name,
         "classes": classes,
-        "image_shape": splits.train.images.shape[1:],
+        "image_shape": shape,
         "mean": mean,
         "std": std,
-        "counts": {split: _counts(labelled, classes) for split, labelled in parts.items()},
+        "counts": {split: _counts(one.labels, classes) for split, one in parts.items()},
         "sha256": digests,
     }
     write_json(folder / FACTS, {**document, CHECKSUM: checksum(document)})
 
 
-def read_split(folder: Path, split: Split) -> Labelled:
-    """Read one split.
+def read_split(folder: Path, split: Split, *, through: Split | None = None) -> Labelled:
+    """Map the images of one split, or of several that follow each other, after checking them.
+
+    through: the last of several splits.
 
     Raises:
-        DataError: the file is missing, or differs from what `prepare` wrote.
+        DataError: a file is missing, or differs from what `prepare` wrote.
     """
-    facts = read_facts(folder)
-    path = folder / f"{split}.safetensors"
-    content = read_bytes(path)
-    if hashlib.sha256(content).hexdigest() != facts.digests.get(split):
-        raise DataError(f"{path}: damaged (its checksum differs from that in {FACTS}); {AGAIN}")
+    facts, path = read_facts(folder), folder / IMAGES
+    labels, images = _map(path, facts)
+    first, last = SPLITS.index(split), SPLITS.index(through or split)
+    starts = np.cumsum([0, *map(facts.images, SPLITS)])
+    for number in range(first, last + 1):
+        name, part = SPLITS[number], slice(starts[number], starts[number + 1])
+        one = Labelled(images=images[part], labels=labels[part])
+        if _digest(one) != facts.digests.get(name):
+            raise DataError(f"{path}: damaged (its checksum differs from that in {FACTS}); {AGAIN}")
+        if _counts(one.labels, facts.classes) != facts.counts[name]:
+            raise DataError(f"{path}: not the {name} images of {FACTS}; {AGAIN}")
+    part = slice(starts[first], starts[last + 1])
+    return Labelled(images=images[part], labels=np.array(labels[part]))
+
+
+def _encode(
+    parts: dict[Split, Labelled], shape: tuple[int, ...], digests: dict[str, str]
+) -> Iterator[bytes | memoryview]:
+    """Yield the content of the file, and put the digest of each split into `digests`."""
+    yield _header(sum(map(len, parts.values())), shape)
+    for one in parts.values():
+        yield np.ascontiguousarray(one.labels).data
+    for name, one in parts.items():
+        digest = hashlib.sha256(np.ascontiguousarray(one.labels).data)
+        for chunk in one.chunks():
+            pixels = np.ascontiguousarray(chunk).data
+            digest.update(pixels)
+            yield pixels
+        digests[name] = digest.hexdigest()
+
+
+def _map(path: Path, facts: DatasetFacts) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return all labels and images as arrays that are mapped from the file."""
+    shape = (facts.height, facts.width, facts.channels)
+    count = sum(map(facts.images, SPLITS))
+    header = _header(count, shape)
+    middle = len(header) + 8 * count
     try:
-        return _labelled(safetensors.numpy.load(content), facts, split)
-    except (SafetensorError, LookupError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not the images of {FACTS}: {error!r}; {AGAIN}") from None
+        with path.open("rb") as file:
+            if file.read(len(header)) != header:
+                raise DataError(f"{path}: not the images of {FACTS}; {AGAIN}")
+            # A private map: torch takes only arrays that can be written to.
+            content = np.memmap(file, np.uint8, mode="c")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}; {AGAIN}") from None
+    if len(content) != middle + count * int(np.prod(shape)):
+        raise DataError(f"{path}: damaged (its length differs from that in {FACTS}); {AGAIN}")
+    labels = np.frombuffer(content[len(header) : middle].tobytes(), np.int64)
+    return labels, content[middle:].reshape(count, *shape)
 
 
-def _labelled(arrays: Mapping[str, NDArray[Any]], facts: DatasetFacts, split: Split) -> Labelled:
-    images, labels = arrays["images"], arrays["labels"]
-    shape = (len(labels), facts.height, facts.width, facts.channels)
-    if (images.shape, images.dtype) != (shape, np.dtype(np.uint8)):
-        raise ValueError(f"{images.dtype} {images.shape}, not uint8 {shape}")
-    labelled = Labelled(images=images, labels=labels)
-    if _counts(labelled, facts.classes) != facts.counts[split]:
-        raise ValueError("the numbers of images per class differ")
-    return labelled
+def _header(count: int, shape: tuple[int, ...]) -> bytes:
+    """Return how a safetensors file of `count` labels and images begins, which is all it says."""
+    middle = 8 * count
+    end = middle + count * int(np.prod(shape))
+    tensors = {
+        "labels": {"dtype": "I64", "shape": [count], "data_offsets": [0, middle]},
+        "images": {"dtype": "U8", "shape": [count, *shape], "data_offsets": [middle, end]},
+    }
+    text = json.dumps(tensors, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
-def _encode(labelled: Labelled) -> bytes:
-    images: NDArray[Any] = np.ascontiguousarray(labelled.images)
-    return safetensors.numpy.save({"images": images, "labels": labelled.labels})
+def _digest(labelled: Labelled) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(labelled.labels).data)
+    for chunk in labelled.chunks():
+        digest.update(np.ascontiguousarray(chunk).data)
+    return digest.hexdigest()
 
 
-def _counts(labelled: Labelled, classes: tuple[str, ...]) -> dict[str, int]:
-    counts = np.bincount(labelled.labels, minlength=len(classes)).tolist()
+def _counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, int]:
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
     return dict(zip(classes, counts, strict=True))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.batches.batches import batch_indices, evaluation_batches, normalise, training_batches
-from pipeline.batches.images import Images, join
+from pipeline.batches.images import Images
 from pipeline.batches.params import AugmentationParams
 
 PLAIN = AugmentationParams(crop_padding=0, flip=False, cutout=0)
@@ -143,13 +143,3 @@ def test_what_is_cut_out_is_the_mean() -> None:
     batch, _ = epoch(make(8), blank)[0]
     assert torch.count_nonzero(batch) < batch.numel() / 2
     assert torch.any(torch.count_nonzero(batch.flatten(1), 1) == 0)
-
-
-def test_joined_splits_hold_both_with_the_statistics_of_the_first() -> None:
-    first, second = make(5), make(7)
-    both = join(first, second)
-    assert len(both) == 12
-    assert torch.equal(both.pixels[5:], second.pixels)
-    assert torch.equal(both.labels, torch.cat((first.labels, second.labels)))
-    assert both.mean is first.mean
-    assert both.pixels.is_contiguous(memory_format=torch.channels_last)

@@ -1,12 +1,20 @@
 """Small folders of images for tests: each image is all of one grey, which tells it from others."""
 
 from pathlib import Path
+from tempfile import gettempdir
+from uuid import uuid4
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.data.folders import read_image_folder
+from pipeline.data.params import DataParams
+from pipeline.data.scratch import Scratch
+from pipeline.data.source import Source
+from pipeline.data.sources import read_source
 from pipeline.harness.errors import DataError
+from pipeline.prepared.labelled import Labelled
 
 
 def draw(folder: Path, *names: str) -> Path:
@@ -28,7 +36,7 @@ def many(split: str, *classes: str, count: int = 10) -> list[str]:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(DataError) as caught:
-        read_image_folder(folder, 4)
+        read_folder(folder, 4)
     assert "\n" not in str(caught.value)
     return str(caught.value).replace(f"{folder}/", "").replace(str(folder), "root")
 
@@ -37,3 +45,23 @@ def spoil(folder: Path, *names: str) -> None:
     for name in names:
         path = folder / name
         path.write_bytes(path.read_bytes()[:45])
+
+
+def read(params: DataParams) -> Source:
+    """Read a data set as `prepare` does."""
+    place = Scratch(Path(gettempdir(), f"aso-se-{uuid4()}"))
+    try:
+        return read_source(params, place)
+    finally:
+        if place.folder.exists():  # what is mapped from a file outlives its name
+            place.remove()
+
+
+def read_folder(folder: Path, size: int, **changes: object) -> Source:
+    plain = {"name": "image_folder", "path": str(folder), "image_size": size}
+    return read(DataParams.model_validate({**plain, **changes}))
+
+
+def pixels(labelled: Labelled) -> NDArray[np.uint8]:
+    """Return all images in order, (N, H, W, C)."""
+    return np.concatenate(list(labelled.chunks()))

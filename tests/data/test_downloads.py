@@ -18,8 +18,8 @@ from torchvision import datasets
 from pipeline.data.downloads import read_download
 from pipeline.data.params import DataParams
 from pipeline.data.source import Source
-from pipeline.data.sources import read_source
 from pipeline.harness.errors import DataError
+from tests.data.drawing import read
 
 GENERATOR = np.random.default_rng(0)
 
@@ -139,7 +139,7 @@ def test_a_download_is_resized_and_lies_in_downloads(
         validation_fraction=0.5,
         test_fraction=0.5,
     )
-    source = read_source(params)
+    source = read(params)
     assert source.test is not None
     assert source.train.images.shape == (10, 16, 16, 3)
     assert source.test.images.shape == (2, 16, 16, 3)

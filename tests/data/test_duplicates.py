@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pipeline.data.duplicates import contradictions, digests, separate
 from pipeline.harness.errors import DataError
 from pipeline.prepared.labelled import Labelled, Splits
+from tests.data.drawing import pixels
 
 CLASSES = ("cat", "dog")
 
@@ -41,7 +42,7 @@ def test_afterwards_no_split_has_an_image_of_an_earlier_one_and_all_others_stay(
             separate(given, CLASSES, "drop")
         return
     found = separate(given, CLASSES, "drop")
-    left = [one.images[:, 0, 0, 0].tolist() for one in (found.train, found.validation, found.test)]
+    left = [pixels(one)[:, 0, 0, 0].tolist() for one in (found.train, found.validation, found.test)]
     assert left == [train, *kept]
 
 

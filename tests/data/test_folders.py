@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.data.decoding import read_image
-from pipeline.data.folders import read_image_folder
 from pipeline.harness.errors import DataError
+from tests.data.drawing import pixels, read_folder
 
 
 def make(*images: Path) -> None:
@@ -38,29 +38,29 @@ def parted(tmp_path: Path) -> Path:
 
 
 def test_class_folders_are_read_as_training_images(animals: Path) -> None:
-    source = read_image_folder(animals, 4)
+    source = read_folder(animals, 4)
     assert source.name == "image_folder"
     assert source.classes == ("cat", "dog")
     assert source.train.images.shape == (4, 4, 4, 3)
-    assert source.train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert pixels(source.train)[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
     assert source.train.labels.tolist() == [0, 0, 1, 1]
     assert source.train.labels.dtype == np.int64
     assert source.test is None
 
 
 def test_train_and_test_folders_are_read_as_they_are(parted: Path) -> None:
-    source = read_image_folder(parted, 4)
+    source = read_folder(parted, 4)
     assert source.classes == ("cat", "dog")
-    assert source.train.images[:, 0, 0, 0].tolist() == [0, 1]
+    assert pixels(source.train)[:, 0, 0, 0].tolist() == [0, 1]
     assert source.test is not None
-    assert source.test.images[:, 0, 0, 0].tolist() == [2, 3]
+    assert pixels(source.test)[:, 0, 0, 0].tolist() == [2, 3]
     assert source.test.labels.tolist() == [0, 1]
 
 
 def test_a_train_folder_without_a_test_folder_is_enough(animals: Path, tmp_path: Path) -> None:
     (tmp_path / "alone").mkdir()
     animals.rename(tmp_path / "alone/train")
-    source = read_image_folder(tmp_path / "alone", 4)
+    source = read_folder(tmp_path / "alone", 4)
     assert source.classes == ("cat", "dog")
     assert source.test is None
 
@@ -68,7 +68,7 @@ def test_a_train_folder_without_a_test_folder_is_enough(animals: Path, tmp_path:
 def test_the_order_of_many_images_does_not_depend_on_who_decodes_first(tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}/{number:03}.png" for name in "ab" for number in range(60)]
     make(*paths)
-    images = read_image_folder(tmp_path, 4).train.images
+    images = pixels(read_folder(tmp_path, 4).train)
     assert np.array_equal(images, np.stack([read_image(path, 4) for path in paths]))
 
 
@@ -77,7 +77,7 @@ def test_what_the_system_hides_and_what_lies_beside_the_classes_is_not_read(anim
     for name in (*hidden, "downloads/cifar-10-python.tar.gz"):
         (animals / name).parent.mkdir(exist_ok=True)
         (animals / name).write_text("no image")
-    source = read_image_folder(animals, 4)
+    source = read_folder(animals, 4)
     assert source.classes == ("cat", "dog")
     assert len(source.train) == 4
 
@@ -87,13 +87,13 @@ def test_damaged_exif_does_not_spoil_a_whole_picture(animals: Path) -> None:
     exif = b"Exif\x00\x00" + cut_off  # one tag, said to be longer than the file
     Image.new("RGB", (8, 8), "red").save(animals / "cat/3.jpg", exif=exif)
     with warnings.catch_warnings(record=True) as heard:
-        assert len(read_image_folder(animals, 4).train) == 5
+        assert len(read_folder(animals, 4).train) == 5
     assert heard == []
 
 
 def refusal(folder: Path) -> str:
     with pytest.raises(DataError) as caught:
-        read_image_folder(folder, 4)
+        read_folder(folder, 4)
     line = str(caught.value)
     assert "\n" not in line
     return line

@@ -5,11 +5,10 @@ from unicodedata import normalize
 
 import pytest
 
-from pipeline.data.folders import read_image_folder
 from pipeline.data.source import Source
 from pipeline.data.splits import split
 from pipeline.prepared.labelled import Splits
-from tests.data.drawing import draw, many, refusal
+from tests.data.drawing import draw, many, pixels, read_folder, refusal
 
 
 def cut(source: Source) -> Splits:
@@ -31,33 +30,33 @@ def sizes(splits: Splits) -> tuple[int, int, int]:
 )
 def test_splits_of_any_usual_name_are_used(train: str, val: str, test: str, tmp_path: Path) -> None:
     names = [*many(train, "cat", "dog"), *many(val, "cat", "dog", count=3)]
-    source = read_image_folder(draw(tmp_path, *names, *many(test, "cat", "dog", count=2)), 4)
+    source = read_folder(draw(tmp_path, *names, *many(test, "cat", "dog", count=2)), 4)
     assert source.classes == ("cat", "dog")
     assert source.validation is not None
     splits = cut(source)
     assert sizes(splits) == (20, 6, 4)
-    levels = splits.validation.images[:, 0, 0, 0].tolist()
+    levels = pixels(splits.validation)[:, 0, 0, 0].tolist()
     assert sorted(levels) == list(range(20, 26))
     assert splits.test is source.test
 
 
 def test_training_images_that_are_not_cut_come_in_random_order(tmp_path: Path) -> None:
     names = [*many("train", "cat", "dog"), *many("val", "cat", "dog")]
-    splits = cut(read_image_folder(draw(tmp_path, *names, *many("test", "cat", "dog")), 4))
+    splits = cut(read_folder(draw(tmp_path, *names, *many("test", "cat", "dog")), 4))
     for labels in (splits.train.labels, splits.validation.labels):
         assert set(labels[:10].tolist()) == {0, 1}
 
 
 def test_without_a_test_folder_a_test_split_is_cut_from_the_training_images(tmp_path: Path) -> None:
     names = [*many("train", "cat", "dog"), *many("val", "cat", "dog", count=3)]
-    assert sizes(cut(read_image_folder(draw(tmp_path, *names), 4))) == (16, 6, 4)
+    assert sizes(cut(read_folder(draw(tmp_path, *names), 4))) == (16, 6, 4)
 
 
 @pytest.mark.parametrize("test", ["test/1.jpg", "test/unknown/1.jpg", "test/test/1.jpg"])
 def test_a_test_folder_without_classes_is_not_read_and_a_line_says_so(
     test: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = read_image_folder(draw(tmp_path, *many("train", "cat", "dog"), test), 4)
+    source = read_folder(draw(tmp_path, *many("train", "cat", "dog"), test), 4)
     assert source.test is None
     line = "/test: not read, as its images have no classes; test images are taken from the training"
     assert line in capsys.readouterr().out
@@ -67,7 +66,7 @@ def test_a_flat_validation_folder_as_that_of_imagenet_is_not_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [*many("train", "n01440764", "n01443537"), "val/1.JPEG", "val/2.JPEG", "test/3.JPEG"]
-    source = read_image_folder(draw(tmp_path, *names), 4)
+    source = read_folder(draw(tmp_path, *names), 4)
     assert (source.validation, source.test) == (None, None)
     assert capsys.readouterr().out.count("not read, as its images have no classes") == 2
 
@@ -78,7 +77,7 @@ def test_a_wrapping_folder_is_entered(
     wrapper: str, inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = (f"{wrapper}/{inside}{name}" for name in ("cat/1.png", "dog/2.png", "cat/3.png"))
-    source = read_image_folder(draw(tmp_path, *names, "__MACOSX/._flowers", "README.md"), 4)
+    source = read_folder(draw(tmp_path, *names, "__MACOSX/._flowers", "README.md"), 4)
     assert source.classes == ("cat", "dog")
     assert len(source.train) == 3
     said = capsys.readouterr().out
@@ -92,7 +91,7 @@ def test_a_third_wrapping_folder_is_not_entered(tmp_path: Path) -> None:
 
 def test_wrapping_folders_within_splits_are_entered(tmp_path: Path) -> None:
     names = ("train/train/cat/1.png", "train/train/dog/1.png", "test/test/cat/1.png")
-    source = read_image_folder(draw(tmp_path, *names, "test/test/dog/1.png"), 4)
+    source = read_folder(draw(tmp_path, *names, "test/test/dog/1.png"), 4)
     assert source.classes == ("cat", "dog")
     assert source.test is not None
 
@@ -101,9 +100,9 @@ def test_images_in_subfolders_belong_to_the_class(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ("cat/1.png", "cat/a/2.png", "cat/a/deep/er/3.png", "cat/b/4.png", "dog/x/5.png")
-    source = read_image_folder(draw(tmp_path, *names), 4)
+    source = read_folder(draw(tmp_path, *names), 4)
     assert source.train.labels.tolist() == [0, 0, 0, 0, 1]
-    assert source.train.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert pixels(source.train)[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
     expected = f"{tmp_path}/cat/a and 2 other subfolders: images in subfolders of a class belong"
     assert expected in capsys.readouterr().out
 
@@ -111,7 +110,7 @@ def test_images_in_subfolders_belong_to_the_class(
 def test_a_class_name_may_be_written_in_either_unicode_form(tmp_path: Path) -> None:
     one, other = (normalize(form, "café") for form in ("NFC", "NFD"))
     names = (f"train/{other}/1.png", "train/tea/1.png", f"test/{one}/1.png", "test/tea/1.png")
-    source = read_image_folder(draw(tmp_path, *names), 4)
+    source = read_folder(draw(tmp_path, *names), 4)
     assert source.classes == (one, "tea")
     assert source.test is not None
 
@@ -213,10 +212,10 @@ def test_a_folder_of_unclear_meaning_is_refused(kind: str, tmp_path: Path) -> No
 
 
 def test_valid_and_invalid_are_classes(tmp_path: Path) -> None:
-    source = read_image_folder(draw(tmp_path, "valid/1.png", "invalid/1.png"), 4)
+    source = read_folder(draw(tmp_path, "valid/1.png", "invalid/1.png"), 4)
     assert source.classes == ("invalid", "valid")
 
 
 def test_a_folder_without_images_beside_the_splits_is_no_mistake(tmp_path: Path) -> None:
     draw(tmp_path, *many("train", "cat", "dog"), "annotations/1.xml", "empty/1.txt")
-    assert read_image_folder(tmp_path, 4).classes == ("cat", "dog")
+    assert read_folder(tmp_path, 4).classes == ("cat", "dog")

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from pipeline.data import decoding, folders
-from pipeline.data.folders import read_image_folder
 from pipeline.data.params import DataParams
 from pipeline.harness.errors import DataError
 from pipeline.prepared.facts import read_facts
 from pipeline.prepared.packing import read_split
 from stages import prepare
-from tests.data.drawing import draw, many, refusal, spoil
+from tests.data.drawing import draw, many, pixels, read_folder, refusal, spoil
 
 
 def test_what_is_no_photo_is_skipped_and_counted_in_one_line(
@@ -27,7 +26,7 @@ def test_what_is_no_photo_is_skipped_and_counted_in_one_line(
         *("__MACOSX/cat/._2.png", "dog/@eaDir/1.png", "cat/@eaDir/1.png", ".git/HEAD"),
         "cat/.DS_Store",
     )
-    source = read_image_folder(draw(tmp_path, "cat/1.png", "dog/1.png", *others), 4)
+    source = read_folder(draw(tmp_path, "cat/1.png", "dog/1.png", *others), 4)
     assert len(source.train) == 2
     assert source.classes == ("cat", "dog")
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "skipped" in line)
@@ -43,7 +42,7 @@ def test_a_photo_without_a_suffix_is_read_inside_a_class(tmp_path: Path) -> None
     draw(tmp_path, "cat/1.png", "cat/2.png", "dog/3.png")
     (tmp_path / "cat/1.png").rename(tmp_path / "cat/photo")
     (tmp_path / "cat/2.png").rename(tmp_path / "cat/photo.copy")
-    assert len(read_image_folder(tmp_path, 4).train) == 3
+    assert len(read_folder(tmp_path, 4).train) == 3
 
 
 def test_cmyk_palette_and_avif_photos_are_read(tmp_path: Path) -> None:
@@ -52,14 +51,14 @@ def test_cmyk_palette_and_avif_photos_are_read(tmp_path: Path) -> None:
     Image.new("P", (6, 5)).save(tmp_path / "dog/2.gif")
     if features.check("avif"):
         Image.new("RGB", (6, 5), "white").save(tmp_path / "dog/3.avif")
-    assert len(read_image_folder(tmp_path, 4).train) == len(list(tmp_path.rglob("*.*")))
+    assert len(read_folder(tmp_path, 4).train) == len(list(tmp_path.rglob("*.*")))
 
 
 def test_all_unreadable_images_of_all_splits_are_named_at_once(tmp_path: Path) -> None:
     draw(tmp_path, *many("train", "cat", "dog", count=2), *many("test", "cat", "dog", count=2))
     spoil(tmp_path, "train/dog/1.png", "test/cat/0.png", "train/cat/0.png")
     with pytest.raises(DataError) as caught:
-        read_image_folder(tmp_path, 4)
+        read_folder(tmp_path, 4)
     *lines, last = str(caught.value).splitlines()
     names = [line.partition(": not a readable image (")[0] for line in lines]
     expected = ("train/cat/0.png", "train/dog/1.png", "test/cat/0.png")
@@ -71,13 +70,13 @@ def test_of_forty_truncated_images_twenty_are_named_and_all_are_counted(tmp_path
     names = [f"{name}/{index:02}.png" for name in ("cat", "dog") for index in range(20)]
     spoil(draw(tmp_path, *names, "cat/good.png", "dog/good.png"), *names)
     with pytest.raises(DataError) as caught:
-        read_image_folder(tmp_path, 4)
+        read_folder(tmp_path, 4)
     lines = str(caught.value).splitlines()
     assert len(lines) == 21
     assert lines[-1].startswith("40 images cannot be read; the first 20 are named above;")
-    source = read_image_folder(tmp_path, 4, unreadable="skip")
+    source = read_folder(tmp_path, 4, unreadable="skip")
     assert source.train.labels.tolist() == [0, 1]
-    assert source.train.images[:, 0, 0, 0].tolist() == [40, 41]
+    assert pixels(source.train)[:, 0, 0, 0].tolist() == [40, 41]
 
 
 def test_a_class_without_a_readable_image_is_refused_even_if_those_are_skipped(
@@ -85,7 +84,7 @@ def test_a_class_without_a_readable_image_is_refused_even_if_those_are_skipped(
 ) -> None:
     spoil(draw(tmp_path, "cat/1.png", "dog/1.png"), "dog/1.png")
     with pytest.raises(DataError, match="no training image of class 'dog' can be read"):
-        read_image_folder(tmp_path, 4, unreadable="skip")
+        read_folder(tmp_path, 4, unreadable="skip")
 
 
 def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
@@ -104,7 +103,7 @@ def test_a_heic_image_says_what_to_install(tmp_path: Path, monkeypatch: pytest.M
 def test_a_link_to_an_image_is_read_as_dvc_hashes_what_is_behind_it(tmp_path: Path) -> None:
     draw(tmp_path, "images/cat/1.png", "images/dog/1.png", "store/2.png")
     (tmp_path / "images/cat/2.png").symlink_to(tmp_path / "store/2.png")
-    assert len(read_image_folder(tmp_path / "images", 4).train) == 3
+    assert len(read_folder(tmp_path / "images", 4).train) == 3
 
 
 def test_a_file_that_is_neither_file_nor_folder_is_refused(tmp_path: Path) -> None:
@@ -117,8 +116,8 @@ def test_the_order_is_that_of_names_whatever_the_disk_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"{name}/{index}.png" for name in ("cat", "dog") for index in (9, 10, 1)]
-    before = read_image_folder(draw(tmp_path, *names), 4)
-    assert before.train.images[:, 0, 0, 0].tolist() == [2, 1, 0, 5, 4, 3]
+    before = read_folder(draw(tmp_path, *names), 4)
+    assert pixels(before.train)[:, 0, 0, 0].tolist() == [2, 1, 0, 5, 4, 3]
     scandir = os.scandir
 
     class Backwards:
@@ -133,7 +132,7 @@ def test_the_order_is_that_of_names_whatever_the_disk_says(
             pass
 
     monkeypatch.setattr(os, "scandir", Backwards)
-    assert np.array_equal(read_image_folder(tmp_path, 4).train.images, before.train.images)
+    assert np.array_equal(pixels(read_folder(tmp_path, 4).train), pixels(before.train))
 
 
 def test_counts_and_warnings_come_before_an_image_is_decoded(
@@ -152,7 +151,7 @@ def test_many_classes_are_counted_by_the_smallest_and_the_largest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw(tmp_path, *(f"{name}/{name}.png" for name in "abcdefghijklm"), "c/2.png")
-    read_image_folder(tmp_path, 4)
+    read_folder(tmp_path, 4)
     said = capsys.readouterr().out
     assert "training images: 14 of 13 classes, from 1 (a) to 2 (c)\n" in said
     assert "fewer than 20 training images: 13 (a 1, b 1, d 1, e 1, f 1, ...)\n" in said
@@ -167,7 +166,7 @@ def test_prepare_uses_the_validation_images_of_the_user(tmp_path: Path) -> None:
     prepare.main(prepare.Params(seed=0, data=data), tmp_path / "out")
     assert read_facts(tmp_path / "out").classes == ("cat", "dog")
     validation = read_split(tmp_path / "out", "validation")
-    assert sorted(validation.images[:, 0, 0, 0].tolist()) == list(range(20, 26))
+    assert sorted(pixels(validation)[:, 0, 0, 0].tolist()) == list(range(20, 26))
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "changed"])
@@ -190,4 +189,4 @@ def test_images_that_change_while_they_are_read_are_not_prepared(
 
     monkeypatch.setattr(folders, "read_image", read)
     with pytest.raises(DataError, match=r"added, removed or changed while they were read; run it"):
-        read_image_folder(tmp_path, 4)
+        read_folder(tmp_path, 4)

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from pipeline.data.params import DataName, DataParams
-from pipeline.data.sources import SOURCES, read_source
+from pipeline.data.sources import SOURCES
+from tests.data.drawing import read
 
 
 def params(**changes: object) -> DataParams:
@@ -23,7 +24,7 @@ def test_every_name_that_params_may_give_has_a_source() -> None:
 
 
 def test_digits_need_no_file() -> None:
-    source = read_source(params(path="nowhere"))
+    source = read(params(path="nowhere"))
     assert source.name == "digits"
     assert source.classes == tuple("0123456789")
     assert source.train.images.shape == (1797, 8, 8, 1)
@@ -32,14 +33,14 @@ def test_digits_need_no_file() -> None:
 
 
 def test_the_17_levels_of_digits_fill_the_range_evenly() -> None:
-    images = read_source(params()).train.images
+    images = read(params()).train.images
     expected = np.rint(load_digits().images * 255 / 16)
     assert np.array_equal(images[..., 0], expected)
     assert (images.min(), images.max(), len(np.unique(images))) == (0, 255, 17)
 
 
 def test_digits_are_resized_on_request() -> None:
-    small, large = (read_source(params(image_size=size)).train for size in (8, 12))
+    small, large = (read(params(image_size=size)).train for size in (8, 12))
     assert large.images.shape == (1797, 12, 12, 1)
     assert np.array_equal(small.labels, large.labels)
     assert abs(small.images.mean() - large.images.mean()) < 2
@@ -49,7 +50,7 @@ def test_an_image_folder_is_read_from_its_path(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (9, 9)).save(tmp_path / name / "1.png")
-    source = read_source(params(name="image_folder", path=str(tmp_path), image_size=5))
+    source = read(params(name="image_folder", path=str(tmp_path), image_size=5))
     assert source.train.images.shape == (2, 5, 5, 3)
 
 

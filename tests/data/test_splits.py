@@ -15,6 +15,7 @@ from pipeline.data.source import Source
 from pipeline.data.splits import Splits, channel_statistics, split
 from pipeline.harness.errors import DataError
 from pipeline.prepared.labelled import Labelled
+from tests.data.drawing import pixels
 
 
 def numbered(counts: list[int]) -> Labelled:
@@ -25,7 +26,11 @@ def numbered(counts: list[int]) -> Labelled:
 
 
 def numbers(labelled: Labelled) -> list[int]:
-    return np.ascontiguousarray(labelled.images).view(np.uint32).ravel().tolist()
+    return np.ascontiguousarray(pixels(labelled)).view(np.uint32).ravel().tolist()
+
+
+def unlabelled(images: NDArray[np.uint8]) -> Labelled:
+    return Labelled(images=images, labels=np.zeros(len(images), np.int64))
 
 
 def source(counts: list[int], test: Labelled | None = None) -> Source:
@@ -120,7 +125,7 @@ def test_a_class_with_too_few_images_is_named(counts: list[int], line: str) -> N
 
 def test_statistics_are_those_of_numpy() -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 5, 6, 3), dtype=np.uint8)
-    mean, std = channel_statistics(images)
+    mean, std = channel_statistics(unlabelled(images))
     scaled = images / 255
     assert mean == pytest.approx(scaled.mean((0, 1, 2)), abs=1e-12)
     assert std == pytest.approx(scaled.std((0, 1, 2)), abs=1e-12)
@@ -130,11 +135,13 @@ def test_statistics_are_those_of_numpy() -> None:
 def test_statistics_do_not_depend_on_the_order_in_a_single_bit(seed: int) -> None:
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 256, (7, 3, 3, 2), dtype=np.uint8)
-    assert channel_statistics(images) == channel_statistics(generator.permutation(images))
+    assert channel_statistics(unlabelled(images)) == channel_statistics(
+        unlabelled(generator.permutation(images))
+    )
 
 
 @given(level=st.integers(0, 255))
 def test_a_channel_that_never_varies_does_not_divide_by_zero(level: int) -> None:
-    mean, std = channel_statistics(np.full((3, 4, 4, 1), level, np.uint8))
+    mean, std = channel_statistics(unlabelled(np.full((3, 4, 4, 1), level, np.uint8)))
     assert mean == (level / 255,)
     assert std == (1 / 255,)

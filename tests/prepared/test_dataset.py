@@ -2,36 +2,40 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.batches.images import read_images
 from pipeline.harness.errors import DataError
-from pipeline.prepared.facts import CHECKSUM, checksum, read_facts
+from pipeline.prepared.facts import CHECKSUM, SPLITS, Split, checksum, read_facts
 from pipeline.prepared.labelled import Labelled, Splits
-from pipeline.prepared.packing import write_dataset
+from pipeline.prepared.names import read_names
+from pipeline.prepared.packing import read_split, write_dataset
 
 CLASSES = ("cat", "Hündin")
-FILES = ("dataset.json", "train.safetensors", "validation.safetensors", "test.safetensors")
-SPLITS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
+FILES = ("dataset.json", "images.safetensors", "names.json")
+LAST_FIRST = np.array([2, 1, 0])
 
 
 def labelled(count: int, channels: int = 3) -> Labelled:
     generator = np.random.default_rng(count)
     images = generator.integers(0, 256, (count, 5, 4, channels), dtype=np.uint8)
-    return Labelled(images=images, labels=np.arange(count) % 2)
+    names = tuple(f"{count}/Löwe {number}.png" for number in range(count))
+    return Labelled(images=images, labels=np.arange(count) % 2, names=names)
 
 
-def write(folder: Path, channels: int = 3) -> Splits:
-    splits = Splits(
-        train=labelled(7, channels), validation=labelled(4, channels), test=labelled(3, channels)
-    )
+def write(folder: Path, channels: int = 3, *, named: bool = True) -> Splits:
+    train, validation, test = (labelled(count, channels) for count in (7, 4, 3))
+    if not named:
+        train, validation, test = (replace(one, names=None) for one in (train, validation, test))
+    splits = Splits(train=train, validation=validation, test=test)
     statistics = tuple(0.1 * (channel + 1) for channel in range(channels))
     write_dataset(
         folder, name="pets", classes=CLASSES, splits=splits, mean=statistics, std=statistics
@@ -81,9 +85,55 @@ def test_the_same_splits_give_the_same_bytes(written: Path, tmp_path: Path) -> N
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes()
 
 
+@pytest.mark.parametrize(("first", "last"), [("train", "validation"), ("validation", "test")])
+def test_splits_that_follow_each_other_are_read_as_one(
+    first: Split, last: Split, written: Path
+) -> None:
+    both = read_images(written, first, "cpu", through=last)
+    parts = [read_images(written, split, "cpu") for split in (first, last)]
+    assert torch.equal(both.pixels, torch.cat([one.pixels for one in parts]))
+    assert torch.equal(both.labels, torch.cat([one.labels for one in parts]))
+
+
+def test_the_file_of_images_is_one_of_safetensors(written: Path) -> None:
+    arrays = safetensors.numpy.load_file(written / "images.safetensors")
+    parts = [read_split(written, split) for split in SPLITS]
+    assert np.array_equal(arrays["images"], np.concatenate([one.images for one in parts]))
+    assert np.array_equal(arrays["labels"], np.concatenate([one.labels for one in parts]))
+
+
+def test_images_are_mapped_not_read_and_writing_to_them_changes_no_file(written: Path) -> None:
+    before = (written / "images.safetensors").read_bytes()
+    images = read_split(written, "train").images
+    assert isinstance(images, np.memmap)
+    images[:] = 7
+    assert (written / "images.safetensors").read_bytes() == before
+
+
+def test_names_are_read_back_in_the_order_of_the_images(written: Path, tmp_path: Path) -> None:
+    splits = write(tmp_path)
+    for name, split in zip(SPLITS, (splits.train, splits.validation, splits.test), strict=True):
+        assert read_names(written, name) == split.names
+
+
+def test_images_without_files_have_no_names(tmp_path: Path) -> None:
+    write(tmp_path, named=False)
+    assert not (tmp_path / "names.json").exists()
+    assert read_names(tmp_path, "train") is None
+
+
+def test_taken_images_keep_their_labels_and_names() -> None:
+    every = labelled(7)
+    some = every.take(np.array([5, 2, 4])).take(np.array([2, 0]))
+    assert some.names == ("7/Löwe 4.png", "7/Löwe 5.png")
+    assert some.labels.tolist() == [0, 1]
+    assert np.array_equal(np.concatenate(list(some.chunks())), every.images[[4, 5]])
+
+
 def read_all(folder: Path) -> None:
     for split in SPLITS:
         read_images(folder, split, "cpu")
+        read_names(folder, split)
 
 
 def refusal(folder: Path) -> str:
@@ -110,11 +160,17 @@ def test_a_truncated_file_is_named(name: str, length: int, folder: Path) -> None
     assert refusal(folder).startswith(f"{folder / name}: ")
 
 
-def test_a_split_in_the_place_of_another_is_refused(folder: Path) -> None:
-    shutil.copy(folder / "train.safetensors", folder / "test.safetensors")
-    expected = (
-        f"{folder}/test.safetensors: damaged (its checksum differs from that in dataset.json)"
+def test_the_images_of_another_data_set_are_refused(folder: Path, tmp_path: Path) -> None:
+    write_dataset(
+        tmp_path / "other",
+        name="pets",
+        classes=CLASSES,
+        splits=Splits(train=labelled(7), validation=labelled(4), test=labelled(3).take(LAST_FIRST)),
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
     )
+    shutil.copy(tmp_path / "other" / "images.safetensors", folder)
+    expected = f"{folder}/images.safetensors: damaged (its checksum differs from that in dataset"
     assert refusal(folder).startswith(expected)
 
 
@@ -146,6 +202,6 @@ def test_facts_of_another_format_are_refused(folder: Path) -> None:
     path = folder / "dataset.json"
     document = json.loads(path.read_text())
     del document[CHECKSUM]
-    document["format"] = 2
+    document["format"] = 3
     path.write_text(json.dumps({**document, CHECKSUM: checksum(document)}))
-    assert refusal(folder).startswith(f"{path}: format 2, this version reads 1;")
+    assert refusal(folder).startswith(f"{path}: format 3, this version reads 2;")

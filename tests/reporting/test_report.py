@@ -249,7 +249,7 @@ DAMAGES: dict[str, Any] = {
     "reference/references.json": '{"compared": [{"name": "svc"}], "skipped": []}',
     "derive/confusion.tsv": "actual\tpredicted\tprobability\ncat\tcow\t0.5\n",
     "derive/model.safetensors": b"",
-    "prepare/test.safetensors": b"",
+    "prepare/images.safetensors": b"",
 }
 
 

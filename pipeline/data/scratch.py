@@ -1,0 +1,112 @@
+"""Decoded images of a data set on disk, so that memory need not hold them.
+
+They are outside the outputs, and a run that was killed goes on where it was. N images, H x W
+pixels, C channels.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.console.progress import track
+from pipeline.console.stage import code_in_use
+from pipeline.harness.errors import DataError
+from pipeline.harness.places import resume_folder
+
+AT_ONCE = 4096
+"""Images that wait for a thread; each takes a kilobyte or two meanwhile."""
+
+MARK_BYTES = 16
+"""Bytes of the digest that marks an image as done; a mark that is not there is zero."""
+
+Decode = Callable[[int], NDArray[np.uint8]]
+"""Function from the number of an image to its pixels, (H, W, C)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Folder of the images that have been decoded for one result of `prepare`."""
+
+    folder: Path
+
+    def of(self, *facts: object) -> "Scratch":
+        """Return the folder in this one for images that depend on these facts too."""
+        return Scratch(self.folder / _key(*facts))
+
+    def fill(
+        self, name: str, shape: Sequence[int], decode: Decode
+    ) -> tuple[NDArray[np.uint8], dict[int, str]]:
+        """Decode all images on all cores; return them as a mapped array, and what went wrong.
+
+        name: of the file. shape: (N, H, W, C). What is returned for an image that cannot be decoded
+        is the error by its number; its pixels mean nothing. The same images are decoded once.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        count, size = shape[0], int(np.prod(shape[1:]))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / name
+        flags = os.O_RDWR | os.O_CREAT
+        pixels, marks = os.open(path, flags, 0o644), os.open(f"{path}.done", flags, 0o644)
+        try:
+            os.ftruncate(pixels, count * size)
+            os.ftruncate(marks, count * MARK_BYTES)
+
+            def place(number: int) -> str | None:
+                """Decode an image unless it is there; return the error."""
+                mark = os.pread(marks, MARK_BYTES, number * MARK_BYTES)
+                if any(mark) and mark == _mark(os.pread(pixels, size, number * size)):
+                    return None
+                try:
+                    image = decode(number).tobytes()
+                except DataError as error:
+                    return str(error)
+                _write(pixels, image, number * size)
+                _write(marks, _mark(image), number * MARK_BYTES)
+                return None
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                parts = (range(count)[at : at + AT_ONCE] for at in range(0, count, AT_ONCE))
+                errors = chain.from_iterable(pool.map(place, part) for part in parts)
+                shown = track(errors, name=f"prepare: {name} images", count=count)
+                problems = {number: error for number, error in enumerate(shown) if error}
+        except OSError as error:
+            error.filename = error.filename or str(path)
+            raise
+        finally:
+            os.close(pixels)
+            os.close(marks)
+        return np.memmap(path, np.uint8, mode="r", shape=tuple(shape)), problems
+
+    def remove(self) -> None:
+        """Remove the folder; call this when the result is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def scratch(*facts: object) -> Scratch:
+    """Return the folder for images that depend on these facts and on the code in use."""
+    return Scratch(resume_folder("prepare", _key(*facts, sorted(code_in_use().items()))))
+
+
+def _key(*facts: object) -> str:
+    return sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _write(file: int, content: bytes, at: int) -> None:
+    """Write all of the content; a full disk takes a part before it is an error."""
+    while content:
+        written = os.pwrite(file, content, at)
+        content, at = content[written:], at + written
+
+
+def _mark(image: bytes) -> bytes:
+    return blake2b(image, digest_size=MARK_BYTES).digest()

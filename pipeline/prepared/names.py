@@ -1,0 +1,32 @@
+"""The names of the images' files, where a data set has files: which image is which photo."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.harness.errors import DataError
+from pipeline.prepared.facts import AGAIN, FACTS, Split, read_bytes, read_facts, sha256
+
+NAMES = "names.json"
+
+
+def encode_names(names: Mapping[Split, tuple[str, ...]]) -> bytes:
+    """Return the content of `names.json`, one name in a line."""
+    return json.dumps(names, indent=1, ensure_ascii=True).encode()
+
+
+def read_names(folder: Path, split: Split) -> tuple[str, ...] | None:
+    """Return the name of each image of a split, relative to `data.path`, in the images' order.
+
+    None if the data set has no files of its own.
+
+    Raises:
+        DataError: the names are missing, or differ from what `prepare` wrote.
+    """
+    facts, path = read_facts(folder), folder / NAMES
+    if NAMES not in facts.digests:
+        return None
+    content = read_bytes(path)
+    if sha256(content) != facts.digests[NAMES]:
+        raise DataError(f"{path}: damaged (its checksum differs from that in {FACTS}); {AGAIN}")
+    return tuple(json.loads(content)[split])

@@ -1,0 +1,158 @@
+"""Decoding goes on where a killed run was, holds few pixels at once, and gives the same bytes."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.batches.images import read_images
+from pipeline.data import folders
+from pipeline.data.decoding import Limit
+from pipeline.data.params import DataParams
+from pipeline.data.scratch import Scratch
+from pipeline.harness.errors import DataError
+from stages import prepare as prepare_stage
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = """
+seed: 0
+data: {name: image_folder, path: images, image_size: 16, unreadable: refuse,
+  validation_fraction: 0.3, test_fraction: 0.2, duplicates: keep}
+"""
+KILLED = """
+import os, runpy, signal, sys
+from pipeline.data import decoding, folders
+def read(path, size, done=[]):
+    done.append(path)
+    if len(done) == {after}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return decoding.read_image(path, size)
+folders.read_image = read
+runpy.run_module("stages.prepare", run_name="__main__", alter_sys=True)
+print(len(read.__defaults__[0]))
+"""
+
+
+def level(number: int) -> NDArray[np.uint8]:
+    if number == 3:
+        raise DataError("image 3: damaged")
+    return np.full((2, 2, 3), number, np.uint8)
+
+
+def test_images_are_at_their_places_and_errors_have_their_numbers(tmp_path: Path) -> None:
+    images, problems = Scratch(tmp_path).fill("images", (6, 2, 2, 3), level)
+    assert problems == {3: "image 3: damaged"}
+    assert images[[0, 1, 2, 4, 5], 1, 1, 2].tolist() == [0, 1, 2, 4, 5]
+
+
+def test_what_is_decoded_is_not_decoded_again_but_what_is_damaged_is(tmp_path: Path) -> None:
+    Scratch(tmp_path).fill("images", (6, 2, 2, 3), level)
+    with (tmp_path / "images").open("r+b") as file:
+        file.seek(2 * 2 * 3 * 4)
+        file.write(b"\xff")
+    again = []
+
+    def count(number: int) -> NDArray[np.uint8]:
+        again.append(number)
+        return level(number)
+
+    images, _ = Scratch(tmp_path).fill("images", (6, 2, 2, 3), count)
+    assert sorted(again) == [3, 4]
+    assert images[4].min() == images[4].max() == 4
+
+
+def write_images(folder: Path, count: int) -> None:
+    for name in "ab":
+        (folder / "images" / name).mkdir(parents=True)
+        for number in range(count):
+            image = Image.new("RGB", (20, 20), (number, ord(name), 0))
+            image.save(folder / "images" / name / f"{number:03}.png")
+    (folder / "params.yaml").write_text(PARAMS)
+
+
+def prepare(folder: Path, after: int) -> subprocess.CompletedProcess[str]:
+    """Run the stage, which is killed at that image."""
+    return subprocess.run(
+        [sys.executable, "-c", KILLED.format(after=after), "out"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ASO_SE_RESUME": str(folder / "resume")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("killed", "whole"):
+        write_images(tmp_path / name, 30)
+    assert prepare(tmp_path / "killed", 45).returncode == -signal.SIGKILL
+    resumed, whole = prepare(tmp_path / "killed", -1), prepare(tmp_path / "whole", -1)
+    assert int(whole.stdout.splitlines()[-1]) == 60
+    assert int(resumed.stdout.splitlines()[-1]) < 30
+    files = sorted(path.name for path in (tmp_path / "whole/out").iterdir())
+    assert files == ["dataset.json", "images.safetensors", "names.json"]
+    for name in files:
+        written = (tmp_path / "killed/out" / name).read_bytes()
+        assert written == (tmp_path / "whole/out" / name).read_bytes()
+    assert not list((tmp_path / "killed/resume").iterdir())
+
+
+def test_large_pictures_wait_for_each_other_and_none_waits_for_ever() -> None:
+    limit, together, most = Limit(10), [0], [0]
+    lock = threading.Lock()
+
+    def decode(pixels: int) -> None:
+        with limit.room(pixels):
+            with lock:
+                together[0] += min(pixels, 10)
+                most[0] = max(most[0], together[0])
+            threading.Event().wait(0.002)
+            with lock:
+                together[0] -= min(pixels, 10)
+
+    threads = [threading.Thread(target=decode, args=(size,)) for size in (6, 3, 25, 4, 10, 1) * 5]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert 0 < most[0] <= 10
+    assert limit.taken == 0
+
+
+def test_images_larger_than_memory_are_prepared_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own count of its memory: what is mapped from a file is not in it."""
+    monkeypatch.setenv("ASO_SE_RESUME", str(tmp_path / "resume"))
+    for number in range(2_000):
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    monkeypatch.setattr(
+        folders, "read_image", lambda path, _size: noise + np.uint8(int(path.stem) % 250)
+    )
+    folder = {"name": "image_folder", "path": str(tmp_path / "images")}
+    changes = {**folder, "image_size": 128, "duplicates": "keep"}
+    params = prepare_stage.Params(seed=0, data=DataParams.model_validate(changes))
+    pixels = 2_000 * noise.size
+
+    tracemalloc.start()
+    finish = prepare_stage.main(params, tmp_path / "out")
+    assert 0 < tracemalloc.get_traced_memory()[1] < 0.6 * pixels
+    finish()
+    tracemalloc.reset_peak()
+    images = read_images(tmp_path / "out", "train", "cpu", through="test")
+    assert tracemalloc.get_traced_memory()[1] < 0.2 * pixels
+    tracemalloc.stop()
+    assert images.pixels.shape == (2_000, 3, 128, 128)
+    assert not list((tmp_path / "resume").iterdir())
