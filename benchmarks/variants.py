@@ -25,6 +25,7 @@ from cached import SOURCE, assignment, metrics, run_stages, spread
 from controls import TRAINED, seconds
 from paired import describe, paired
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.running.overrides import compose
@@ -108,7 +109,7 @@ def main() -> None:
     first = [one.test for one in found["as it is"]]
     for name, runs in found.items():
         table.add_row(
-            name,
+            escape(name),
             *(spread([getattr(one, key) for one in runs]) for key in ("searched", "grown", "test")),
             *(
                 f"{mean(len(getattr(one, key)) for one in runs):.1f}"
