@@ -13,9 +13,10 @@ from pipeline.console.progress import say
 from pipeline.console.stage import Finish, run_stage
 from pipeline.data.duplicates import separate
 from pipeline.data.params import DataParams
-from pipeline.data.scratch import scratch
+from pipeline.data.scratch import Scratch, scratch
 from pipeline.data.sources import read_source
 from pipeline.data.splits import channel_statistics, split
+from pipeline.harness.errors import DataError
 from pipeline.harness.section import Section, Seed
 from pipeline.prepared.packing import write_dataset
 
@@ -30,6 +31,16 @@ class Params(Section):
 def main(params: Params, out: Path) -> Finish:
     """Read, split, describe and write the images."""
     place = scratch(params.data)
+    try:
+        read_and_write(params, place, out)
+    except DataError:
+        place.remove()  # the images will be others when it is run again
+        raise
+    return place.remove
+
+
+def read_and_write(params: Params, place: Scratch, out: Path) -> None:
+    """Read, split, describe and write the images, which are kept in `place` meanwhile."""
     source = read_source(params.data, place)
     splits = split(
         source,
@@ -45,7 +56,6 @@ def main(params: Params, out: Path) -> Finish:
         f"prepare: {source.name}, {len(source.classes)} classes: {len(splits.train)} training,"
         f" {len(splits.validation)} validation, {len(splits.test)} test images"
     )
-    return place.remove
 
 
 if __name__ == "__main__":

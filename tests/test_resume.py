@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from pipeline.alternating import agreement
+from pipeline.harness.places import KEPT_RUNS
 from pipeline.harness.records import Row
 from pipeline.harness.section import Section, Seed
 from pipeline.space.checkpoint import encode
 from pipeline.training import resume
 from pipeline.training.loop import Phase, run
-from pipeline.harness.places import KEPT_RUNS
 from pipeline.training.resume import Points, resume_points
 from tests.phases import PHASES, train
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b, sha256
 from itertools import chain
 from pathlib import Path
@@ -38,8 +39,12 @@ class Scratch:
     folder: Path
 
     def of(self, *facts: object) -> "Scratch":
-        """Return the folder in this one for images that depend on these facts too."""
-        return Scratch(self.folder / _key(*facts))
+        """Return a folder in this one for images that depend on these facts too; remove others."""
+        inner = self.folder / _key(*facts)
+        for other in self.folder.glob("*"):
+            if other != inner:
+                shutil.rmtree(other, ignore_errors=True)
+        return Scratch(inner)
 
     def fill(
         self, name: str, shape: Sequence[int], decode: Decode
@@ -54,38 +59,23 @@ class Scratch:
         """
         count, size = shape[0], int(np.prod(shape[1:]))
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / name
-        flags = os.O_RDWR | os.O_CREAT
-        pixels, marks = os.open(path, flags, 0o644), os.open(f"{path}.done", flags, 0o644)
+        path, marks = self.folder / name, self.folder / f"{name}.done"
+        for file in (path, marks):
+            file.touch()
         try:
-            os.ftruncate(pixels, count * size)
-            os.ftruncate(marks, count * MARK_BYTES)
-
-            def place(number: int) -> str | None:
-                """Decode an image unless it is there; return the error."""
-                mark = os.pread(marks, MARK_BYTES, number * MARK_BYTES)
-                if any(mark) and mark == _mark(os.pread(pixels, size, number * size)):
-                    return None
-                try:
-                    image = decode(number).tobytes()
-                except DataError as error:
-                    return str(error)
-                _write(pixels, image, number * size)
-                _write(marks, _mark(image), number * MARK_BYTES)
-                return None
-
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                parts = (range(count)[at : at + AT_ONCE] for at in range(0, count, AT_ONCE))
-                errors = chain.from_iterable(pool.map(place, part) for part in parts)
-                shown = track(errors, name=f"prepare: {name} images", count=count)
-                problems = {number: error for number, error in enumerate(shown) if error}
+            with path.open("r+b", buffering=0) as pixels, marks.open("r+b", buffering=0) as done:
+                pixels.truncate(count * size)
+                done.truncate(count * MARK_BYTES)
+                place = partial(_place, pixels.fileno(), done.fileno(), size, decode)
+                with ThreadPoolExecutor(os.cpu_count()) as pool:
+                    parts = (range(count)[at : at + AT_ONCE] for at in range(0, count, AT_ONCE))
+                    errors = chain.from_iterable(pool.map(place, part) for part in parts)
+                    shown = track(errors, name=f"prepare: {name} images", count=count)
+                    problems = {number: error for number, error in enumerate(shown) if error}
+                return np.memmap(pixels, np.uint8, mode="r", shape=tuple(shape)), problems
         except OSError as error:
             error.filename = error.filename or str(path)
             raise
-        finally:
-            os.close(pixels)
-            os.close(marks)
-        return np.memmap(path, np.uint8, mode="r", shape=tuple(shape)), problems
 
     def remove(self) -> None:
         """Remove the folder; call this when the result is written."""
@@ -99,6 +89,23 @@ def scratch(*facts: object) -> Scratch:
 
 def _key(*facts: object) -> str:
     return sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _place(pixels: int, marks: int, size: int, decode: Decode, number: int) -> str | None:
+    """Decode an image unless it is there; return the error.
+
+    pixels, marks: open files. size: bytes of an image.
+    """
+    mark = os.pread(marks, MARK_BYTES, number * MARK_BYTES)
+    if any(mark) and mark == _mark(os.pread(pixels, size, number * size)):
+        return None
+    try:
+        image = decode(number).tobytes()
+    except DataError as error:
+        return str(error)
+    _write(pixels, image, number * size)
+    _write(marks, _mark(image), number * MARK_BYTES)
+    return None
 
 
 def _write(file: int, content: bytes, at: int) -> None:

@@ -156,3 +156,13 @@ def test_images_larger_than_memory_are_prepared_and_read(
     tracemalloc.stop()
     assert images.pixels.shape == (2_000, 3, 128, 128)
     assert not list((tmp_path / "resume").iterdir())
+
+
+def test_a_refusal_leaves_no_pixels_behind(tmp_path: Path) -> None:
+    write_images(tmp_path, 30)
+    image = tmp_path / "images/b/007.png"
+    image.write_bytes(image.read_bytes()[:60])
+    done = prepare(tmp_path, -1)
+    assert done.returncode == 1
+    assert "images/b/007.png: not a readable image" in done.stderr
+    assert not list((tmp_path / "resume").iterdir())

@@ -146,7 +146,7 @@ def test_without_permission_there_is_one_line_and_all_stays(elsewhere: Path) -> 
     image, params = elsewhere / "Bilder" / CLASSES[0] / "0 é.png", elsewhere / "params.yaml"
     refused = {
         elsewhere / "out/check": ("check", "out/check", "out/check/"),
-        elsewhere: ("prepare", "new/prepare", "new/prepare/images.safetensors: Permission denied"),
+        elsewhere: ("prepare", "new/prepare", ".aso-se: Permission denied"),
         image: ("prepare", "out/prepare", f"{image.relative_to(elsewhere)}: not a readable image"),
         image.parent: ("prepare", "out/prepare", f"{image.parent.relative_to(elsewhere)}: cannot"),
         params: ("check", "out/check", "params.yaml: cannot be read: Permission denied"),
