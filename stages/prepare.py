@@ -40,7 +40,15 @@ def main(params: Params, out: Path) -> Finish:
     splits = separate(splits, source.classes, params.data.duplicates)
     mean, std = channel_statistics(splits.train)
 
-    write_dataset(out, name=source.name, classes=source.classes, splits=splits, mean=mean, std=std)
+    write_dataset(
+        out,
+        name=source.name,
+        classes=source.classes,
+        splits=splits,
+        mean=mean,
+        std=std,
+        fit=params.data.fit,
+    )
     say(
         f"prepare: {source.name}, {len(source.classes)} classes: {len(splits.train)} training,"
         f" {len(splits.validation)} validation, {len(splits.test)} test images"
