@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -31,7 +32,7 @@ def announce(tree: Path, stages: Mapping[str, int], stop: Event) -> None:
         read_facts(tree / PREPARED)
     except (DataError, ParamsError):
         return
-    words = [f"{stage}={done}" for stage, done in stages.items()]
+    words = [str(time.time()), *(f"{stage}={done}" for stage, done in stages.items())]
     command = [sys.executable, "-m", "pipeline.planning.forecast", *words]
     with subprocess.Popen(  # noqa: S603 - our own command, no shell
         bound_to_this(command),

@@ -1,10 +1,11 @@
 """How long stages will take, from a few real steps on the prepared images.
 
-    python -m pipeline.planning.forecast STAGE=EPOCHS...
+    python -m pipeline.planning.forecast MOMENT STAGE=EPOCHS...
 
-EPOCHS is the number that an interrupted run has done of the stage, or 0. Not counted are growths
-and references that are no networks. `aso-se run` starts this as a process of its own, so that its
-memory is free again before a stage starts.
+MOMENT is when this process was started, in seconds since 1970. EPOCHS is the number that an
+interrupted run has done of the stage, or 0. Not counted are growths and references that are no
+networks. `aso-se run` starts this as a process of its own, so that its memory is free again before
+a stage starts.
 """
 
 import sys
@@ -12,8 +13,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import psutil
 
 from pipeline.console.progress import about, say
 from pipeline.devices.device import choose_device
@@ -31,17 +30,18 @@ ALL_PASSES = "_all_passes"
 """Ending of references that are trained for as many passes as all phases made."""
 
 
-def forecast(stages: Mapping[str, int]) -> str:
+def forecast(moment: float, stages: Mapping[str, int]) -> str:
     """Measure a few steps; return the line to say, or '' if all stages take less than a minute.
 
-    stages: stages that will run, with the number of epochs that are already done.
+    moment: when this process was started. stages: stages that will run, with the number of epochs
+    that are already done.
 
     Raises:
         AsoSeError: the params, the images or the device cannot be used.
     """
     params = read_params(Params, whole=True)
     context = read_context(PREPARED, choose_device(), params)
-    start = time.time() - psutil.Process().create_time()
+    start = time.time() - moment
     resnet = any(kind.startswith("resnet") for kind in params.reference.kinds)
     with TemporaryDirectory(prefix="aso-se-forecast-") as folder:
         measured = measure(context, params, Path(folder), sample=QUICK, resnet=resnet)
@@ -106,9 +106,10 @@ def _epochs_of_all_passes(params: Params, context: SupernetContext) -> int:
 
 def main() -> int:
     """Say how long the stages on the command line take; return the exit code."""
-    words = (word.partition("=") for word in sys.argv[1:])
+    moment, *words = sys.argv[1:]
+    stages = (word.partition("=") for word in words)
     try:
-        if line := forecast({stage: int(done) for stage, _, done in words}):
+        if line := forecast(float(moment), {stage: int(done) for stage, _, done in stages}):
             say(line)
     except (AsoSeError, MemoryError, RuntimeError) as error:
         if not isinstance(error, AsoSeError) and not is_lack_of_memory(error):
