@@ -91,9 +91,10 @@ def run(
     ] = False,
 ) -> int:
     """Run what changed. You can stop it at any time and run it again."""
-    from pipeline.running.front import run_safely  # noqa: PLC0415 - psutil comes with DVC
+    from pipeline.planning.announcing import announce  # noqa: PLC0415 - psutil comes with DVC
+    from pipeline.running.front import run_safely  # noqa: PLC0415 - as above
 
-    return run_safely(Path.cwd(), targets or [], force=force)
+    return run_safely(Path.cwd(), targets or [], force=force, announce=announce)
 
 
 @app.command()

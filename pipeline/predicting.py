@@ -27,6 +27,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 METADATA_FORMAT = 1
 RESAMPLING = Image.Resampling.BICUBIC
+INTO_SQUARE = {"crop": ImageOps.fit, "pad": ImageOps.pad}
+"""Functions that make an image a square: cropped at the centre, or padded with black."""
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
@@ -72,14 +74,16 @@ class ModelError(Exception):
 class Model:
     """An exported classifier.
 
-    size: side of its images in pixels. channels: 1 (grey) or 3 (RGB). unsure_below: probability of
-    the likeliest class below which a prediction is unsure; None if the model does not say.
+    size: side of its images in pixels. channels: 1 (grey) or 3 (RGB). fit: how they became squares,
+    a key of `INTO_SQUARE`. unsure_below: probability of the likeliest class below which a
+    prediction is unsure; None if the model does not say.
     """
 
     session: onnxruntime.InferenceSession
     classes: tuple[str, ...]
     size: int
     channels: int
+    fit: str
     unsure_below: float | None
 
 
@@ -158,7 +162,8 @@ def open_model(path: Path) -> Model:
         sides, classes = known["input"], tuple(known["classes"])
         calibration = json.loads(metadata.get("calibration", "null"))
         unsure_below = calibration["unsure_below"] if calibration else None
-        return Model(session, classes, sides["width"], sides["channels"], unsure_below)
+        size, channels, fit = sides["width"], sides["channels"], sides.get("fit", "crop")
+        return Model(session, classes, size, channels, fit, unsure_below)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except REFUSED:
@@ -196,8 +201,10 @@ def predict(model: Model, paths: Iterable[Path], *, top: int) -> Iterator[Predic
         yield Prediction(path, classes, None if limit is None else classes[0][1] < limit)
 
 
-def read_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """Decode one file: (size, size, 3), upright, on white where transparent, cropped at the centre.
+def read_image(path: Path, size: int, fit: str = "crop") -> NDArray[np.uint8]:
+    """Decode one file: (size, size, 3), upright, on white where transparent.
+
+    fit: a key of `INTO_SQUARE`.
 
     Raises:
         ValueError: not an image of `formats`, damaged, too large, or of pixels of unknown range.
@@ -206,7 +213,7 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
         with Image.open(path, formats=formats()) as file:
             file.draft(None, (2 * size, 2 * size))
             upright = ImageOps.exif_transpose(file)
-        return np.asarray(ImageOps.fit(_rgb(upright), (size, size), RESAMPLING))
+        return np.asarray(INTO_SQUARE[fit](_rgb(upright), (size, size), RESAMPLING))
     except UnidentifiedImageError:
         reason = _explained(path)
     except UNREADABLE as error:
@@ -291,7 +298,7 @@ def _pixels(model: Model, path: Path) -> NDArray[np.uint8]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # damaged EXIF leaves the pixels intact
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        rgb = read_image(path, model.size)
+        rgb = read_image(path, model.size, model.fit)
     if model.channels == 3:
         return rgb
     return np.asarray(Image.fromarray(rgb).convert("L"))[..., None]

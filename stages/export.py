@@ -51,6 +51,7 @@ def main(params: Params, prepare: Path, derive: Path, reference: Path, out: Path
         height=dataset.height,
         width=dataset.width,
         channels=dataset.channels,
+        fit=dataset.fit,
         mean=dataset.mean,
         std=dataset.std,
         genotype=genotype.to_dict(),

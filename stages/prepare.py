@@ -51,7 +51,15 @@ def read_and_write(params: Params, place: Scratch, out: Path) -> None:
     splits = separate(splits, source.classes, params.data.duplicates)
     mean, std = channel_statistics(splits.train)
 
-    write_dataset(out, name=source.name, classes=source.classes, splits=splits, mean=mean, std=std)
+    write_dataset(
+        out,
+        name=source.name,
+        classes=source.classes,
+        splits=splits,
+        mean=mean,
+        std=std,
+        fit=params.data.fit,
+    )
     say(
         f"prepare: {source.name}, {len(source.classes)} classes: {len(splits.train)} training,"
         f" {len(splits.validation)} validation, {len(splits.test)} test images"

@@ -28,6 +28,7 @@ SHRUNK: dict[str, Any] = {
     "data.name": "image_folder",
     "data.path": "photos",
     "data.image_size": 16,
+    "data.fit": "pad",
     "data.validation_fraction": 0.5,
     "data.test_fraction": 0.3,
     "augmentation.crop_padding": 1,

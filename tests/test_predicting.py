@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from pipeline.data import decoding
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.harness.errors import DataError
 from pipeline.predicting import ModelError, find_images, open_model, predict
-from pipeline.prepared.facts import RESAMPLING
+from pipeline.prepared.facts import RESAMPLING, Fit
 from tests.data.test_decoding import FILES, MODES, PICTURE, TURNED
 
 pytestmark = pytest.mark.xdist_group("exporting")
@@ -74,12 +76,12 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def decode_both(path: Path, size: int) -> list[NDArray[np.uint8] | str]:
+def decode_both(path: Path, size: int, fit: Fit = "crop") -> list[NDArray[np.uint8] | str]:
     """Return the pixels or the error of training's decoder and of this one."""
     found: list[NDArray[np.uint8] | str] = []
     for module, error in ((decoding, DataError), (predicting, ValueError)):
         try:
-            found.append(module.read_image(path, size))
+            found.append(module.read_image(path, size, fit))
         except error as refused:
             reason = str(refused).removeprefix(f"{path}: ")
             found.append(reason.removesuffix("; repair or remove it"))
@@ -91,8 +93,8 @@ def test_every_kind_of_image_is_decoded_as_for_training(kind: str, tmp_path: Pat
     image, suffix, _ = MODES[kind]
     path = tmp_path / f"image.{suffix}"
     image.save(path)
-    for size in (5, 8, 40):
-        one, other = decode_both(path, size)
+    for size, fit in product((5, 8, 40), get_args(Fit)):
+        one, other = decode_both(path, size, fit)
         np.testing.assert_array_equal(one, other)
 
 
@@ -163,6 +165,18 @@ def test_a_model_of_any_size_predicts_what_that_of_one_size_does(model: Path, ph
         list(predict(open_model(one), [photos / "photos"], top=3)) for one in (path, model)
     )
     assert found == expected
+
+
+def test_a_model_that_was_trained_on_padded_photos_sees_all_of_a_photo(photos: Path) -> None:
+    path, wide = Path("padded.onnx"), Image.new("RGB", (90, 30), (200, 0, 0))
+    wide.paste((0, 0, 200), (30, 0, 60, 30))
+    wide.save("wide.png")
+    named = {}
+    for fit in get_args(Fit):
+        path.write_bytes(export_onnx(Colour().eval(), replace(FACTS, fit=fit)))
+        [found] = predict(open_model(path), [Path("wide.png")], top=1)
+        named[fit] = found.classes[0][0]
+    assert named == {"crop": "blue", "pad": "red"}
 
 
 def test_a_table_is_printed_and_a_bad_file_is_one_line_beside_it(

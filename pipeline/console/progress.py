@@ -118,9 +118,16 @@ def track(items: Iterable[T], *, name: str, count: int) -> Iterator[T]:
 
 def time_left(seconds: float) -> str:
     """Return how long the rest of a stage's epochs takes, from a minute on; else ''."""
+    shown = about(seconds)
+    return f", {shown} left" if shown else ""
+
+
+def about(seconds: float) -> str:
+    """Return a duration in whole minutes, or in hours; '' if it rounds to no minute."""
     minutes = round(seconds / 60)
-    shown = f"{minutes / 60:.1f} h" if minutes >= MOST_MINUTES else f"{minutes} min"
-    return f", {shown} left" if minutes else ""
+    if minutes >= MOST_MINUTES:
+        return f"{minutes / 60:.1f} h"
+    return f"{minutes} min" if minutes else ""
 
 
 def describe(row: Row) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from pipeline.harness.errors import DataError
-from pipeline.prepared.facts import RESAMPLING
+from pipeline.prepared.facts import RESAMPLING, Fit
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats of photographs. Pillow reads more, but an EPS file is a program for Ghostscript."""
@@ -78,8 +78,10 @@ DECODED = Limit(100_000_000)
 """Pixels decoded at once, which take about a gigabyte."""
 
 
-def read_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """Decode one file: (size, size, 3), upright, on white where transparent, cropped at the centre.
+def read_image(path: Path, size: int, fit: Fit = "crop") -> NDArray[np.uint8]:
+    """Decode one file: (size, size, 3), upright, on white where transparent.
+
+    fit: whether it is cropped at the centre, or padded with black.
 
     Raises:
         DataError: not an image of `formats`, damaged, too large, or of pixels of unknown range.
@@ -90,8 +92,9 @@ def read_image(path: Path, size: int) -> NDArray[np.uint8]:
             file.draft(None, (2 * size, 2 * size))
             with DECODED.room(file.width * file.height):
                 ImageOps.exif_transpose(file, in_place=True)
-                fitted = ImageOps.fit(_rgb(file), (size, size), Image.Resampling[RESAMPLING])
-        return np.asarray(fitted)
+                into_square = {"crop": ImageOps.fit, "pad": ImageOps.pad}[fit]
+                square = into_square(_rgb(file), (size, size), Image.Resampling[RESAMPLING])
+        return np.asarray(square)
     except UnidentifiedImageError:
         reason = _explained(path)
     except UNREADABLE as error:

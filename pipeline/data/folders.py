@@ -39,11 +39,7 @@ def read_image_folder(params: DataParams, scratch: Scratch) -> Source:
         say(line)
     parts = {"training": layout.train, "validation": layout.validation, "test": layout.test}
     place = scratch.of(before)
-    decoded = {
-        name: _decode(folder, files, params.image_size, place, name)
-        for name, files in parts.items()
-        if files
-    }
+    decoded = {name: _decode(params, files, place, name) for name, files in parts.items() if files}
     if _stamps(read_layout(folder)) != before:
         raise DataError(
             f"{shown(folder)}: images were added, removed or changed while they were read;"
@@ -75,19 +71,21 @@ def _stamps(layout: Layout) -> list[tuple[str, int, int]]:
 
 
 def _decode(
-    folder: Path, files: Files, size: int, scratch: Scratch, name: str
+    params: DataParams, files: Files, scratch: Scratch, name: str
 ) -> tuple[Labelled, list[str]]:
     """Return the images that can be read, and a line for each of the others. name: of the split."""
-    paths = list(chain.from_iterable(files))
+    paths, size = list(chain.from_iterable(files)), params.image_size
     with warnings.catch_warnings():
         # A picture above 90 million pixels is refused; damaged EXIF leaves the pixels intact.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         images, problems = scratch.fill(
-            name, (len(paths), size, size, 3), lambda number: read_image(paths[number], size)
+            name,
+            (len(paths), size, size, 3),
+            lambda number: read_image(paths[number], size, params.fit),
         )
     labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
-    names = tuple(path.relative_to(folder).as_posix() for path in paths)
+    names = tuple(path.relative_to(params.path).as_posix() for path in paths)
     every = Labelled(images=images, labels=labels, names=names)
     good = np.delete(np.arange(len(paths)), list(problems))
     return every.take(good), list(problems.values())

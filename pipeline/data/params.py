@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from pipeline.harness.section import Section
+from pipeline.prepared.facts import Fit
 
 ARTIFACTS = Path("artifacts")
 """Folder that the stages write to, which DVC may not hash as their input."""
@@ -31,7 +32,13 @@ class DataParams(Section):
     )
     image_size: Annotated[int, Field(ge=4, le=1024)] = Field(
         default=8,
-        description="side of the square images in pixels; others are resized and cropped to it",
+        description="side of the square images in pixels; others are resized to it, as `fit` says",
+    )
+    fit: Fit = Field(
+        default="crop",
+        description="how a photo becomes a square; crop: its shorter side is scaled to image_size,"
+        " and the centre is kept; pad: its longer side is, the rest is black, nothing is cut off;"
+        " aso-se predict does the same",
     )
     unreadable: Unreadable = Field(
         default="refuse",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pipeline.batches.batches import normalise
 from pipeline.exporting.exporter import OPSET, to_onnx
 from pipeline.exporting.resizing import join, resizing_model
+from pipeline.prepared.facts import Fit
 
 FORMAT = 1
 """Version of the metadata and of the names, types and shapes of input and outputs."""
@@ -38,10 +39,11 @@ class ModelFacts:
 
     classes: names, in the order of the outputs. height, width: sides in pixels. mean, std:
     statistics of each channel, as fractions of 255. genotype: output of `Genotype.to_dict`.
-    digests: name -> sha256 of an input of the model. any_size: whether the model takes images of
-    any size and resizes them to `height` x `width` itself. temperature: divisor of the logits in
-    the probabilities, None if they are not calibrated. unsure_below: probability of the likeliest
-    class below which an image may show none of the classes; None if that is not known.
+    digests: name -> sha256 of an input of the model. fit: how images of another shape become
+    squares. any_size: whether the model takes images of any size and resizes them to `height` x
+    `width` itself. temperature: divisor of the logits in the probabilities, None if they are not
+    calibrated. unsure_below: probability of the likeliest class below which an image may show none
+    of the classes; None if that is not known.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +54,7 @@ class ModelFacts:
     std: tuple[float, ...]
     genotype: dict[str, object]
     digests: dict[str, str]
+    fit: Fit = "crop"
     any_size: bool = False
     temperature: float | None = None
     unsure_below: float | None = None
@@ -76,6 +79,8 @@ class ModelFacts:
                 "width": self.width,
                 "channels": self.channels,
                 "any_size": self.any_size,
+                # Left out of models that crop: then they are as before there was a choice.
+                **({} if self.fit == "crop" else {"fit": self.fit}),
             },
             "outputs": {LOGITS: scores, PROBABILITIES: scores},
             "normalisation": {"inside": True, "scale": 255, "mean": self.mean, "std": self.std},
@@ -110,7 +115,7 @@ def export_onnx(network: nn.Module, facts: ModelFacts) -> bytes:
     )
     if facts.any_size:
         size = {"height": facts.height, "width": facts.width, "channels": facts.channels}
-        model = join(resizing_model(INPUT, **size), model)
+        model = join(resizing_model(INPUT, **size, fit=facts.fit), model)
     return seal(model, facts)
 
 

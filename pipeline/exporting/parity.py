@@ -148,8 +148,9 @@ def _resizing_difference(
     pixels = torch.randint(256, shape, generator=source, dtype=torch.uint8).numpy()
     [[found]] = session.run([RESIZED], {INPUT: pixels[None]})
     picture = Image.fromarray(pixels.squeeze(2) if facts.channels == 1 else pixels)
+    into_square = {"crop": ImageOps.fit, "pad": ImageOps.pad}[facts.fit]
     fitted = np.asarray(
-        ImageOps.fit(picture, (facts.width, facts.height), Image.Resampling[RESAMPLING])
+        into_square(picture, (facts.width, facts.height), Image.Resampling[RESAMPLING])
     )
     return int(np.abs(found.astype(int) - fitted.reshape(found.shape)).max())
 

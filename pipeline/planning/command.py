@@ -16,6 +16,7 @@ from pipeline.params import Params
 from pipeline.planning.epochs import Epochs, duration, fit, parts_of_warmup
 from pipeline.planning.images import prepared
 from pipeline.planning.measuring import Measured, measure
+from pipeline.planning.timed import THOROUGH
 from pipeline.referencing.params import KindName
 from pipeline.running.front import refuse
 from pipeline.running.lock import hold, signature
@@ -88,7 +89,7 @@ def _measure(tree: Path, params: Params) -> Measured:
     with prepared(tree) as images, TemporaryDirectory(prefix="aso-se-plan-") as folder:
         try:
             context = read_context(images, choose_device(), params)
-            return measure(context, params, Path(folder))
+            return measure(context, params, Path(folder), sample=THOROUGH)
         except (MemoryError, RuntimeError) as error:
             if not is_lack_of_memory(error):
                 raise

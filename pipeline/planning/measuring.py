@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
+from torch import Generator
+
 from pipeline.batches.batches import batch_sizes
 from pipeline.batches.randomness import generator
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size, choose, extend, size
 from pipeline.halving.bracket import rounds
 from pipeline.optimizing.optimize import Optimize, Watch
+from pipeline.optimizing.state import N
 from pipeline.params import Params
-from pipeline.planning.timed import EPOCHS, TimedContext, time_phase
+from pipeline.planning.timed import EPOCHS, Sample, TimedContext, time_phase
+from pipeline.referencing.resnet import ResNet, build_resnet, width_of_size
+from pipeline.referencing.trained import parameters
 from pipeline.searching.search import Search
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
@@ -38,15 +43,22 @@ TIMED_ARCH_UPDATE_FREQ = 3
 class Measured:
     """Seconds of one epoch by phase; an epoch of the finalists is one of each in each round.
 
-    size: size of the network that optimize was measured with.
+    size: size of the network that optimize was measured with. resnet: seconds of an epoch of
+    optimize with a ResNet of as many parameters; None if no reference is one.
     """
 
     seconds: Mapping[str, float]
     size: Size
+    resnet: float | None
 
 
-def measure(context: SupernetContext, params: Params, folder: Path) -> Measured:
-    """Measure an epoch of each phase. folder: place for the checkpoint that search starts from."""
+def measure(
+    context: SupernetContext, params: Params, folder: Path, *, sample: Sample, resnet: bool = False
+) -> Measured:
+    """Measure an epoch of each phase.
+
+    folder: place for the checkpoint that search starts from. resnet: whether to measure a ResNet.
+    """
     supernet = _warmup(context, params).begin()
     blueprint = supernet.network.blueprint
     budget = read_budget(params.target, context.image_size, params.network)
@@ -58,13 +70,19 @@ def measure(context: SupernetContext, params: Params, folder: Path) -> Measured:
     )
     del supernet  # frees its memory
     largest = largest_blueprint(blueprint, genotype, budget, params.growth)
-    warmup = _seconds_of_warmup(context, params)
-    search = _seconds_of_search(context, params, budget, folder / "checkpoint.safetensors")
-    optimize = _seconds_of_optimize(context, params, largest, extend(genotype, largest))
+    warmup = _seconds_of_warmup(context, params, sample)
+    search = _seconds_of_search(context, params, budget, folder / "checkpoint.safetensors", sample)
+    weights, device = generator(params.seed, "plan", "weights"), context.images.device
+    found = build(largest, extend(genotype, largest), generator=weights, device=device)
+    optimize = _seconds_of_optimize(context, params, found, sample)
+    other = None
+    if resnet:
+        like = _resnet_like(found, context, weights)
+        other = _seconds_of_optimize(context, params, like, sample)
     seconds = {"warmup": warmup, "search": search, "growth": search, "optimize": optimize}
     if networks := sum(rounds(params.search.finalists)):
         seconds["finalists"] = networks * warmup
-    return Measured(seconds=seconds, size=size(largest))
+    return Measured(seconds=seconds, size=size(largest), resnet=other)
 
 
 def largest_blueprint(
@@ -87,13 +105,13 @@ def _warmup(context: SupernetContext, params: Params) -> Warmup:
     )
 
 
-def _seconds_of_warmup(context: SupernetContext, params: Params) -> float:
-    timing = time_phase(lambda short: _warmup(short, params), context)
+def _seconds_of_warmup(context: SupernetContext, params: Params, sample: Sample) -> float:
+    timing = time_phase(lambda short: _warmup(short, params), context, sample)
     return _steps(context) * median(timing.steps) + timing.evaluation
 
 
 def _seconds_of_search(
-    context: SupernetContext, params: Params, budget: Budget, checkpoint: Path
+    context: SupernetContext, params: Params, budget: Budget, checkpoint: Path, sample: Sample
 ) -> float:
     changes = {
         "epochs": EPOCHS,
@@ -112,7 +130,7 @@ def _seconds_of_search(
             expected=expected,
         )
 
-    timing = time_phase(phase, context)
+    timing = time_phase(phase, context, sample)
     with_architecture, alone = (
         [
             seconds
@@ -126,23 +144,26 @@ def _seconds_of_search(
     return _steps(context) * step + timing.evaluation
 
 
+def _resnet_like(found: Network, context: SupernetContext, weights: Generator) -> ResNet:
+    """Return the ResNet that `found` would be compared with."""
+    stem, count = found.blueprint.stem_factor, parameters(found)
+    channels, classes, device = context.channels, context.classes, context.images.device
+    width = width_of_size(count, image_channels=channels, classes=classes, stem=stem)
+    return build_resnet(channels, width, classes, stem=stem, generator=weights, device=device)
+
+
 def _seconds_of_optimize(
-    context: SupernetContext, params: Params, blueprint: Blueprint, genotype: Genotype
+    context: SupernetContext, params: Params, network: N, sample: Sample
 ) -> float:
     section = params.optimize.model_copy(update={"epochs": EPOCHS})
     held_out = not section.use_validation
 
-    def fresh() -> tuple[Network, int]:
-        weights = generator(params.seed, "plan", "weights")
-        device = context.images.device
-        return build(blueprint, genotype, generator=weights, device=device), 0
-
-    def phase(short: TimedContext) -> Optimize[Network]:
+    def phase(short: TimedContext) -> Optimize[N]:
         batch_size = params.training.evaluation_batch_size
         watch = Watch(images=short.validation, batch_size=batch_size) if held_out else None
-        return Optimize(context=short, params=section, fresh=fresh, watch=watch)
+        return Optimize(context=short, params=section, fresh=lambda: (network, 0), watch=watch)
 
-    timing = time_phase(phase, context)
+    timing = time_phase(phase, context, sample)
     more = 0 if held_out else len(context.validation)
     return _steps(context, more) * median(timing.steps) + timing.evaluation
 

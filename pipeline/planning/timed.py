@@ -20,12 +20,29 @@ from pipeline.training.loop import Phase
 State = TypeVar("State")
 EPOCHS = 3
 """Number of short epochs."""
-START_STEPS, STEPS = 3, 12
-"""Largest number of weight steps of the epoch that does not count, and of each other epoch."""
-FEW_BATCHES, BATCHES = 1, 6
-"""Largest number of evaluation batches, of the first two epochs and of the last."""
 STILL = 0.0
 """Factor on all learning rates: nothing learns, so nothing diverges and no path gets likelier."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """How much of a phase is measured.
+
+    start_steps, steps: largest number of weight steps of the epoch that does not count, and of each
+    other epoch. few_batches, batches: largest number of evaluation batches, of the first two epochs
+    and of the last.
+    """
+
+    start_steps: int
+    steps: int
+    few_batches: int
+    batches: int
+
+
+THOROUGH = Sample(start_steps=3, steps=12, few_batches=1, batches=6)
+"""For a plan, which decides on epochs."""
+QUICK = Sample(start_steps=1, steps=3, few_batches=1, batches=2)
+"""For a forecast, which must cost little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +81,19 @@ class Timing:
     evaluation: float
 
 
-def time_phase(phase_of: Callable[[TimedContext], Phase[Any]], context: SupernetContext) -> Timing:
+def time_phase(
+    phase_of: Callable[[TimedContext], Phase[Any]], context: SupernetContext, sample: Sample
+) -> Timing:
     """Run the short epochs of a phase. phase_of: function that returns it with a context."""
     batch = context.training.evaluation_batch_size
-    few, more, everything = FEW_BATCHES * batch, BATCHES * batch, len(context.validation)
+    few, more, everything = (
+        sample.few_batches * batch,
+        sample.batches * batch,
+        len(context.validation),
+    )
     contexts = [
         _shortened(context, most_steps=steps, most_images=images)
-        for steps, images in ((START_STEPS, few), (STEPS, few), (STEPS, more))
+        for steps, images in ((sample.start_steps, few), (sample.steps, few), (sample.steps, more))
     ]
     state = phase_of(contexts[0]).begin()
     start, first, second = (_run(phase_of(one), state, one) for one in contexts)

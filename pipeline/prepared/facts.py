@@ -20,6 +20,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 FORMAT = 2
 FACTS = "dataset.json"
 CHECKSUM = "sha256_of_this"
+Fit = Literal["crop", "pad"]
+"""How an image becomes a square: it is cropped at the centre, or padded with black."""
 RESAMPLING = "BICUBIC"
 """Name of the Pillow filter that resizes images; Pillow applies it with antialiasing."""
 AGAIN = "run 'dvc repro --force prepare' to write it again"
@@ -29,8 +31,8 @@ AGAIN = "run 'dvc repro --force prepare' to write it again"
 class DatasetFacts:
     """What is known of a data set without reading an image.
 
-    classes: names, in the order of the labels. height, width: sides in pixels.
-    mean, std: statistics of each channel of the training images, as fractions of 255.
+    classes: names, in the order of the labels. height, width: sides in pixels. fit: how images got
+    this shape. mean, std: statistics of each channel of the training images, as fractions of 255.
     counts: split -> class -> number of images. digests: sha256 of each split's labels and pixels,
     and of `names.json` if there is one.
     """
@@ -40,6 +42,7 @@ class DatasetFacts:
     height: int
     width: int
     channels: int
+    fit: Fit
     mean: tuple[float, ...]
     std: tuple[float, ...]
     counts: Mapping[str, Mapping[str, int]]
@@ -76,6 +79,7 @@ def read_facts(folder: Path) -> DatasetFacts:
             height=height,
             width=width,
             channels=channels,
+            fit=document["fit"],
             mean=tuple(map(float, document["mean"])),
             std=tuple(map(float, document["std"])),
             counts=document["counts"],

@@ -25,6 +25,7 @@ from pipeline.prepared.facts import (
     FORMAT,
     SPLITS,
     DatasetFacts,
+    Fit,
     Split,
     checksum,
     read_facts,
@@ -44,6 +45,7 @@ def write_dataset(
     splits: Splits,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    fit: Fit = "crop",
 ) -> None:
     """Write the splits, then the facts, so that an interrupted write is never taken for complete.
 
@@ -54,6 +56,7 @@ def write_dataset(
         splits: images and labels; a few megabytes of pixels at a time are copied to memory.
         mean: mean of each channel of the training images, as a fraction of 255.
         std: standard deviation, likewise.
+        fit: how the images became squares.
     """
     parts: dict[Split, Labelled] = {
         "train": splits.train,
@@ -73,6 +76,7 @@ def write_dataset(
         "name": name,
         "classes": classes,
         "image_shape": shape,
+        "fit": fit,
         "mean": mean,
         "std": std,
         "counts": {split: _counts(one.labels, classes) for split, one in parts.items()},

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import NoReturn
@@ -12,15 +12,23 @@ from pipeline.console.interruption import SHOW_CURSOR
 from pipeline.console.progress import say
 from pipeline.harness.errors import ExitCode, RunError
 from pipeline.harness.places import LOCK
+from pipeline.running.ahead import PREPARE, look_ahead
 from pipeline.running.ending import last_lines
 from pipeline.running.lock import hold, signature
 from pipeline.running.mending import mend
 from pipeline.running.repro import Line, Repro, StoppedError
 from pipeline.running.screen import Screen
 
+Announce = Callable[[Path, Mapping[str, int], Event], None]
+"""Function of a tree, the epochs already done of the stages that will run, and what stops it."""
 
-def run_safely(tree: Path, targets: Sequence[str], *, force: bool) -> int:
+
+def run_safely(tree: Path, targets: Sequence[str], *, force: bool, announce: Announce) -> int:
     """Bring a tree up to date with `dvc repro`; SIGINT and SIGTERM end all its processes.
+
+    The images are prepared first, because how long the rest takes is measured on them.
+
+    announce: function that says how long stages take.
 
     Returns:
         0, the exit code of the stage that failed, 75 if a signal ended it, else 1.
@@ -35,11 +43,15 @@ def run_safely(tree: Path, targets: Sequence[str], *, force: bool) -> int:
     with hold(tree / LOCK, signature("aso-se run"), waiting=refuse) as lock:
         for line in mend(tree):
             sys.stderr.write(f"{line}\n")
-        arguments = [*(["--force"] if force else []), *targets]
-        screen = Screen.open()
-        signal.signal(signal.SIGWINCH, lambda *_: screen.resize())
         began = time.monotonic()
-        code = _follow(Repro(tree, *arguments, lock=lock, stop=stop, stdout=screen.inside), screen)
+        ahead = look_ahead(tree, targets, force=force)
+        if ahead.prepares and (code := _reproduce(tree, PREPARE, lock=lock, stop=stop)):
+            return code
+        announce(tree, ahead.stages, stop)
+        if stop.is_set():
+            return ExitCode.INTERRUPTED
+        arguments = [*(["--force"] if force else []), *targets]
+        code = _reproduce(tree, *arguments, lock=lock, stop=stop)
         if code == 0 and not targets:
             for line in last_lines(tree, time.monotonic() - began):
                 say(line)
@@ -55,6 +67,13 @@ def require_clone(tree: Path) -> None:
 def refuse(other: str) -> NoReturn:
     """Raise RunError, because another run uses the tree."""
     raise RunError(f"this tree is in use by {other or 'another run'}; run it again afterwards")
+
+
+def _reproduce(tree: Path, *arguments: str, lock: int, stop: Event) -> int:
+    """Run `dvc repro` on this terminal; return the exit code."""
+    screen = Screen.open()
+    signal.signal(signal.SIGWINCH, lambda *_: screen.resize())
+    return _follow(Repro(tree, *arguments, lock=lock, stop=stop, stdout=screen.inside), screen)
 
 
 def _follow(repro: Repro, screen: Screen) -> int:

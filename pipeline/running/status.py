@@ -46,11 +46,21 @@ Changes = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """The state of one stage. changes: lines, one for each change since it ran."""
+    """The state of one stage.
+
+    changes: lines, one for each change since it ran. missing: whether an output is not even in
+    DVC's cache.
+    """
 
     stage: str
     state: str
     changes: tuple[str, ...] = ()
+    missing: bool = False
+
+    @property
+    def will_run(self) -> bool:
+        """Whether DVC will run the stage, unless it is in the cache of its runs."""
+        return self.missing or self.state not in {UP_TO_DATE, NOT_HERE}
 
 
 def report(tree: Path) -> int:
@@ -67,13 +77,22 @@ def report(tree: Path) -> int:
         return 0
     if find_spec("dvc") is None:
         raise RunError("dvc: not installed, so changes are unknown; run 'make install'")
-    recorded = read_stages(tree) if (tree / DVC_LOCK).exists() else {}
-    params = plain_values(read_text(tree / PARAMS_FILE), str(PARAMS_FILE))
-    changes = json.loads(dvc(tree, "status", "--json"))
-    standings = stand(graph, recorded, changes, params, epochs_done(tree))
-    _show(tree, standings, recorded)
+    standings = read_standings(tree, graph)
+    _show(tree, standings, _recorded(tree))
     say(f"\nnext: {_next(tree, standings)}")
     return 0
+
+
+def read_standings(tree: Path, graph: Sequence[Stage]) -> list[Standing]:
+    """Return the state of each stage, in the order of the graph, as DVC sees it.
+
+    Raises:
+        RunError: DVC cannot say it, or `dvc.lock` is damaged.
+        ParamsError: `params.yaml` cannot be read.
+    """
+    params = plain_values(read_text(tree / PARAMS_FILE), str(PARAMS_FILE))
+    changes = json.loads(dvc(tree, "status", "--json"))
+    return stand(graph, _recorded(tree), changes, params, epochs_done(tree))
 
 
 def stand(
@@ -111,7 +130,10 @@ def stand(
             state = f"interrupted after epoch {epochs[stage.name]} of {total}"
         if state not in {UP_TO_DATE, NOT_HERE}:
             to_run.add(stage.name)
-        standings.append(Standing(stage=stage.name, state=state, changes=tuple(lines)))
+        missing = "not in cache" in _parts(found, "changed outs").values()
+        standings.append(
+            Standing(stage=stage.name, state=state, changes=tuple(lines), missing=missing)
+        )
     return standings
 
 
@@ -120,6 +142,10 @@ def epochs_done(tree: Path) -> dict[str, int]:
     root = Path(os.environ.get("ASO_SE_RESUME") or tree / RESUME)
     points = sorted(root.glob("*/*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
     return {point.parent.name.rpartition("-")[0]: int(point.stem) for point in points}
+
+
+def _recorded(tree: Path) -> dict[str, dict[str, Any]]:
+    return read_stages(tree) if (tree / DVC_LOCK).exists() else {}
 
 
 def _changes(

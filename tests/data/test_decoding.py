@@ -109,6 +109,17 @@ def test_the_longer_side_is_cropped_at_both_ends(tmp_path: Path) -> None:
         assert np.array_equal(middle[2:-2, 2:-2], np.full((6, 6, 3), (0, 255, 0)))
 
 
+def test_a_padded_picture_is_whole_and_the_rest_is_black(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    for shape in ((20, 60, 3), (60, 20, 3), (40, 40, 3)):
+        Image.fromarray(np.full(shape, RED, np.uint8)).save(path)
+        rows, columns = (12 * side // max(shape) for side in shape[:2])
+        expected = np.zeros((12, 12, 3), np.uint8)
+        top, left = (12 - rows) // 2, (12 - columns) // 2
+        expected[top : top + rows, left : left + columns] = RED
+        assert np.array_equal(read_image(path, 12, "pad"), expected)
+
+
 def test_fine_detail_is_averaged_and_not_picked(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     checkerboard = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)

@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.data.params import DataParams
 from pipeline.harness.errors import DataError
+from pipeline.prepared.facts import read_facts
+from pipeline.prepared.packing import read_split
 from stages.prepare import Params, main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +22,7 @@ data:
   name: digits
   path: images
   image_size: 8
+  fit: crop
   unreadable: refuse
   validation_fraction: 0.3
   test_fraction: 0.2
@@ -61,6 +66,24 @@ def test_two_processes_write_the_same_bytes_and_need_no_torch(tmp_path: Path) ->
     assert set(written) == {"dataset.json", "images.safetensors"}
     main(params("digits"), tmp_path / "again")
     assert contents(tmp_path / "again") == written
+
+
+def test_photos_are_padded_where_asked_and_the_facts_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, level in (("cat", 100), ("dog", 200)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.full((6, 12, 3), level + number, np.uint8)
+            Image.fromarray(pixels).save(f"images/{name}/{number}.png")
+    asked = params("image_folder").data.model_copy(update={"fit": "pad"})
+    main(Params(seed=42, data=asked), tmp_path / "out")
+    assert read_facts(tmp_path / "out").fit == "pad"
+    images = read_split(tmp_path / "out", "train").images
+    assert not images[:, :2].any()
+    assert images[:, 2:6].all()
+    assert not images[:, 6:].any()
 
 
 def test_nothing_is_written_where_the_images_cannot_be_read(

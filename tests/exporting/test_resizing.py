@@ -1,6 +1,7 @@
 """A model that takes images of any size resizes them as training did: as Pillow does."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -93,6 +94,33 @@ def test_an_image_not_taller_than_wide_becomes_what_prepare_makes_of_it(
     [resized] = Resizing(size, size)(torch.from_numpy(images)).numpy()
     fitted = ImageOps.fit(Image.fromarray(image), (size, size), Image.Resampling[RESAMPLING])
     assert levels_apart(resized, np.asarray(fitted)) <= RESIZING_LEVELS
+
+
+@given(rows=sides, wider=st.integers(0, 40), size=st.integers(1, 40))
+def test_an_image_is_padded_as_prepare_pads_it(rows: int, wider: int, size: int) -> None:
+    [image] = images = noise(1, rows, rows + wider, 3)
+    [resized] = Resizing(size, size, "pad")(torch.from_numpy(images)).numpy()
+    padded = ImageOps.pad(Image.fromarray(image), (size, size), Image.Resampling[RESAMPLING])
+    assert levels_apart(resized, np.asarray(padded)) <= RESIZING_LEVELS
+
+
+def test_a_model_that_pads_does_so_for_all_shapes_and_says_it(
+    network: Network, any_size_facts: ModelFacts, exported: bytes
+) -> None:
+    facts = replace(any_size_facts, fit="pad")
+    model = export_onnx(network, facts)
+    levels = measure_resizing(model, facts)
+    assert levels is not None
+    assert levels <= RESIZING_LEVELS
+    session = session_of(model)
+    for shape in SHAPES:
+        [image] = images = noise(1, *shape, 3)
+        expected = np.asarray(ImageOps.pad(Image.fromarray(image), (9, 9)))
+        [found] = session.run(["probabilities"], {"images": images})
+        [wanted] = session_of(exported).run(["probabilities"], {"images": expected[None]})
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=0.01)
+    told = json.loads(session.get_modelmeta().custom_metadata_map["input"])
+    assert told["fit"] == "pad"
 
 
 @given(height=sides, width=sides)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.planning.timed import START_STEPS, STEPS, STILL, TimedContext, time_phase
+from pipeline.planning.timed import QUICK, STILL, THOROUGH, Sample, TimedContext, time_phase
 from pipeline.training.loop import Phase
 from tests.conftest import context, identical
 from tests.phases import optimizing, searching, warming
@@ -27,16 +27,19 @@ def make(request: pytest.FixtureRequest, checkpoint: Path) -> Callable[[TimedCon
     return lambda given: KINDS[request.param](checkpoint, given)
 
 
-def test_an_epoch_ends_after_a_few_steps(make: Callable[[TimedContext], Phase[Any]]) -> None:
-    timing = time_phase(make, context(8 * (STEPS + 5), 16))
-    assert (timing.uncounted, len(timing.steps)) == (START_STEPS, 2 * STEPS)
+@pytest.mark.parametrize("sample", [THOROUGH, QUICK])
+def test_an_epoch_ends_after_a_few_steps(
+    make: Callable[[TimedContext], Phase[Any]], sample: Sample
+) -> None:
+    timing = time_phase(make, context(8 * (sample.steps + 5), 16), sample)
+    assert (timing.uncounted, len(timing.steps)) == (sample.start_steps, 2 * sample.steps)
     assert min(*timing.steps, timing.evaluation) > 0
 
 
 def test_an_epoch_of_fewer_steps_is_run_to_its_end(
     make: Callable[[TimedContext], Phase[Any]],
 ) -> None:
-    timing = time_phase(make, context(8, 16))
+    timing = time_phase(make, context(8, 16), THOROUGH)
     assert (timing.uncounted, len(timing.steps)) == (1, 2)
 
 

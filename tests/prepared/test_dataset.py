@@ -59,7 +59,7 @@ def folder(written: Path, tmp_path: Path) -> Path:
 def test_facts_are_read_back(written: Path) -> None:
     facts = read_facts(written)
     assert (facts.name, facts.classes) == ("pets", CLASSES)
-    assert (facts.height, facts.width, facts.channels) == (5, 4, 3)
+    assert (facts.height, facts.width, facts.channels, facts.fit) == (5, 4, 3, "crop")
     assert facts.mean == facts.std == (0.1, 0.2, 0.1 * 3)
     assert facts.counts["train"] == {"cat": 4, "Hündin": 3}
     assert sum(facts.counts["test"].values()) == 3

@@ -1,0 +1,123 @@
+"""How long stages will take, from a few real steps on the prepared images.
+
+    python -m pipeline.planning.forecast MOMENT STAGE=EPOCHS...
+
+MOMENT is when this process was started, in seconds since 1970. EPOCHS is the number that an
+interrupted run has done of the stage, or 0. Not counted are growths and references that are no
+networks. `aso-se run` starts this as a process of its own, so that its memory is free again before
+a stage starts.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline.console.progress import about, say
+from pipeline.devices.device import choose_device
+from pipeline.harness.errors import AsoSeError, is_lack_of_memory
+from pipeline.harness.params_file import read_params
+from pipeline.params import Params
+from pipeline.planning.images import PREPARED
+from pipeline.planning.measuring import Measured, measure
+from pipeline.planning.timed import QUICK
+from pipeline.referencing.params import SearchPassesParams
+from pipeline.referencing.passes import epochs_of_all_passes
+from pipeline.supernet.supernet import SupernetContext, read_context
+
+ALL_PASSES = "_all_passes"
+"""Ending of references that are trained for as many passes as all phases made."""
+
+
+def forecast(moment: float, stages: Mapping[str, int]) -> str:
+    """Measure a few steps; return the line to say, or '' if all stages take less than a minute.
+
+    moment: when this process was started. stages: stages that will run, with the number of epochs
+    that are already done.
+
+    Raises:
+        AsoSeError: the params, the images or the device cannot be used.
+    """
+    params = read_params(Params, whole=True)
+    context = read_context(PREPARED, choose_device(), params)
+    start = time.time() - moment
+    resnet = any(kind.startswith("resnet") for kind in params.reference.kinds)
+    with TemporaryDirectory(prefix="aso-se-forecast-") as folder:
+        measured = measure(context, params, Path(folder), sample=QUICK, resnet=resnet)
+    passes = _epochs_of_all_passes(params, context)
+    seconds = seconds_by_stage(params, measured, stages, passes=passes, start=start)
+    return sentence(seconds)
+
+
+def seconds_by_stage(
+    params: Params, measured: Measured, stages: Mapping[str, int], *, passes: int, start: float
+) -> dict[str, float]:
+    """Return the seconds of each of the stages.
+
+    passes: epochs of optimize that make as many passes as all phases. start: seconds in which a
+    process starts.
+    """
+    one = measured.seconds
+    whole = {phase: getattr(params, phase).epochs * one[phase] for phase in one if phase in stages}
+    if "search" in whole and "finalists" in one:
+        whole["search"] += params.search.finalist_epochs * one["finalists"]
+    if "reference" in stages:
+        whole["reference"] = _seconds_of_references(params, measured, passes)
+    done = {stage: count * one[stage] for stage, count in stages.items() if count}
+    return {
+        stage: start + max(0.0, whole.get(stage, 0.0) - done.get(stage, 0.0)) for stage in stages
+    }
+
+
+def sentence(seconds: Mapping[str, float]) -> str:
+    """Return the line about the seconds of stages; '' if they are less than a minute together."""
+    shown = about(sum(seconds.values()))
+    if not shown:
+        return ""
+    parts = [f"{stage} {about(one)}" for stage, one in seconds.items() if about(one)]
+    listed = f": {', '.join(parts)}" if parts else ""
+    return f"about {shown} on this machine{listed} (less where DVC's cache has the result)"
+
+
+def _seconds_of_references(params: Params, measured: Measured, passes: int) -> float:
+    """Return the seconds of all references that are networks; the rest is not measured."""
+    seconds = 0.0
+    for kind in params.reference.kinds:
+        epochs = passes if kind.endswith(ALL_PASSES) else params.optimize.epochs
+        if kind.startswith("resnet"):
+            assert measured.resnet is not None
+            seconds += epochs * measured.resnet
+        elif kind.startswith("random_architecture"):
+            seconds += epochs * measured.seconds["optimize"]
+    return seconds
+
+
+def _epochs_of_all_passes(params: Params, context: SupernetContext) -> int:
+    searched = trained = len(context.images)
+    if params.optimize.use_validation:
+        trained += len(context.validation)
+    keys = SearchPassesParams.model_fields
+    search = SearchPassesParams(**{key: getattr(params.search, key) for key in keys})
+    return epochs_of_all_passes(
+        params.warmup, search, params.growth, params.optimize, searched=searched, trained=trained
+    )
+
+
+def main() -> int:
+    """Say how long the stages on the command line take; return the exit code."""
+    moment, *words = sys.argv[1:]
+    stages = (word.partition("=") for word in words)
+    try:
+        if line := forecast(float(moment), {stage: int(done) for stage, _, done in stages}):
+            say(line)
+    except (AsoSeError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, AsoSeError) and not is_lack_of_memory(error):
+            raise
+        sys.stderr.write(f"how long this takes is not known: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""`aso-se run` says how long it will take: real steps, in a clone with a real DVC."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.growing.policy import Size
+from pipeline.params import Params
+from pipeline.planning.forecast import seconds_by_stage, sentence
+from pipeline.planning.measuring import Measured
+from pipeline.running.overrides import replace
+from tests.planning.test_command import DVC, SMALL
+from tests.toy import ROOT, Toy
+
+pytestmark = pytest.mark.xdist_group("plan")
+TRAINED = """
+  warmup:
+    cmd: mkdir artifacts/warmup && echo trained > artifacts/warmup/weights
+    params: [warmup]
+    deps: [artifacts/prepare]
+    outs: [artifacts/warmup]
+"""
+MEASURED = Measured(
+    seconds={"warmup": 1.0, "search": 2.0, "growth": 2.0, "optimize": 4.0},
+    size=Size(cells=3, channels=4, nodes=1),
+    resnet=0.5,
+)
+LINE = re.compile(r"^about [\d.]+ (min|h) on this machine: .*warmup ", re.MULTILINE)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Toy:
+    """A project in which nothing has run; its training is not real, but its images are."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "dvc.yaml").write_text(DVC + TRAINED)
+    changes = {**SMALL, "warmup.epochs": 3000}
+    (folder / "params.yaml").write_text(replace((ROOT / "params.yaml").read_text(), changes))
+    made = Toy(folder)
+    made.run("git", "init", "--quiet", "--initial-branch=main")
+    made.dvc("init", "--quiet")
+    return made
+
+
+def start(clone: Toy) -> "subprocess.Popen[str]":
+    """Start `aso-se run`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "run"],
+        cwd=clone.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(clone: Toy) -> str:
+    """Run `aso-se run`; return all that it printed."""
+    process = start(clone)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output
+
+
+def test_a_run_says_how_long_it_takes_before_it_trains_and_only_if_it_will_train(
+    clone: Toy,
+) -> None:
+    shown = run(clone)
+    said = LINE.search(shown)
+    assert said
+    assert shown.index("prepare: digits, ") < said.start() < shown.index("Running stage 'warmup'")
+    assert "this machine" not in run(clone)
+
+
+def test_a_run_that_is_stopped_while_steps_are_measured_ends_quietly(clone: Toy) -> None:
+    process = start(clone)
+    assert process.stdout
+    while "on cpu" not in (line := process.stdout.readline()):
+        assert line
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate()
+    assert (process.returncode, output) == (75, "")
+
+
+def test_seconds_are_epochs_times_seconds_of_an_epoch_and_starts() -> None:
+    params = Params()
+    stages = {"prepare": 0, "warmup": 2, "growth": 0, "optimize": 0, "export": 0}
+    found = seconds_by_stage(params, MEASURED, stages, passes=99, start=3.0)
+    assert found == {
+        "prepare": 3.0,
+        "warmup": 3.0 + (params.warmup.epochs - 2) * 1.0,
+        "growth": 3.0 + params.growth.epochs * 2.0,
+        "optimize": 3.0 + params.optimize.epochs * 4.0,
+        "export": 3.0,
+    }
+
+
+def test_references_that_are_networks_count_by_their_epochs() -> None:
+    kinds = ("majority", "resnet", "resnet_all_passes", "random_architecture")
+    params = Params.model_validate({"reference": {"kinds": kinds}})
+    found = seconds_by_stage(params, MEASURED, {"reference": 0}, passes=99, start=3.0)
+    epochs = params.optimize.epochs
+    assert found == {"reference": 3.0 + 0.5 * epochs + 0.5 * 99 + 4.0 * epochs}
+
+
+def test_finalists_count_with_search() -> None:
+    params = Params.model_validate({"search": {"finalists": 4, "finalist_epochs": 2}})
+    measured = Measured(
+        seconds={**MEASURED.seconds, "finalists": 7.0}, size=MEASURED.size, resnet=None
+    )
+    found = seconds_by_stage(params, measured, {"search": 0}, passes=99, start=0.0)
+    assert found == {"search": params.search.epochs * 2.0 + 2 * 7.0}
+
+
+def test_the_line_names_what_takes_a_minute_and_there_is_none_about_less() -> None:
+    assert sentence({"warmup": 20.0, "search": 5.0}) == ""
+    assert sentence({"warmup": 20.0, "search": 130.0, "optimize": 7200.0}) == (
+        "about 2.0 h on this machine: search 2 min, optimize 2.0 h"
+        " (less where DVC's cache has the result)"
+    )
