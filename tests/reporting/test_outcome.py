@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pipeline.reporting.findings import Prediction, read_findings
 from pipeline.reporting.outcome import (
     MOST_LISTED,
+    MOST_ROWS,
     MOST_SHOWN,
     confusions,
     draw_confusion,
@@ -38,8 +39,8 @@ def test_any_number_of_classes_has_its_matrix_and_its_sheet(tmp_path: Path, coun
         confusion = draw_confusion(found)
         sheet = draw_mistakes(found)
     axes = confusion.axes[0]
-    assert len(axes.get_yticklabels()) == count
-    assert all(len(label.get_text()) <= 20 for label in axes.get_yticklabels())
+    assert len(axes.get_yticklabels()) == min(count, MOST_ROWS)
+    assert all(len(label.get_text()) <= 24 for label in axes.get_yticklabels())
     assert max(confusion.get_size_inches()) <= 12
     assert sum(bool(axes.images) for axes in sheet.axes) == min(count, MOST_SHOWN)
 
@@ -65,7 +66,30 @@ def test_long_names_of_classes_neither_overlap_nor_leave_the_picture(
                 assert figure.bbox.y0 <= place.y0 < place.y1 <= figure.bbox.y1
 
 
-def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_no_numbers(
+def test_of_many_classes_the_most_confused_are_in_the_matrix_and_no_image_is_lost(
+    tmp_path: Path,
+) -> None:
+    classes = [f"class {number:02d}" for number in range(60)]
+    found = read_findings(write_artifacts(tmp_path, classes))
+    twice = Prediction(actual=49, predicted=4, probability=0.5)
+    found = replace(found, predictions=[*found.predictions, twice, twice])
+    with drawing():
+        [axes] = draw_confusion(found).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == sorted(names[:-1]) + ["all others"]
+    assert {"class 49", "class 04"} <= set(names)
+    numbers = {
+        (names[round(y)], names[round(x)]): int(text.get_text())
+        for text in axes.texts
+        for x, y in [text.get_position()]
+    }
+    assert numbers["class 49", "class 04"] == 2
+    assert ("all others", "all others") not in numbers
+    shown = [sum(count for pair, count in numbers.items() if pair[0] == one) for one in names]
+    assert shown[:-1] == [2 + 2 * (one == "class 49") for one in names[:-1]]
+
+
+def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_not_all_classes(
     tmp_path: Path,
 ) -> None:
     classes = [f"class {number:02d}" for number in range(31)]
@@ -79,7 +103,7 @@ def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_no_numbers(
     assert len(confusions(found)) == MOST_LISTED
 
 
-def test_where_the_matrix_has_numbers_no_confusion_is_listed(artifacts: Path) -> None:
+def test_where_the_matrix_has_all_classes_no_confusion_is_listed(artifacts: Path) -> None:
     assert confusions(read_findings(artifacts)) == []
 
 
