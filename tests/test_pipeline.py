@@ -214,7 +214,7 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
         ("pipeline/exporting/card.py", ["export"]),
         ("pipeline/reporting/page.html", ["report"]),
         ("pipeline/data/folders.py", ["prepare"]),
-        ("pipeline/deriving/measure.py", ["derive", "reference"]),
+        ("pipeline/answering/measure.py", ["derive", "reference"]),
         ("stages/derive.py", ["derive"]),
         ("pipeline/cache_keys.py", []),
         ("README.md", []),

@@ -83,7 +83,7 @@ STAGES = {
         derive.Params,
         derive.main,
         ("prepare", "optimize"),
-        (*dataset("test"), f"optimize/{TRAINED}"),
+        (*dataset("test"), f"optimize/{TRAINED}", "optimize/margins.safetensors"),
     ),
     "reference": Stage(
         reference.Params,
@@ -112,6 +112,7 @@ UNREAD = {
     "finalists.json",
     "growth.json",
     "confusion.tsv",
+    "suspects.csv",
     "references.json",
     "model.onnx",
     "model.json",

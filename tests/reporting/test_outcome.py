@@ -76,7 +76,7 @@ def test_of_many_classes_the_most_confused_are_in_the_matrix_and_no_image_is_los
     with drawing():
         [axes] = draw_confusion(found).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == sorted(names[:-1]) + ["all others"]
+    assert names == [*sorted(names[:-1]), "all others"]
     assert {"class 49", "class 04"} <= set(names)
     numbers = {
         (names[round(y)], names[round(x)]): int(text.get_text())
