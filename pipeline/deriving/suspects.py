@@ -21,6 +21,7 @@ from pipeline.batches.images import read_images
 from pipeline.harness.files import write_atomically
 from pipeline.margins.margins import margins, read_margins
 from pipeline.prepared.facts import SPLITS, Split, read_facts
+from pipeline.prepared.names import read_names
 from pipeline.space.checkpoint import Checkpoint
 from pipeline.space.network import Network
 
@@ -33,12 +34,14 @@ COLUMNS = ("split", "index", "name", "label", "looks_like", "score")
 class Suspect:
     """An image that may be mislabelled.
 
-    label, looks_like: its class and the likeliest other one, as indices. score: its margin in
-    logits, below 0 where the other class is likelier. place: its place within its split, 0 to 1.
+    name: of its file, relative to `data.path`; empty if the data set has no files. label,
+    looks_like: its class and the likeliest other one, as indices. score: its margin in logits,
+    below 0 where the other class is likelier. place: its place within its split, 0 to 1.
     """
 
     split: Split
     index: int
+    name: str
     label: int
     looks_like: int
     score: float
@@ -71,11 +74,13 @@ def find_suspects(
             worst = _worst(scores)
             logits, labels = _predict_some(trained.network, prepare, split, worst)
         _, others = margins(logits, labels)
+        names = read_names(prepare, split)
         listed = zip(worst, labels, others, scores[worst], strict=True)
         found += [
             Suspect(
                 split=split,
                 index=int(index),
+                name=names[int(index)] if names else "",
                 label=int(label),
                 looks_like=int(other),
                 score=float(score),
@@ -93,7 +98,7 @@ def write_suspects(path: Path, suspects: Sequence[Suspect], classes: Sequence[st
     table.writerow(COLUMNS)
     for one in suspects:
         words = classes[one.label], classes[one.looks_like]
-        table.writerow((one.split, one.index, "", *words, f"{one.score:.6g}"))
+        table.writerow((one.split, one.index, one.name, *words, f"{one.score:.6g}"))
     write_atomically(path, text.getvalue().encode())
 
 

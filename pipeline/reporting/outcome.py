@@ -1,4 +1,4 @@
-"""Pictures of the test: the confusion matrix, and the mistakes with the highest probability.
+"""The confusion matrix of the test, and what it says in words.
 
 K classes.
 """
@@ -10,21 +10,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.reporting.findings import Findings, Prediction
-from pipeline.reporting.style import BLUE, INK, MUTED, RED, label
+from pipeline.reporting.findings import Findings
+from pipeline.reporting.predictions import mistakes
+from pipeline.reporting.style import BLUE, RED, label
 
 MOST_ROWS = 30
 """Largest number of rows of the confusion matrix whose names and numbers are readable."""
 OTHERS = "all others"
-MOST_SHOWN = 24
-"""Largest number of mistakes that are drawn."""
 MOST_LISTED = 10
 """Largest number of confusions that are listed where the matrix has not room for all classes."""
-IN_A_ROW = 6
 
 # In inches. curves.py says why matplotlib's layouts are not used.
 WIDEST = 9.2
-PHOTO, PITCH = 1.3, (1.64, 1.95)
 POINTS = 72
 LETTER = 0.66
 """Approximate largest width of a letter, as a fraction of its size."""
@@ -71,46 +68,6 @@ def draw_confusion(findings: Findings) -> Figure:
     return figure
 
 
-def draw_mistakes(findings: Findings) -> Figure:
-    """Draw the test images that were misclassified with the highest probability."""
-    found = mistakes(findings)
-    rows = max(1, -(-min(len(found), MOST_SHOWN) // IN_A_ROW))
-    width, height = IN_A_ROW * PITCH[0], rows * PITCH[1]
-    figure = Figure(figsize=(width, height))
-    if not found:
-        figure.text(0.5, 0.5, "no mistakes", size=14, color=MUTED, ha="center", va="center")
-        return figure
-    for place, (number, prediction) in enumerate(found[:MOST_SHOWN]):
-        row, column = divmod(place, IN_A_ROW)
-        left = column * PITCH[0] + (PITCH[0] - PHOTO) / 2
-        top = row * PITCH[1] + (PITCH[1] - PHOTO) / 2
-        axes = figure.add_axes(
-            (left / width, 1 - (top + PHOTO) / height, PHOTO / width, PHOTO / height)
-        )
-        axes.set_axis_off()
-        axes.imshow(findings.pixels[number].squeeze(), cmap="gray", vmin=0, vmax=255)
-        actual, predicted = (
-            label(findings.dataset.classes[index], 14)
-            for index in (prediction.actual, prediction.predicted)
-        )
-        axes.set_title(f"is {actual}", size=9, color=INK, loc="center")
-        text = f"→ {predicted}, {prediction.probability:.0%}"
-        axes.text(
-            0.5, -0.05, text, transform=axes.transAxes, size=9, color=RED, ha="center", va="top"
-        )
-    return figure
-
-
-def mistakes(findings: Findings) -> list[tuple[int, Prediction]]:
-    """Return number and prediction of each misclassified test image, by falling probability."""
-    wrong = [
-        (number, prediction)
-        for number, prediction in enumerate(findings.predictions)
-        if prediction.actual != prediction.predicted
-    ]
-    return sorted(wrong, key=lambda pair: -pair[1].probability)
-
-
 def confusions(findings: Findings) -> list[tuple[str, str, int]]:
     """Return the most frequent pairs of actual and predicted class, with their number of images.
 
@@ -125,7 +82,7 @@ def confusions(findings: Findings) -> list[tuple[str, str, int]]:
 
 def _by_frequency(findings: Findings) -> list[tuple[tuple[int, int], int]]:
     """Return pairs of actual and predicted class, the most frequent first, then by class."""
-    counts = Counter((one.actual, one.predicted) for _, one in mistakes(findings))
+    counts = Counter((one.actual, one.predicted) for _, one in mistakes(findings.predictions))
     return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
 

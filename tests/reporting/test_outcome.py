@@ -6,27 +6,26 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from pipeline.reporting.findings import Prediction, read_findings
+from pipeline.reporting.findings import MOST_SHOWN, read_findings
 from pipeline.reporting.outcome import (
     MOST_LISTED,
     MOST_ROWS,
-    MOST_SHOWN,
     confusions,
     draw_confusion,
-    draw_mistakes,
-    mistakes,
 )
+from pipeline.reporting.predictions import Prediction, mistakes
+from pipeline.reporting.sheets import draw_mistakes
 from pipeline.reporting.style import drawing
-from tests.reporting.conftest import write_artifacts
+from tests.reporting.conftest import NOWHERE, write_artifacts
 
 
 def test_the_confusion_counts_every_test_image_once(artifacts: Path) -> None:
     expected = [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
-    assert np.array_equal(read_findings(artifacts).confusion(), expected)
+    assert np.array_equal(read_findings(artifacts, NOWHERE).confusion(), expected)
 
 
 def test_the_surest_mistakes_come_first(artifacts: Path) -> None:
-    found = mistakes(read_findings(artifacts))
+    found = mistakes(read_findings(artifacts, NOWHERE).predictions)
     assert [number for number, _ in found] == [1, 3, 5]
     assert [prediction.probability for _, prediction in found] == [0.9, 0.65, 0.566667]
 
@@ -34,7 +33,7 @@ def test_the_surest_mistakes_come_first(artifacts: Path) -> None:
 @pytest.mark.parametrize("count", [2, 31, 100])
 def test_any_number_of_classes_has_its_matrix_and_its_sheet(tmp_path: Path, count: int) -> None:
     classes = [f"a class with a rather long name {number}" for number in range(count)]
-    found = read_findings(write_artifacts(tmp_path, classes))
+    found = read_findings(write_artifacts(tmp_path, classes), NOWHERE)
     with drawing():
         confusion = draw_confusion(found)
         sheet = draw_mistakes(found)
@@ -51,7 +50,7 @@ def test_long_names_of_classes_neither_overlap_nor_leave_the_picture(
 ) -> None:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     classes = [f"{number:03d} {letters[number % 26 :]}{letters}"[:30] for number in range(count)]
-    found = read_findings(write_artifacts(tmp_path, classes))
+    found = read_findings(write_artifacts(tmp_path, classes), NOWHERE)
     with drawing():
         figure = draw_confusion(found)
         renderer = FigureCanvasAgg(figure).get_renderer()
@@ -70,7 +69,7 @@ def test_of_many_classes_the_most_confused_are_in_the_matrix_and_no_image_is_los
     tmp_path: Path,
 ) -> None:
     classes = [f"class {number:02d}" for number in range(60)]
-    found = read_findings(write_artifacts(tmp_path, classes))
+    found = read_findings(write_artifacts(tmp_path, classes), NOWHERE)
     twice = Prediction(actual=49, predicted=4, probability=0.5)
     found = replace(found, predictions=[*found.predictions, twice, twice])
     with drawing():
@@ -93,7 +92,7 @@ def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_not_all_class
     tmp_path: Path,
 ) -> None:
     classes = [f"class {number:02d}" for number in range(31)]
-    found = read_findings(write_artifacts(tmp_path, classes))
+    found = read_findings(write_artifacts(tmp_path, classes), NOWHERE)
     twice = Prediction(actual=9, predicted=4, probability=0.5)
     found = replace(found, predictions=[*found.predictions, twice, twice])
     assert confusions(found)[:2] == [
@@ -104,10 +103,10 @@ def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_not_all_class
 
 
 def test_where_the_matrix_has_all_classes_no_confusion_is_listed(artifacts: Path) -> None:
-    assert confusions(read_findings(artifacts)) == []
+    assert confusions(read_findings(artifacts, NOWHERE)) == []
 
 
 def test_without_a_mistake_the_sheet_says_so(tmp_path: Path) -> None:
-    found = read_findings(write_artifacts(tmp_path, right=True))
+    found = read_findings(write_artifacts(tmp_path, right=True), NOWHERE)
     with drawing():
         assert [text.get_text() for text in draw_mistakes(found).texts] == ["no mistakes"]
