@@ -68,26 +68,12 @@ def find_suspects(
             logits, labels = held_out[split]
             scores, _ = margins(logits, labels)
             worst = _worst(scores)
-            logits, labels = logits[worst], labels[worst]
+            answers = logits[worst], labels[worst]
         else:
             scores = learnt[split]
             worst = _worst(scores)
-            logits, labels = _predict_some(trained.network, prepare, split, worst)
-        _, others = margins(logits, labels)
-        names = read_names(prepare, split)
-        listed = zip(worst, labels, others, scores[worst], strict=True)
-        found += [
-            Suspect(
-                split=split,
-                index=int(index),
-                name=names[int(index)] if names else "",
-                label=int(label),
-                looks_like=int(other),
-                score=float(score),
-                place=place / len(scores),
-            )
-            for place, (index, label, other, score) in enumerate(listed)
-        ]
+            answers = _predict_some(trained.network, prepare, split, worst)
+        found += _suspects(split, read_names(prepare, split), scores, worst, answers)
     return sorted(found, key=lambda one: one.place)
 
 
@@ -105,6 +91,30 @@ def write_suspects(path: Path, suspects: Sequence[Suspect], classes: Sequence[st
 def _worst(scores: Tensor) -> Tensor:
     """Return the indices of the lowest tenth of (N,) scores, the lowest first."""
     return scores.argsort(stable=True)[: ceil(LISTED * len(scores))]
+
+
+def _suspects(
+    split: Split,
+    names: tuple[str, ...] | None,
+    scores: Tensor,
+    worst: Tensor,
+    answers: Answers,
+) -> list[Suspect]:
+    """Describe the worst images of a split. scores: (N,) of all. answers: of the worst."""
+    labels = answers[1]
+    _, others = margins(*answers)
+    return [
+        Suspect(
+            split=split,
+            index=index,
+            name=names[index] if names else "",
+            label=int(labels[place]),
+            looks_like=int(others[place]),
+            score=float(scores[index]),
+            place=place / len(scores),
+        )
+        for place, index in enumerate(worst.tolist())
+    ]
 
 
 def _predict_some(network: Network, prepare: Path, split: Split, indices: Tensor) -> Answers:
