@@ -4,7 +4,7 @@
     python predicting.py model.onnx photo.jpg
 
 This file works wherever it is copied: it needs only onnxruntime, numpy and pillow, nothing of the
-project. So it decodes images itself; a test checks that it does as `pipeline/data/decoding.py`.
+project. So it decodes images itself; a test checks that it does as `pipeline/photos/decoding.py`.
 """
 
 import argparse

@@ -2,11 +2,13 @@
 
     python -m stages.optimize artifacts/prepare artifacts/growth artifacts/optimize
 
-Writes a checkpoint of the discrete network, the history and metrics.
+Writes a checkpoint of the discrete network, the margins of the images, the history and metrics.
 """
 
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
@@ -14,9 +16,10 @@ from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import kept, write_history, write_json
 from pipeline.harness.section import Section, Seed
+from pipeline.margins.margins import write_margins
 from pipeline.optimizing.optimize import Optimize, Watch, discrete_network
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.prepared.facts import FACTS, read_facts
+from pipeline.prepared.facts import FACTS, Split, read_facts
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.params import GenotypeParams
 from pipeline.training.context import Context
@@ -37,11 +40,11 @@ class Params(Section):
 
 def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     """Train the discrete network."""
-    device = choose_device()
+    device, dataset = choose_device(), read_facts(prepare)
     all_of_them = params.optimize.use_validation
     context = Context(
         images=read_images(prepare, "train", device, through=params.optimize.through),
-        classes=len(read_facts(prepare).classes),
+        classes=len(dataset.classes),
         training=params.training,
         augmentation=params.augmentation,
         seed=params.seed,
@@ -67,10 +70,13 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     points = resume_points("optimize", params, prepare / FACTS, growth)
     state, history = run(phase, points)
 
-    trained_on = ["train", "validation"] if all_of_them else ["train"]
+    trained_on: list[Split] = ["train", "validation"] if all_of_them else ["train"]
     facts = {"stage": "optimize", "epoch": state.epoch, "trained_on": trained_on}
     trained = Checkpoint(network=state.result, facts=facts)
     write_checkpoint(out / "checkpoint.safetensors", trained)
+    sizes = [dataset.images(split) for split in trained_on]
+    margins = torch.split(state.margins / params.optimize.epochs, sizes)
+    write_margins(out / "margins.safetensors", dict(zip(trained_on, margins, strict=True)))
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", kept(history[-1]))
     return points.remove

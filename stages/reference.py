@@ -8,12 +8,12 @@ metrics.
 
 from pathlib import Path
 
+from pipeline.answering.measure import predict
 from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import sentence, write_references
 from pipeline.console.progress import say
 from pipeline.console.stage import Finish, run_stage
-from pipeline.deriving.measure import predict
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed

@@ -2,7 +2,8 @@
 
     python -m stages.report artifacts artifacts/report
 
-Reads what every stage wrote under the first folder. The page needs no other file and no internet.
+Reads what every stage wrote under the first folder, and the photos that it shows. The page needs no
+other file and no internet.
 """
 
 from pathlib import Path
@@ -39,7 +40,7 @@ class Params(Section):
 
 def main(params: Params, artifacts: Path, out: Path) -> None:
     """Draw and describe what the other stages found."""
-    findings = read_findings(artifacts)
+    findings = read_findings(artifacts, Path(params.data["path"]))
     pictures = draw(findings)
     text = page(findings, pictures, params.model_dump())
 

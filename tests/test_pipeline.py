@@ -198,7 +198,7 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
 @pytest.mark.parametrize(
     ("file", "users"),
     [
-        ("data/README.md", ["prepare"]),
+        ("data/README.md", ["prepare", "report"]),
         ("pipeline/params.py", ["check"]),
         ("pipeline/batches/batches.py", STAGES[2:9]),
         ("pipeline/space/cell.py", STAGES[2:]),
@@ -214,7 +214,10 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
         ("pipeline/exporting/card.py", ["export"]),
         ("pipeline/reporting/page.html", ["report"]),
         ("pipeline/data/folders.py", ["prepare"]),
-        ("pipeline/deriving/measure.py", ["derive", "reference"]),
+        ("pipeline/photos/decoding.py", ["prepare", "report"]),
+        ("pipeline/answering/measure.py", ["derive", "reference"]),
+        ("pipeline/margins/margins.py", ["optimize", "derive", "reference"]),
+        ("pipeline/deriving/suspects.py", ["derive"]),
         ("stages/derive.py", ["derive"]),
         ("pipeline/cache_keys.py", []),
         ("README.md", []),
@@ -273,7 +276,7 @@ def test_plots_show_the_curves_of_all_phases(project: Project) -> None:
         assert phase in page
     for title in ("Validation accuracy over all phases", "Temperature", "Entropy"):
         assert title in page
-    for picture in ("cells", "curves", "mistakes"):
+    for picture in ("cells", "curves", "mistakes", "suspects"):
         assert f"artifacts_report_{picture}.svg" in page
 
 

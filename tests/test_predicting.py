@@ -24,12 +24,12 @@ from typer.main import get_group
 from pipeline import predicting
 from pipeline.__main__ import app
 from pipeline.__main__ import main as aso_se
-from pipeline.data import decoding
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.harness.errors import DataError
+from pipeline.photos import decoding
 from pipeline.predicting import ModelError, find_images, open_model, predict
 from pipeline.prepared.facts import RESAMPLING, Fit
-from tests.data.test_decoding import FILES, MODES, PICTURE, TURNED
+from tests.photos.test_decoding import FILES, MODES, PICTURE, TURNED
 
 pytestmark = pytest.mark.xdist_group("exporting")
 ROOT = Path(__file__).resolve().parents[1]

@@ -31,9 +31,7 @@ def training_batches(
     purpose: what the randomness is for, e.g. ("search", epoch); equal purposes give equal batches.
     """
     device = images.device
-    # Drawn on the CPU, so that the order is the same for every device; copied once.
-    shuffle = generator(seed, *purpose, "shuffle")
-    order = batch_indices(len(images), batch_size, shuffle, images.pixels.device)
+    order = training_order(images, batch_size=batch_size, seed=seed, purpose=purpose)
     rows = images.pixels.permute(0, 2, 3, 1)  # images as contiguous rows: 20 times faster to pick
     for step, indices in enumerate(order):
         source = generator(seed, *purpose, "augment", step, device=device)
@@ -47,6 +45,15 @@ def training_batches(
         if augmentation.cutout:
             batch = cut_out(batch, side=augmentation.cutout, generator=source)
         yield batch, images.labels.index_select(0, indices.to(device))
+
+
+def training_order(
+    images: Images, *, batch_size: int, seed: int, purpose: tuple[str | int, ...]
+) -> tuple[Tensor, ...]:
+    """Return the indices of the images in each of those batches: (N,) int64, beside the pixels."""
+    # Drawn on the CPU, so that the order is the same for every device; copied once.
+    shuffle = generator(seed, *purpose, "shuffle")
+    return batch_indices(len(images), batch_size, shuffle, images.pixels.device)
 
 
 def evaluation_batches(images: Images, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

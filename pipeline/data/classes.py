@@ -4,9 +4,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipeline.data.decoding import shown
 from pipeline.data.listing import Folder, composed, has_images, named_as_images
 from pipeline.harness.errors import DataError
+from pipeline.photos.decoding import shown
 
 Classes = Mapping[str, Folder]
 """Folder of each class by its name in composed Unicode, sorted by name."""

@@ -10,12 +10,12 @@ from PIL import Image
 
 from pipeline.console.progress import say
 from pipeline.data.counts import count_lines
-from pipeline.data.decoding import read_image, shown
 from pipeline.data.layout import Files, Layout, read_layout
 from pipeline.data.params import DataParams
 from pipeline.data.scratch import Scratch
 from pipeline.data.source import Source
 from pipeline.harness.errors import DataError
+from pipeline.photos.decoding import read_image, shown
 from pipeline.prepared.labelled import Labelled
 
 NAMED = 20

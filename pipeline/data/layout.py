@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.classes import Classes, class_folders, look, nested, require_same_classes
-from pipeline.data.decoding import shown
 from pipeline.data.listing import Folder, has_images, images, list_folder, skipped
 from pipeline.data.split_folders import Part, parts, split_of
 from pipeline.harness.errors import DataError
+from pipeline.photos.decoding import shown
 
 Files = tuple[tuple[Path, ...], ...]
 """The images of each class, in the order of the classes."""

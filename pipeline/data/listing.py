@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.data.decoding import shown
 from pipeline.data.kinds import IMAGE_SUFFIXES, other_file, other_folder, suffix
 from pipeline.harness.errors import DataError
+from pipeline.photos.decoding import shown
 
 DOWNLOADS = "downloads"
 """Folder directly in `data.path` that holds the downloads of torchvision and is no class."""

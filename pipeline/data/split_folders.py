@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.classes import look
-from pipeline.data.decoding import shown
 from pipeline.data.listing import Folder, has_images, named_as_images
 from pipeline.harness.errors import DataError
+from pipeline.photos.decoding import shown
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -1,10 +1,10 @@
 """Resizing inside the exported file, before the network, so that it takes images of any size.
 
-It computes what Pillow does in `pipeline/data/decoding.py`: it takes the largest central part that
-has the network's shape, or the whole image, and scales it by a cubic filter that widens with the
-reduction (Keys 1981, a = -0.5). Pillow sums along the rows, rounds to whole levels, sums along the
-columns and rounds again; this does the same with two products of matrices. The runtime needs only
-arithmetic.
+It computes what Pillow does in `pipeline/photos/decoding.py`: it takes the largest central part
+that has the network's shape, or the whole image, and scales it by a cubic filter that widens with
+the reduction (Keys 1981, a = -0.5). Pillow sums along the rows, rounds to whole levels, sums along
+the columns and rounds again; this does the same with two products of matrices. The runtime needs
+only arithmetic.
 
 From version 13, Pillow begins with the columns if an image is much taller than wide, for speed.
 Photographs then differ by up to 7 levels, 0.3 on average (reduced by 1 to 10 to 9x9 to 64x64

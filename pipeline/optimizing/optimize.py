@@ -6,15 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
 from pipeline.devices.device import autocast
-from pipeline.devices.together import one_batch
+from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness import ranks
 from pipeline.harness.records import Row
+from pipeline.margins.margins import margins
 from pipeline.optimizing.auxiliary import auxiliary_cell
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.optimizing.state import N, OptimizeState, begin
@@ -88,11 +90,14 @@ class Optimize(Generic[N]):
                 schedule=self.params,
                 losses=losses_of(done),
             )
-            tally = Tally()
+            tally, order, seen = Tally(), context.order(epoch), torch.zeros_like(state.margins)
             for step in context.steps(epoch):
-                weight_step(state, step, partial(self._forward, state, epoch, step), tally)
+                logits = weight_step(state, step, partial(self._forward, state, epoch, step), tally)
+                self._note_margins(seen, logits, order[step.number])
                 if state.averaged is not None:
                     state.averaged.update_parameters(state.network)
+            add_up([seen])
+            state.margins += seen
             state.epoch = epoch.number
             row: Row = {"epoch": state.epoch, **tally.row(), "micro_batch": state.micro_batch}
             if self.watch is not None:
@@ -109,6 +114,16 @@ class Optimize(Generic[N]):
         state = self.begin()
         state.load(saved)
         return state
+
+    def _note_margins(self, seen: Tensor, logits: Tensor, indices: Tensor) -> None:
+        """Write the margins of this process's part of a batch into `seen`.
+
+        seen: (N,). logits: of the part. indices: of the whole batch.
+        """
+        labels, whole = self.context.images.labels, indices.to(seen.device)
+        part, _, total = share(whole, whole)
+        found, _ = margins(logits, labels[part])
+        seen[part] = found * (len(whole) / total)  # a batch that all processes take is added up
 
     def _forward(self, state: OptimizeState[Any], epoch: Epoch, step: Step) -> Forward:
         """Return the forward pass of a step; a restarted step draws the same dropped paths."""

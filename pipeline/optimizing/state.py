@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, TypeVar, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline.devices.memory import at_a_time
@@ -23,7 +24,7 @@ class OptimizeState(Generic[N]):
     """The complete state of training a network to the end.
 
     averaged: EMA of the network, or None. micro_batch: images at a time, fewer than a batch once
-    memory ran out.
+    memory ran out. margins: (N,) sum over the epochs of each training image's margin.
     """
 
     network: N
@@ -31,6 +32,7 @@ class OptimizeState(Generic[N]):
     averaged: AveragedModel | None
     optimizer: Sgd
     micro_batch: int
+    margins: Tensor
     epoch: int
     first_epoch: int
 
@@ -52,6 +54,7 @@ class OptimizeState(Generic[N]):
             "averaged": self.averaged and self.averaged.state_dict(),
             "momentum": self.optimizer.buffers,
             "micro_batch": self.micro_batch,
+            "margins": self.margins,
             "epoch": self.epoch,
         }
 
@@ -62,6 +65,7 @@ class OptimizeState(Generic[N]):
                 getattr(self, name).load_state_dict(saved[name])
         self.optimizer.load(saved["momentum"])
         self.micro_batch = at_a_time(saved["micro_batch"], self.micro_batch)
+        self.margins.copy_(saved["margins"])
         self.epoch = saved["epoch"]
 
 
@@ -90,6 +94,7 @@ def begin(network: N, params: OptimizeParams, context: Context, *, epoch: int) -
             decays_all=False,
         ),
         micro_batch=context.training.batch_size,
+        margins=torch.zeros(len(context.images), device=context.images.device),
         epoch=epoch,
         first_epoch=epoch,
     )

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from pipeline.answering.measure import interval
 from pipeline.comparison.references import Reference, Verdict
-from pipeline.deriving.measure import interval
 
 LEVEL = 0.05
 """Two-sided p-value below which a difference counts as more than chance."""

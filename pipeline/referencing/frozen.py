@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
+from pipeline.answering.measure import BATCH_SIZE
 from pipeline.batches.images import Images
-from pipeline.deriving.measure import BATCH_SIZE
 from pipeline.harness.errors import DataError
 from pipeline.referencing.problem import Answer, Problem
 

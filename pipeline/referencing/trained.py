@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from pipeline.answering.measure import predict
 from pipeline.batches.randomness import generator
-from pipeline.deriving.measure import predict
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.optimizing.optimize import Optimize
 from pipeline.referencing.problem import Answer, Problem, Untried

@@ -4,9 +4,7 @@ Model and images have checksums and are refused if a bit differs. Histories and 
 none, because DVC reruns their stage if they differ from `dvc.lock`; here they must only be valid.
 """
 
-import csv
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,15 @@ from pipeline.harness.metrics import COLUMNS, required
 from pipeline.harness.records import Row
 from pipeline.prepared.facts import DatasetFacts, read_facts
 from pipeline.prepared.packing import read_split
+from pipeline.reporting.files import AGAIN, read_json, read_table
+from pipeline.reporting.photos import Photo, Place, read_photos
+from pipeline.reporting.predictions import (
+    Prediction,
+    Suspect,
+    mistakes,
+    read_predictions,
+    read_suspects,
+)
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.genotype import Genotype
@@ -30,32 +37,25 @@ SUPERNET_PHASES = ("warmup", "search", "growth")
 PHASES = (*SUPERNET_PHASES, "optimize")
 WORDS = {column.name for column in COLUMNS if column.is_word}
 SHARE = "share_"
-AGAIN = "'dvc repro' writes it again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """The prediction for one test image: classes as indices, probability of the predicted one."""
-
-    actual: int
-    predicted: int
-    probability: float
+MOST_SHOWN = 24
+"""Largest number of mistakes, and of suspects, that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """Everything that the report shows.
 
-    histories: phase -> one row per epoch. pixels: (N, H, W, C) uint8, the N test images in the
-    order of the predictions. finalists: a row per epoch of each finalist of the search. winner:
-    number of the best finalist, None without finalists. metrics: metrics of derive. search, parity:
-    metrics of search and of export. references: models to compare with. digest: sha256 of derive's
-    model.
+    histories: phase -> one row per epoch. predictions: for the test images, in their order.
+    suspects: images that are most likely mislabelled, the likeliest first. photos: the images that
+    are shown. finalists: a row per epoch of each finalist of the search. winner: number of the best
+    finalist, None without finalists. metrics: metrics of derive. search, parity: metrics of search
+    and of export. references: models to compare with. digest: sha256 of derive's model.
     """
 
     dataset: DatasetFacts
-    pixels: NDArray[np.uint8]
     predictions: Sequence[Prediction]
+    suspects: Sequence[Suspect]
+    photos: Mapping[Place, Photo]
     blueprint: Blueprint
     genotype: Genotype
     histories: Mapping[str, Sequence[Row]]
@@ -82,14 +82,20 @@ class Findings:
         return matrix
 
 
-def read_findings(artifacts: Path) -> Findings:
-    """Read the results of every stage under `artifacts`.
+def read_findings(artifacts: Path, originals: Path) -> Findings:
+    """Read the results of every stage under `artifacts`. originals: folder of the user's images.
 
     Raises:
         ReportError, CheckpointError, DataError: a file is missing, damaged or of another run.
     """
     dataset = read_facts(artifacts / "prepare")
-    images = read_split(artifacts / "prepare", "test")
+    test = read_split(artifacts / "prepare", "test")
+    predictions = read_predictions(
+        artifacts / "derive" / "confusion.tsv", dataset.classes, test.labels.tolist()
+    )
+    suspects = read_suspects(artifacts / "derive" / "suspects.csv", dataset)
+    shown: list[Place] = [("test", number) for number, _ in mistakes(predictions)[:MOST_SHOWN]]
+    shown += [(one.split, one.index) for one in suspects[:MOST_SHOWN]]
     model = artifacts / "derive" / "model.safetensors"
     derived = read_checkpoint(model)
     derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
@@ -99,10 +105,9 @@ def read_findings(artifacts: Path) -> Findings:
     finalists, winner = _read_finals(artifacts / "search" / "finalists.json")
     return Findings(
         dataset=dataset,
-        pixels=images.images,
-        predictions=_read_predictions(
-            artifacts / "derive" / "confusion.tsv", dataset.classes, images.labels.tolist()
-        ),
+        predictions=predictions,
+        suspects=suspects,
+        photos=read_photos(artifacts / "prepare", originals, shown, {"test": test}),
         blueprint=blueprint,
         genotype=derived.decided(),
         histories={
@@ -115,8 +120,8 @@ def read_findings(artifacts: Path) -> Findings:
         winner=winner,
         growths=_read_growths(artifacts / "growth" / "growth.json"),
         metrics=derived.fact("metrics"),
-        search=_read_json(artifacts / "search" / "metrics.json", "drop_at_start"),
-        parity=_read_json(
+        search=read_json(artifacts / "search" / "metrics.json", "drop_at_start"),
+        parity=read_json(
             artifacts / "export" / "metrics.json", "max_difference", "agreement", "onnx_bytes"
         ),
         references=read_references(artifacts / "reference" / "references.json"),
@@ -129,7 +134,7 @@ def _read_history(path: Path, columns: Sequence[str]) -> list[Row]:
         rows: list[Row] = [
             {name: text if name in WORDS else float(text) for name, text in line.items() if text}
             | {"verdict": line["verdict"]}
-            for line in _read_table(path)
+            for line in read_table(path)
         ]
         lacking = [name for name in columns if any(name not in row for row in rows)]
     except (KeyError, TypeError, ValueError) as error:
@@ -139,28 +144,8 @@ def _read_history(path: Path, columns: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _read_predictions(
-    path: Path, classes: Sequence[str], labels: Sequence[int]
-) -> list[Prediction]:
-    index = {name: number for number, name in enumerate(classes)}
-    try:
-        predictions = [
-            Prediction(
-                actual=index[line["actual"]],
-                predicted=index[line["predicted"]],
-                probability=float(line["probability"]),
-            )
-            for line in _read_table(path)
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{path}: not one prediction per line: {error!r}; {AGAIN}") from None
-    if [prediction.actual for prediction in predictions] != list(labels):
-        raise ReportError(f"{path}: not of this data set's test images; {AGAIN}")
-    return predictions
-
-
 def _read_finals(path: Path) -> tuple[list[Row], int | None]:
-    document = _read_json(path, "epochs", "winner")
+    document = read_json(path, "epochs", "winner")
     rows, winner = document["epochs"], document["winner"]
     try:
         numbers = {int(row["finalist"]) for row in rows}
@@ -174,28 +159,6 @@ def _read_finals(path: Path) -> tuple[list[Row], int | None]:
 
 def _read_growths(path: Path) -> list[Event]:
     try:
-        return [Event(**event) for event in _read_json(path, "events")["events"]]
+        return [Event(**event) for event in read_json(path, "events")["events"]]
     except (KeyError, TypeError) as error:
         raise ReportError(f"{path}: not a list of growths: {error!r}; {AGAIN}") from None
-
-
-def _read_json(path: Path, *names: str) -> dict[str, Any]:
-    try:
-        document = json.loads(_read(path))
-        return {**document, **{name: document[name] for name in names}}
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ReportError(f"{path}: not as its stage wrote it: {error!r}; {AGAIN}") from None
-
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    lines = _read(path).split("\n")  # splitlines would also split at characters in class names
-    return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ReportError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
-    except UnicodeDecodeError:
-        raise ReportError(f"{path}: cannot be read: not UTF-8; {AGAIN}") from None

@@ -15,7 +15,8 @@ import jinja2
 from pipeline.comparison.references import sentence
 from pipeline.reporting.costs import shares
 from pipeline.reporting.findings import PHASES, Findings
-from pipeline.reporting.outcome import confusions, mistakes
+from pipeline.reporting.outcome import confusions
+from pipeline.reporting.predictions import mistakes
 from pipeline.reporting.style import Picture, colors
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -57,8 +58,9 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
         dataset=findings.dataset,
         metrics=findings.metrics,
         phases=[phase(findings, name) for name in PHASES],
-        mistakes=len(mistakes(findings)),
+        mistakes=len(mistakes(findings.predictions)),
         confusions=confusions(findings),
+        replaced=sum(one.has_file and not one.is_original for one in findings.photos.values()),
         finalists=len({row["finalist"] for row in findings.finalists}),
         grown=any(cell.grown for cell in findings.blueprint.cells),
         references=findings.references,

@@ -5,8 +5,9 @@ from pipeline.reporting.curves import draw_curves, draw_growth, draw_operations
 from pipeline.reporting.finalists import draw_finalists
 from pipeline.reporting.findings import Findings
 from pipeline.reporting.network import draw_network
-from pipeline.reporting.outcome import draw_confusion, draw_mistakes
+from pipeline.reporting.outcome import draw_confusion
 from pipeline.reporting.references import draw_references
+from pipeline.reporting.sheets import draw_mistakes, draw_suspects
 from pipeline.reporting.style import Picture, drawing, render
 
 PICTURES = {
@@ -19,6 +20,7 @@ PICTURES = {
     "growth": (draw_growth, "Accuracy and size of the network through search and growth"),
     "confusion": (draw_confusion, "Confusion matrix of the test images"),
     "mistakes": (draw_mistakes, "The test images that were misclassified most confidently"),
+    "suspects": (draw_suspects, "The images that are most likely mislabelled"),
 }
 
 

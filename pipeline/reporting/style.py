@@ -5,6 +5,7 @@ reader's light or dark scheme and has its own background, so that it is readable
 is light.
 """
 
+import base64
 import io
 import re
 import warnings
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 INK, MUTED, FAINT, PAPER = "#1f2933", "#66727f", "#d3dae1", "#fdfdfe"
 SCHEME = {
@@ -30,6 +33,9 @@ PHASE_COLORS = {"warmup": ORANGE, "search": BLUE, "growth": GREEN, "optimize": P
 
 FONTS = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts of an SVG. It is laid out for DejaVu Sans, which is the widest of them."""
+
+OPAQUE, QUALITY = 255, 85
+"""Alpha of an image without holes; quality of a JPEG image, 0 to 100."""
 
 RC: dict[Any, Any] = {
     "font.size": 10,
@@ -99,7 +105,8 @@ def render(figure: Figure, description: str) -> Picture:
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(text, format="svg", metadata=nothing)
-    return Picture(svg=_scheme(text.getvalue(), description), png=png.getvalue())
+    svg = re.sub(r"data:image/png;base64,\s*([^\"]+)", _smaller, text.getvalue())
+    return Picture(svg=_scheme(svg, description), png=png.getvalue())
 
 
 def colors() -> str:
@@ -113,6 +120,16 @@ def label(text: str, length: int = 24) -> str:
     """Return a name for display: unprintable characters escaped, cut to `length` characters."""
     plain = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
     return plain if len(plain) <= length else f"{plain[: length - 1]}…"
+
+
+def _smaller(png: re.Match[str]) -> str:
+    """Return an image within an SVG as JPEG if it is a photo, which that makes much smaller."""
+    image, content = Image.open(io.BytesIO(base64.b64decode(png[1]))), io.BytesIO()
+    if np.asarray(image)[..., 3].min() < OPAQUE:
+        return png[0]
+    image.convert("RGB").save(content, "JPEG", quality=QUALITY)
+    text = base64.b64encode(content.getvalue()).decode()
+    return f"data:image/jpeg;base64,{text}" if len(text) < len(png[1]) else png[0]
 
 
 def _scheme(svg: str, description: str) -> str:

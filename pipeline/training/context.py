@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pipeline.batches.batches import training_batches
+from pipeline.batches.batches import training_batches, training_order
 from pipeline.batches.images import Images
 from pipeline.batches.params import AugmentationParams
 from pipeline.harness.records import Row
@@ -57,12 +57,21 @@ class Context:
     def steps(self, epoch: "Epoch") -> Iterator[Step]:
         """Yield the weight steps of an epoch, each with its learning rate."""
         seen = 0
-        for number, batch in enumerate(self.batches(self.images, (epoch.phase, epoch.number))):
+        for number, batch in enumerate(self.batches(self.images, epoch.purpose)):
             rate = epoch.schedule.rate(
                 epochs=epoch.epochs, done=epoch.done + seen / len(self.images), losses=epoch.losses
             )
             seen += len(batch[1])
             yield Step(number=number, batch=batch, learning_rate=self.slowdown * rate)
+
+    def order(self, epoch: "Epoch") -> Sequence[Tensor]:
+        """Return the indices of the images of each step of an epoch."""
+        return training_order(
+            self.images,
+            batch_size=self.training.batch_size,
+            seed=self.seed,
+            purpose=epoch.purpose,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,11 @@ class Epoch:
     epochs: int
     schedule: ScheduleParams
     losses: Sequence[float]
+
+    @property
+    def purpose(self) -> tuple[str, int]:
+        """What the randomness of its batches is for."""
+        return self.phase, self.number
 
     @property
     def left(self) -> float:

@@ -30,12 +30,14 @@ class Learner(Protocol):
     micro_batch: int
 
 
-def weight_step(learner: Learner, step: Step, begin: Callable[[], Forward], tally: "Tally") -> None:
-    """Make one step on a batch for the weights that a forward pass runs.
+def weight_step(
+    learner: Learner, step: Step, begin: Callable[[], Forward], tally: "Tally"
+) -> Tensor:
+    """Make one step on a batch for the weights that a forward pass runs; return its (N, K) logits.
 
     If memory runs out, the batch is divided: it is still one step, with the sum of the gradients
     of the parts, but BatchNorm normalises each part by itself. Several processes each take a share
-    of the batch, and BatchNorm normalises by all of it.
+    of the batch, whose logits it returns, and BatchNorm normalises by all of it.
 
     begin: returns the forward pass; called again when the step is restarted.
     """
@@ -53,8 +55,10 @@ def weight_step(learner: Learner, step: Step, begin: Callable[[], Forward], tall
         return descend(learner.optimizer, losses(), step.learning_rate), outputs
 
     (norm, outputs), learner.micro_batch = within_memory(attempt, learner.micro_batch)
-    tally.add(torch.cat(outputs), labels)
+    found = torch.cat(outputs)
+    tally.add(found, labels)
     tally.add_step(norm, step.learning_rate)
+    return found
 
 
 def descend(optimizer: Sgd, losses: Iterable[Tensor], learning_rate: float) -> Tensor:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.decoding import read_image
 from pipeline.harness.errors import DataError
+from pipeline.photos.decoding import read_image
 from tests.data.drawing import pixels, read_folder
 
 

@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from pipeline.data import decoding, folders
+from pipeline.data import folders
 from pipeline.data.params import DataParams
 from pipeline.harness.errors import DataError
+from pipeline.photos import decoding
 from pipeline.prepared.facts import read_facts
 from pipeline.prepared.packing import read_split
 from stages import prepare

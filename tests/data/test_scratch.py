@@ -15,10 +15,10 @@ from PIL import Image
 
 from pipeline.batches.images import read_images
 from pipeline.data import folders
-from pipeline.data.decoding import Limit
 from pipeline.data.params import DataParams
 from pipeline.data.scratch import Scratch
 from pipeline.harness.errors import DataError
+from pipeline.photos.decoding import Limit
 from stages import prepare as prepare_stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,8 @@ data: {name: image_folder, path: images, image_size: 16, unreadable: refuse,
 """
 KILLED = """
 import os, runpy, signal, sys
-from pipeline.data import decoding, folders
+from pipeline.data import folders
+from pipeline.photos import decoding
 def read(path, size, done=[]):
     done.append(path)
     if len(done) == {after}:

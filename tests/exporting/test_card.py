@@ -19,13 +19,13 @@ from ruamel.yaml import YAML
 from torch import Tensor, nn
 
 from pipeline.comparison.references import Reference, References
-from pipeline.data.decoding import read_image
 from pipeline.exporting import card as cards
 from pipeline.exporting.architecture import architecture_of
 from pipeline.exporting.card import Export, model_json
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity
 from pipeline.exporting.variants import Variant
+from pipeline.photos.decoding import read_image
 from pipeline.space.network import Network
 
 pytestmark = pytest.mark.xdist_group("exporting")

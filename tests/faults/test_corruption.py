@@ -6,10 +6,10 @@ and every stage that reads it runs on the damage. A sample always runs; all of i
     python -m pytest -m slow tests/faults
 
 Stages need not find damage on which no result depends: `metrics.json`, `history.tsv`,
-`genotype.json`, `growth.json`, `confusion.tsv` and `references.json` are for people and DVC's
-comparisons, and DVC reruns their stage if one differs from `dvc.lock`. Only `report` and `export`
-read some of them, and `tests/reporting` tests that they refuse nonsense. `check/params.txt` is
-empty, and no stage reads the outputs of `export` and `report`.
+`genotype.json`, `growth.json`, `confusion.tsv`, `suspects.csv` and `references.json` are for people
+and DVC's comparisons, and DVC reruns their stage if one differs from `dvc.lock`. Only `report` and
+`export` read some of them, and `tests/reporting` tests that they refuse nonsense.
+`check/params.txt` is empty, and no stage reads the outputs of `export` and `report`.
 """
 
 import json
@@ -83,7 +83,7 @@ STAGES = {
         derive.Params,
         derive.main,
         ("prepare", "optimize"),
-        (*dataset("test"), f"optimize/{TRAINED}"),
+        (*dataset("test"), f"optimize/{TRAINED}", "optimize/margins.safetensors"),
     ),
     "reference": Stage(
         reference.Params,
@@ -112,6 +112,7 @@ UNREAD = {
     "finalists.json",
     "growth.json",
     "confusion.tsv",
+    "suspects.csv",
     "references.json",
     "model.onnx",
     "model.json",

@@ -1,6 +1,7 @@
 """Optimize trains the discrete network; what counts is the average of its weights."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.batches.batches import normalise
 from pipeline.optimizing.auxiliary import auxiliary_cell
 from pipeline.optimizing.optimize import Optimize
 from pipeline.optimizing.state import OptimizeState
@@ -17,7 +19,7 @@ from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, discretize
 from pipeline.space.relaxation import decide
 from tests.conftest import context, identical, scramble, snapshot, tiny_network, write_supernet
-from tests.phases import optimizing, train
+from tests.phases import PLAIN, optimizing, train
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +163,33 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not(grown: Path) -> None:
     )
     assert identical(first, again)
     assert not identical(first, other)
+
+
+def test_every_image_keeps_the_sum_of_its_own_margins(grown: Path) -> None:
+    phase = optimizing(grown, context(augmentation=PLAIN))
+    state = phase.begin()
+    observer = deepcopy(state.network)
+    list(phase.train(state, 0.0, []))  # nothing is learnt, so a copy answers alike
+    images = phase.context.images
+    shown = normalise(images.pixels, images.mean, images.std)
+    expected = torch.zeros(len(images))
+    for epoch in range(state.first_epoch + 1, state.epoch + 1):
+        for batch, labels in phase.context.batches(images, ("optimize", epoch)):
+            for image, logits, label in zip(batch, observer(batch).detach(), labels, strict=True):
+                others = [one for index, one in enumerate(logits.tolist()) if index != label]
+                [[index]] = (shown == image).flatten(1).all(1).nonzero().tolist()
+                expected[index] += float(logits[label]) - max(others)
+    assert state.epoch - state.first_epoch == 2
+    torch.testing.assert_close(state.margins, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_wrong_label_has_a_low_margin_though_the_network_learns_it_by_heart(grown: Path) -> None:
+    given = context(augmentation=PLAIN)
+    colors = torch.tensor([[250, 0, 0], [0, 250, 0], [0, 0, 250]])[given.images.labels]
+    noise = given.images.pixels // 10
+    pixels = (noise + colors[:, :, None, None] // 2).to(torch.uint8)
+    labels = given.images.labels.clone()
+    labels[5] = (labels[5] + 1) % 3
+    images = replace(given.images, pixels=pixels, labels=labels)
+    phase = optimizing(grown, replace(given, images=images), epochs=12)
+    assert int(trained(phase).margins.argmin()) == 5

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipeline.batches.params import AugmentationParams
+from pipeline.margins.margins import read_margins
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.params import NetworkParams
@@ -51,3 +52,6 @@ def test_validation_images_shape_the_result_only_if_they_are_to_be_trained_on(
     assert ("validation_accuracy" not in metrics) == use_validation
     trained = read_checkpoint(tmp_path / "1" / "out" / "checkpoint.safetensors")
     assert ("validation" in trained.fact("trained_on")) == use_validation
+    sizes = {"train": 16, "validation": 8} if use_validation else {"train": 16}
+    found = read_margins(tmp_path / "1" / "out" / "margins.safetensors", sizes)
+    assert len(torch.cat(list(found.values())).unique()) > 8

@@ -15,6 +15,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.transforms import Bbox, BboxBase
 
 from pipeline.comparison.references import Reference, References, Skipped, write_references
+from pipeline.deriving.suspects import Suspect, write_suspects
 from pipeline.growing.blueprints import deepen
 from pipeline.harness.records import Row, write_history, write_json
 from pipeline.prepared.labelled import Labelled, Splits
@@ -27,6 +28,8 @@ from pipeline.space.network import build
 from pipeline.space.registry import SPACES
 from tests.conftest import blueprints, genotypes
 
+NOWHERE = Path("no photos")
+"""The folder of originals of data sets that have none."""
 OPERATIONS = ("none", "max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5")
 GENOTYPE = Genotype(
     architectures=(
@@ -225,6 +228,13 @@ def write_artifacts(
             {"actual": name, "predicted": taken, "probability": 0.4 + 0.5 / (index + 1)}
         )
     write_history(artifacts / "derive" / "confusion.tsv", predictions)
+    suspects = [
+        Suspect(
+            split=split, index=1, name="", label=0, looks_like=1, score=-0.5 - place, place=place
+        )
+        for place, split in enumerate(("train", "test"))
+    ]
+    write_suspects(artifacts / "derive" / "suspects.csv", suspects, classes)
     write_references(artifacts / "reference" / "references.json", REFERENCES)
     write_json(artifacts / "search" / "metrics.json", {"drop_at_start": 0.031})
     finals = {"winner": 1, "epochs": FINALS} if finals else {"winner": None, "epochs": []}
@@ -245,7 +255,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def findings(artifacts: Path) -> Findings:
-    return read_findings(artifacts)
+    return read_findings(artifacts, NOWHERE)
 
 
 @st.composite

@@ -6,14 +6,14 @@ from matplotlib.figure import Figure
 from pipeline.reporting.curves import draw_curves, draw_growth, draw_operations, short
 from pipeline.reporting.findings import Findings, read_findings
 from pipeline.reporting.style import drawing
-from tests.reporting.conftest import DEEPENED, LENGTHS, OPERATIONS, write_artifacts
+from tests.reporting.conftest import DEEPENED, LENGTHS, NOWHERE, OPERATIONS, write_artifacts
 
 EPOCHS = sum(LENGTHS.values())
 
 
 @pytest.fixture(scope="module")
 def findings(artifacts: Path) -> Findings:
-    return read_findings(artifacts)
+    return read_findings(artifacts, NOWHERE)
 
 
 def words(figure: Figure) -> set[str]:
@@ -47,7 +47,7 @@ def test_every_operation_has_its_share_and_they_fill_the_picture(findings: Findi
 @pytest.mark.parametrize("verdict", ["accepted", "rolled back", "refused"])
 def test_a_growth_is_marked_with_what_came_of_it(tmp_path: Path, verdict: str) -> None:
     widened = {**DEEPENED, "kind": "widen", "channels": 3, "verdict": verdict}
-    found = read_findings(write_artifacts(tmp_path, growths=[widened]))
+    found = read_findings(write_artifacts(tmp_path, growths=[widened]), NOWHERE)
     mark = "3 channels" if verdict == "accepted" else f"3 channels, {verdict}"
     with drawing():
         assert mark in words(draw_growth(found))
@@ -55,7 +55,7 @@ def test_a_growth_is_marked_with_what_came_of_it(tmp_path: Path, verdict: str) -
 
 
 def test_without_growth_nothing_is_marked(tmp_path: Path) -> None:
-    found = read_findings(write_artifacts(tmp_path, growths=[]))
+    found = read_findings(write_artifacts(tmp_path, growths=[]), NOWHERE)
     with drawing():
         assert words(draw_growth(found)) == {"search", "growth"}
 

@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from pipeline.reporting.findings import Prediction, read_findings
+from pipeline.reporting.findings import MOST_SHOWN, read_findings
 from pipeline.reporting.outcome import (
     MOST_LISTED,
-    MOST_SHOWN,
+    MOST_ROWS,
     confusions,
     draw_confusion,
-    draw_mistakes,
-    mistakes,
 )
+from pipeline.reporting.predictions import Prediction, mistakes
+from pipeline.reporting.sheets import draw_mistakes
 from pipeline.reporting.style import drawing
-from tests.reporting.conftest import write_artifacts
+from tests.reporting.conftest import NOWHERE, write_artifacts
 
 
 def test_the_confusion_counts_every_test_image_once(artifacts: Path) -> None:
     expected = [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
-    assert np.array_equal(read_findings(artifacts).confusion(), expected)
+    assert np.array_equal(read_findings(artifacts, NOWHERE).confusion(), expected)
 
 
 def test_the_surest_mistakes_come_first(artifacts: Path) -> None:
-    found = mistakes(read_findings(artifacts))
+    found = mistakes(read_findings(artifacts, NOWHERE).predictions)
     assert [number for number, _ in found] == [1, 3, 5]
     assert [prediction.probability for _, prediction in found] == [0.9, 0.65, 0.566667]
 
@@ -33,13 +33,13 @@ def test_the_surest_mistakes_come_first(artifacts: Path) -> None:
 @pytest.mark.parametrize("count", [2, 31, 100])
 def test_any_number_of_classes_has_its_matrix_and_its_sheet(tmp_path: Path, count: int) -> None:
     classes = [f"a class with a rather long name {number}" for number in range(count)]
-    found = read_findings(write_artifacts(tmp_path, classes))
+    found = read_findings(write_artifacts(tmp_path, classes), NOWHERE)
     with drawing():
         confusion = draw_confusion(found)
         sheet = draw_mistakes(found)
     axes = confusion.axes[0]
-    assert len(axes.get_yticklabels()) == count
-    assert all(len(label.get_text()) <= 20 for label in axes.get_yticklabels())
+    assert len(axes.get_yticklabels()) == min(count, MOST_ROWS)
+    assert all(len(label.get_text()) <= 24 for label in axes.get_yticklabels())
     assert max(confusion.get_size_inches()) <= 12
     assert sum(bool(axes.images) for axes in sheet.axes) == min(count, MOST_SHOWN)
 
@@ -50,7 +50,7 @@ def test_long_names_of_classes_neither_overlap_nor_leave_the_picture(
 ) -> None:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     classes = [f"{number:03d} {letters[number % 26 :]}{letters}"[:30] for number in range(count)]
-    found = read_findings(write_artifacts(tmp_path, classes))
+    found = read_findings(write_artifacts(tmp_path, classes), NOWHERE)
     with drawing():
         figure = draw_confusion(found)
         renderer = FigureCanvasAgg(figure).get_renderer()
@@ -65,11 +65,34 @@ def test_long_names_of_classes_neither_overlap_nor_leave_the_picture(
                 assert figure.bbox.y0 <= place.y0 < place.y1 <= figure.bbox.y1
 
 
-def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_no_numbers(
+def test_of_many_classes_the_most_confused_are_in_the_matrix_and_no_image_is_lost(
+    tmp_path: Path,
+) -> None:
+    classes = [f"class {number:02d}" for number in range(60)]
+    found = read_findings(write_artifacts(tmp_path, classes), NOWHERE)
+    twice = Prediction(actual=49, predicted=4, probability=0.5)
+    found = replace(found, predictions=[*found.predictions, twice, twice])
+    with drawing():
+        [axes] = draw_confusion(found).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == [*sorted(names[:-1]), "all others"]
+    assert {"class 49", "class 04"} <= set(names)
+    numbers = {
+        (names[round(y)], names[round(x)]): int(text.get_text())
+        for text in axes.texts
+        for x, y in [text.get_position()]
+    }
+    assert numbers["class 49", "class 04"] == 2
+    assert ("all others", "all others") not in numbers
+    shown = [sum(count for pair, count in numbers.items() if pair[0] == one) for one in names]
+    assert shown[:-1] == [2 + 2 * (one == "class 49") for one in names[:-1]]
+
+
+def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_not_all_classes(
     tmp_path: Path,
 ) -> None:
     classes = [f"class {number:02d}" for number in range(31)]
-    found = read_findings(write_artifacts(tmp_path, classes))
+    found = read_findings(write_artifacts(tmp_path, classes), NOWHERE)
     twice = Prediction(actual=9, predicted=4, probability=0.5)
     found = replace(found, predictions=[*found.predictions, twice, twice])
     assert confusions(found)[:2] == [
@@ -79,11 +102,11 @@ def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_no_numbers(
     assert len(confusions(found)) == MOST_LISTED
 
 
-def test_where_the_matrix_has_numbers_no_confusion_is_listed(artifacts: Path) -> None:
-    assert confusions(read_findings(artifacts)) == []
+def test_where_the_matrix_has_all_classes_no_confusion_is_listed(artifacts: Path) -> None:
+    assert confusions(read_findings(artifacts, NOWHERE)) == []
 
 
 def test_without_a_mistake_the_sheet_says_so(tmp_path: Path) -> None:
-    found = read_findings(write_artifacts(tmp_path, right=True))
+    found = read_findings(write_artifacts(tmp_path, right=True), NOWHERE)
     with drawing():
         assert [text.get_text() for text in draw_mistakes(found).texts] == ["no mistakes"]

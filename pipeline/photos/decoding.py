@@ -1,4 +1,4 @@
-"""One image file of any kind, as a square of RGB pixels."""
+"""One image file of any kind, as RGB pixels: a square for the network, or the whole for people."""
 
 import struct
 from collections.abc import Iterator
@@ -86,20 +86,32 @@ def read_image(path: Path, size: int, fit: Fit = "crop") -> NDArray[np.uint8]:
     Raises:
         DataError: not an image of `formats`, damaged, too large, or of pixels of unknown range.
     """
+    into_square = {"crop": ImageOps.fit, "pad": ImageOps.pad}[fit]
+    with _upright(path, size) as image:
+        return np.asarray(into_square(image, (size, size), Image.Resampling[RESAMPLING]))
+
+
+def read_whole(path: Path, longest: int) -> NDArray[np.uint8]:
+    """Decode one file as `read_image` does, but all of it: (H, W, 3), no side above `longest`."""
+    with _upright(path, longest) as image:
+        image.thumbnail((longest, longest), Image.Resampling[RESAMPLING])
+        return np.asarray(image)
+
+
+@contextmanager
+def _upright(path: Path, size: int) -> Iterator[Image.Image]:
+    """Open a file as an upright RGB image, at least twice `size` on each side if the file is."""
     try:
         with Image.open(path, formats=formats()) as file:
             # JPEG decodes faster at 1/2, 1/4 or 1/8; resampling needs twice the size.
             file.draft(None, (2 * size, 2 * size))
             with DECODED.room(file.width * file.height):
                 ImageOps.exif_transpose(file, in_place=True)
-                into_square = {"crop": ImageOps.fit, "pad": ImageOps.pad}[fit]
-                square = into_square(_rgb(file), (size, size), Image.Resampling[RESAMPLING])
-        return np.asarray(square)
+                yield _rgb(file)
     except UnidentifiedImageError:
-        reason = _explained(path)
+        raise _unreadable(path, _explained(path)) from None
     except UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-    raise DataError(f"{shown(path)}: not a readable image ({reason})")
+        raise _unreadable(path, " ".join(str(error).split()) or type(error).__name__) from None
 
 
 @cache
@@ -119,6 +131,10 @@ def formats() -> tuple[str, ...]:
 def shown(path: Path) -> str:
     """Return a path for a message, with unprintable characters such as line breaks escaped."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
+
+
+def _unreadable(path: Path, reason: str) -> DataError:
+    return DataError(f"{shown(path)}: not a readable image ({reason})")
 
 
 def _explained(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Predictions of the finished network: measured on the test split, calibrated on validation images.
+"""Predictions of the finished network: what it says of held-out images.
 
 N images, K classes.
 """
@@ -13,10 +13,13 @@ from torch import Tensor, nn
 
 from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.images import Images, read_images
-from pipeline.deriving.calibration import Calibration, fit
 from pipeline.devices.memory import within_memory
 from pipeline.harness.records import Row
+from pipeline.prepared.facts import SPLITS, Split
 from pipeline.space.checkpoint import Checkpoint
+
+Answers = tuple[Tensor, Tensor]
+"""(N, K) logits and (N,) labels of images, on the CPU."""
 
 BATCH_SIZE = 128
 """Images at a time; not a param, because another number changes the last bits of a result."""
@@ -36,17 +39,17 @@ def predict(network: nn.Module, images: Images) -> Tensor:
     return found
 
 
-def calibrate(trained: Checkpoint, prepare: Path, device: torch.device) -> Calibration | None:
-    """Calibrate on the validation split; return None if the network was trained on it.
-
-    It is surer of images that it was trained on, so they would give too small a temperature.
+def predict_held_out(trained: Checkpoint, prepare: Path) -> dict[Split, Answers]:
+    """Return the answers for each split that was not trained on.
 
     trained: checkpoint of optimize; its network is in evaluation mode.
     """
-    if "validation" in trained.fact("trained_on"):
-        return None
-    images = read_images(prepare, "validation", device)
-    return fit(predict(trained.network, images), images.labels.cpu())
+    found = {}
+    for split in SPLITS:
+        if split not in trained.fact("trained_on"):
+            images = read_images(prepare, split, trained.network.head.weight.device)
+            found[split] = predict(trained.network, images), images.labels.cpu()
+    return found
 
 
 def measure(logits: Tensor, labels: Tensor, classes: tuple[str, ...]) -> dict[str, object]:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from pipeline.data.decoding import read_image
 from pipeline.harness.errors import DataError
+from pipeline.photos.decoding import read_image
 
 RED = (200, 30, 40)
 PICTURE = Image.fromarray(

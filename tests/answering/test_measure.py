@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.answering.measure import interval, measure, predict, predictions, top_accuracy
 from pipeline.batches.randomness import generator
-from pipeline.deriving.measure import interval, measure, predict, predictions, top_accuracy
 from pipeline.space.network import discretize
 from pipeline.space.relaxation import decide
 from pipeline.training.evaluation import evaluate
@@ -89,7 +89,7 @@ def test_predictions_agree_with_evaluation_whatever_the_batch_size(
     images = random_images(11)
     logits = predict(network, images)
     assert logits.shape == (11, 3)
-    monkeypatch.setattr("pipeline.deriving.measure.BATCH_SIZE", 4)
+    monkeypatch.setattr("pipeline.answering.measure.BATCH_SIZE", 4)
     torch.testing.assert_close(predict(network, images), logits)
     loss, accuracy = evaluate(network, images, 11)
     found = measure(logits, images.labels, ("a", "b", "c"))
