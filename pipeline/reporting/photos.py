@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.harness.errors import DataError
 from pipeline.photos.decoding import read_image, read_whole
-from pipeline.prepared.facts import SPLITS, Split
+from pipeline.prepared.facts import SPLITS, Fit, Split, read_facts
 from pipeline.prepared.labelled import Labelled
 from pipeline.prepared.names import read_names
 from pipeline.prepared.packing import read_split
@@ -57,7 +57,7 @@ def read_photos(
     Raises:
         DataError: the prepared data set is missing or damaged.
     """
-    wanted, found = set(places), {}
+    wanted, found, fit = set(places), {}, read_facts(prepare).fit
     for split in SPLITS:
         indices = sorted(index for one, index in wanted if one == split)
         if not indices:
@@ -66,7 +66,7 @@ def read_photos(
         names = read_names(prepare, split)
         for index in indices:
             pixels = np.array(prepared[index])
-            original = None if names is None else _original(originals / names[index], pixels)
+            original = None if names is None else _original(originals / names[index], pixels, fit)
             found[split, index] = Photo(
                 name=f"{split} {index}" if names is None else names[index],
                 has_file=names is not None,
@@ -76,14 +76,14 @@ def read_photos(
     return found
 
 
-def _original(path: Path, prepared: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+def _original(path: Path, prepared: NDArray[np.uint8], fit: Fit) -> NDArray[np.uint8] | None:
     """Return a photo as a whole, or None if it is not the one that was prepared."""
     try:
         with warnings.catch_warnings():
             # As in `prepare`: damaged EXIF leaves the pixels intact.
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            again = read_image(path, len(prepared))
+            again = read_image(path, len(prepared), fit)
             whole = read_whole(path, LONGEST)
     except DataError:
         return None

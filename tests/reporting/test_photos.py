@@ -34,16 +34,23 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             few = source.integers(0, 256, (30, 48, 3), dtype=np.uint8)
             photo = Image.fromarray(few).resize((480, 300))
             photo.save(tmp_path / "photos" / name / f"IMG_{number:04}.jpg")
-    data = DataParams(name="image_folder", path="photos", image_size=SIZE, test_fraction=0.3)
-    prepare.main(prepare.Params(seed=1, data=data), tmp_path / "prepared")
+    prepare_photos(tmp_path)
     return tmp_path
+
+
+def prepare_photos(here: Path, **changes: object) -> None:
+    settings = {"name": "image_folder", "path": "photos", "image_size": SIZE, "test_fraction": 0.3}
+    data = DataParams.model_validate(settings | changes)
+    prepare.main(prepare.Params(seed=1, data=data), here / "prepared")
 
 
 def names(here: Path, split: str) -> tuple[str, ...]:
     return {one: read_names(here / "prepared", one) for one in SPLITS}[split] or ()
 
 
-def test_an_original_is_shown_whole_and_with_its_name(here: Path) -> None:
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_an_original_is_shown_whole_and_with_its_name(here: Path, fit: str) -> None:
+    prepare_photos(here, fit=fit)
     places = [("train", 3), ("test", 0)]
     found = read_photos(here / "prepared", here / "photos", places, {})
     assert list(found) == places
