@@ -94,17 +94,23 @@ def read_split(folder: Path, split: Split, *, through: Split | None = None) -> L
         DataError: a file is missing, or differs from what `prepare` wrote.
     """
     facts, path = read_facts(folder), folder / IMAGES
+    try:
+        return _read(path, facts, SPLITS[SPLITS.index(split) : SPLITS.index(through or split) + 1])
+    except (LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not the images of {FACTS}: {error!r}; {AGAIN}") from None
+
+
+def _read(path: Path, facts: DatasetFacts, splits: tuple[Split, ...]) -> Labelled:
     labels, images = _map(path, facts)
-    first, last = SPLITS.index(split), SPLITS.index(through or split)
-    starts = np.cumsum([0, *map(facts.images, SPLITS)])
-    for number in range(first, last + 1):
-        name, part = SPLITS[number], slice(starts[number], starts[number + 1])
+    starts = dict(zip(SPLITS, np.cumsum([0, *map(facts.images, SPLITS)]), strict=False))
+    for split in splits:
+        part = slice(starts[split], starts[split] + facts.images(split))
         one = Labelled(images=images[part], labels=labels[part])
-        if _digest(one) != facts.digests.get(name):
+        if _digest(one) != facts.digests[split]:
             raise DataError(f"{path}: damaged (its checksum differs from that in {FACTS}); {AGAIN}")
-        if _counts(one.labels, facts.classes) != facts.counts[name]:
-            raise DataError(f"{path}: not the {name} images of {FACTS}; {AGAIN}")
-    part = slice(starts[first], starts[last + 1])
+        if _counts(one.labels, facts.classes) != facts.counts[split]:
+            raise ValueError("the numbers of images per class differ")
+    part = slice(starts[splits[0]], starts[splits[-1]] + facts.images(splits[-1]))
     return Labelled(images=images[part], labels=np.array(labels[part]))
 
 

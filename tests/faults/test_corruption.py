@@ -16,7 +16,7 @@ import json
 import pickle
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -29,7 +29,7 @@ from ruamel.yaml import YAML
 from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
 from pipeline.harness.section import Section
-from pipeline.prepared.facts import CHECKSUM, checksum, read_facts
+from pipeline.prepared.facts import CHECKSUM, SPLITS, Split, checksum, read_facts
 from pipeline.reporting.pictures import PICTURES
 from pipeline.space import checkpoint as checkpoints
 from pipeline.training.resume import resume_points
@@ -39,69 +39,76 @@ from tests.test_pipeline import TINY
 pytestmark = pytest.mark.xdist_group("corruption")
 
 ROOT = Path(__file__).resolve().parents[2]
-SPLITS = ("train", "validation")
 TRAINED = "checkpoint.safetensors"
 FLIPS = 20
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, the stages before it, and those of their files that it reads."""
+    """A stage, the stages before it, and those of their files that it reads.
+
+    splits: those whose images it reads, which are parts of one file.
+    """
 
     params: type[Section]
     main: Callable[..., None]
     inputs: tuple[str, ...]
     reads: tuple[str, ...]
+    splits: tuple[Split, ...] = ("train", "validation")
 
 
-def dataset(*splits: str) -> tuple[str, ...]:
-    return ("prepare/dataset.json", *(f"prepare/{split}.safetensors" for split in splits))
+IMAGES = "prepare/images.safetensors"
+DATASET = ("prepare/dataset.json", IMAGES)
 
 
 STAGES = {
     "prepare": Stage(prepare.Params, prepare.main, (), ()),
-    "warmup": Stage(warmup.Params, warmup.main, ("prepare",), dataset(*SPLITS)),
+    "warmup": Stage(warmup.Params, warmup.main, ("prepare",), DATASET),
     "search": Stage(
         search.Params,
         search.main,
         ("prepare", "warmup"),
-        (*dataset(*SPLITS), f"warmup/{TRAINED}"),
+        (*DATASET, f"warmup/{TRAINED}"),
     ),
     "growth": Stage(
         growth.Params,
         growth.main,
         ("prepare", "search"),
-        (*dataset(*SPLITS), f"search/{TRAINED}"),
+        (*DATASET, f"search/{TRAINED}"),
     ),
     "optimize": Stage(
         optimize.Params,
         optimize.main,
         ("prepare", "growth"),
-        (*dataset(*SPLITS), f"growth/{TRAINED}"),
+        (*DATASET, f"growth/{TRAINED}"),
     ),
     "derive": Stage(
         derive.Params,
         derive.main,
         ("prepare", "optimize"),
-        (*dataset("test"), f"optimize/{TRAINED}", "optimize/margins.safetensors"),
+        (*DATASET, f"optimize/{TRAINED}", "optimize/margins.safetensors"),
+        SPLITS,
     ),
     "reference": Stage(
         reference.Params,
         reference.main,
         ("prepare", "derive"),
-        (*dataset(*SPLITS, "test"), "derive/model.safetensors"),
+        (*DATASET, "derive/model.safetensors"),
+        SPLITS,
     ),
     "export": Stage(
         export.Params,
         export.main,
         ("prepare", "derive", "reference"),
-        (*dataset("test"), "derive/model.safetensors"),
+        (*DATASET, "derive/model.safetensors"),
+        ("test",),
     ),
     "report": Stage(
         report.Params,
         report.main,
         ("",),
-        (*dataset("test"), "derive/model.safetensors"),
+        (*DATASET, "derive/model.safetensors"),
+        ("test",),
     ),
 }
 READINGS = [(name, file) for name, stage in STAGES.items() for file in stage.reads]
@@ -186,12 +193,33 @@ def cuts(content: bytes) -> Iterator[bytes]:
         yield content[:length]
 
 
-def flips(content: bytes, count: int, seed: str) -> Iterator[bytes]:
+def flips(
+    content: bytes, count: int, seed: str, places: Sequence[int] | None = None
+) -> Iterator[bytes]:
+    """Yield contents of which one bit is another. places: bytes where that may be; None: all."""
     draw = random.Random(seed)  # noqa: S311 - damage, no secret
-    for bit in draw.sample(range(8 * len(content)), count):
+    for place in draw.sample(places or range(len(content)), count):
         damaged = bytearray(content)
-        damaged[bit // 8] ^= 1 << bit % 8
+        damaged[place] ^= 1 << draw.randrange(8)
         yield bytes(damaged)
+
+
+def places_of(tree: Path, splits: Collection[Split]) -> list[int]:
+    """Return the places of the bytes of some splits' labels and pixels, and of the header."""
+    facts = read_facts(tree / "artifacts/prepare")
+    content = (tree / "artifacts" / IMAGES).read_bytes()
+    header = int.from_bytes(content[:8], "little") + 8
+    count = sum(map(facts.images, SPLITS))
+    pixels = (len(content) - header) // count - 8
+    places, start = list(range(header)), 0
+    for split in SPLITS:
+        stop = start + facts.images(split)
+        if split in splits:
+            places += range(header + 8 * start, header + 8 * stop)
+            middle = header + 8 * count
+            places += range(middle + pixels * start, middle + pixels * stop)
+        start = stop
+    return places
 
 
 def is_the_same(file: str, content: bytes, damaged: bytes) -> bool:
@@ -203,8 +231,9 @@ def require_refused(name: str, file: str, tree: Path, count: int) -> int:
     """Damage a file in all ways, `count` of them flipped bits; return how many were refused."""
     path = tree / "artifacts" / file
     content = path.read_bytes()
+    places = places_of(tree, STAGES[name].splits) if file == IMAGES else None
     refused = 0
-    for damaged in chain(cuts(content), flips(content, count, f"{name} {file}")):
+    for damaged in chain(cuts(content), flips(content, count, f"{name} {file}", places)):
         if is_the_same(file, content, damaged):
             continue
         path.write_bytes(damaged)
@@ -372,7 +401,7 @@ def test_a_damaged_resume_point_is_passed_over_with_a_line_and_never_used(
     tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASO_SE_RESUME", str(tree / "resume"))
-    inputs = tree / "artifacts/prepare", tree / "artifacts/warmup"
+    inputs = tree / "artifacts/prepare/dataset.json", tree / "artifacts/warmup"
     points = resume_points("search", read_params(search.Params, tree / "params.yaml"), *inputs)
     content = (tree / "artifacts/search" / TRAINED).read_bytes()
     path = points.folder / "00001.safetensors"
