@@ -56,6 +56,7 @@ SHRUNK: dict[str, Any] = {
     "growth.max_channels": 6,
     "optimize.epochs": 2,
     "optimize.use_validation": False,
+    "optimize.balance": 0.5,
     "target.kilobytes": 500.0,
     "reference.kinds": ["majority", "nearest_neighbour", "resnet", "random_architecture"],
 }

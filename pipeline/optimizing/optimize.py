@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Generic
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.batches.images import Images
@@ -18,6 +17,7 @@ from pipeline.harness import ranks
 from pipeline.harness.records import Row
 from pipeline.margins.margins import margins
 from pipeline.optimizing.auxiliary import auxiliary_cell
+from pipeline.optimizing.loss import Loss
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.optimizing.state import N, OptimizeState, begin
 from pipeline.space.cell import DropPath
@@ -81,6 +81,7 @@ class Optimize(Generic[N]):
     def train(self, state: OptimizeState[N], slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
         """Train; yield a row after each epoch, when `state` is complete."""
         context = replace(self.context, slowdown=slowdown)
+        loss = Loss.of(self.params, context.images, context.classes)
         while state.epoch - state.first_epoch < self.params.epochs:
             epoch = Epoch(
                 phase="optimize",
@@ -92,7 +93,8 @@ class Optimize(Generic[N]):
             )
             tally, order, seen = Tally(), context.order(epoch), torch.zeros_like(state.margins)
             for step in context.steps(epoch):
-                logits = weight_step(state, step, partial(self._forward, state, epoch, step), tally)
+                forward = partial(self._forward, state, epoch, step, loss)
+                logits = weight_step(state, step, forward, tally)
                 self._note_margins(seen, logits, order[step.number])
                 if state.averaged is not None:
                     state.averaged.update_parameters(state.network)
@@ -101,8 +103,8 @@ class Optimize(Generic[N]):
             state.epoch = epoch.number
             row: Row = {"epoch": state.epoch, **tally.row(), "micro_batch": state.micro_batch}
             if self.watch is not None:
-                loss, accuracy = self.watch(state.result)
-                row |= {"validation_loss": loss, "validation_accuracy": accuracy}
+                held_out, accuracy = self.watch(state.result)
+                row |= {"validation_loss": held_out, "validation_accuracy": accuracy}
             yield row
 
     def snapshot(self, state: OptimizeState[N]) -> Snapshot:
@@ -125,7 +127,9 @@ class Optimize(Generic[N]):
         found, _ = margins(logits, labels[part])
         seen[part] = found * (len(whole) / total)  # a batch that all processes take is added up
 
-    def _forward(self, state: OptimizeState[Any], epoch: Epoch, step: Step) -> Forward:
+    def _forward(
+        self, state: OptimizeState[Any], epoch: Epoch, step: Step, loss_of: Loss
+    ) -> Forward:
         """Return the forward pass of a step; a restarted step draws the same dropped paths."""
         params = self.params
         probability = params.drop_path * epoch.done / max(1, epoch.epochs - 1)
@@ -139,12 +143,10 @@ class Optimize(Generic[N]):
                 else:
                     outputs = list(state.network.trunk(images, drop_path=drop))
                     logits = state.network.classify(outputs[-1])
-                loss = F.cross_entropy(logits, labels, label_smoothing=params.label_smoothing)
+                loss = loss_of(logits, labels)
                 if state.auxiliary is not None:
                     second = state.auxiliary(outputs[auxiliary_cell(state.network)])
-                    loss = loss + params.auxiliary_weight * F.cross_entropy(
-                        second, labels, label_smoothing=params.label_smoothing
-                    )
+                    loss = loss + params.auxiliary_weight * loss_of(second, labels)
             return logits, loss
 
         drop = None

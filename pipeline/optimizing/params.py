@@ -23,6 +23,12 @@ class OptimizeParams(ScheduleParams):
     label_smoothing: Fraction = Field(
         default=0.1, description="share of the target spread over all classes"
     )
+    balance: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="how much more images of rare classes weigh in the loss; 0: off; 1: all"
+        " classes weigh the same; an image of a class of n weighs n ** -balance, scaled to a mean"
+        " of 1 over the images",
+    )
     drop_path: Fraction = Field(
         default=0.0,
         description="probability that an edge is dropped; rises linearly from 0 to this",
