@@ -123,6 +123,8 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "weight_decay": 3e-4,
         "label_smoothing": 0.1,
         "balance": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
         "drop_path": 0.0,
         "auxiliary_weight": 0.0,
         "ema_decay": 0.0,

@@ -182,7 +182,14 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
     ),
     "optimize": lambda path: optimizing(path, epochs=3),
     "optimize with everything": lambda path: optimizing(
-        path, epochs=3, ema_decay=0.9, auxiliary_weight=0.4, drop_path=0.2
+        path,
+        epochs=3,
+        ema_decay=0.9,
+        auxiliary_weight=0.4,
+        drop_path=0.2,
+        balance=0.5,
+        mixup=0.2,
+        cutmix=1.0,
     ),
 }
 """Description -> function from the checkpoint of a supernet to a phase."""

@@ -57,6 +57,8 @@ SHRUNK: dict[str, Any] = {
     "optimize.epochs": 2,
     "optimize.use_validation": False,
     "optimize.balance": 0.5,
+    "optimize.mixup": 0.2,
+    "optimize.cutmix": 1.0,
     "target.kilobytes": 500.0,
     "reference.kinds": ["majority", "nearest_neighbour", "resnet", "random_architecture"],
 }

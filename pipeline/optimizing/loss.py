@@ -1,4 +1,4 @@
-"""The loss that optimize minimises: cross entropy, in which rare classes may weigh more.
+"""The loss that optimize minimises: cross entropy with the labels of images, which may be mixed.
 
 N images, K classes.
 """
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.batches.images import Images
+from pipeline.optimizing.mixing import partners
 from pipeline.optimizing.params import OptimizeParams
 
 
@@ -28,11 +29,18 @@ class Loss:
             weights = class_weights(images.labels, classes, params.balance)
         return cls(label_smoothing=params.label_smoothing, weights=weights)
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(N, K) logits, (N,) labels -> the mean over the images."""
-        if self.weights is None:
-            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        return self.of_each(logits, labels).mean()
+    def __call__(self, logits: Tensor, labels: Tensor, own: Tensor | None) -> Tensor:
+        """(N, K) logits, (N,) labels -> the mean over the images.
+
+        own: (N,) share of each image that is its own, the rest is its partner's; None if the images
+        are not mixed.
+        """
+        if own is not None:
+            losses = self.of_each(logits, labels), self.of_each(logits, partners(labels))
+            return losses[1].lerp(losses[0], own).mean()
+        if self.weights is not None:
+            return self.of_each(logits, labels).mean()
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N, K) logits, (N,) labels -> (N,), each times the weight of its class."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
@@ -18,6 +18,7 @@ from pipeline.harness.records import Row
 from pipeline.margins.margins import margins
 from pipeline.optimizing.auxiliary import auxiliary_cell
 from pipeline.optimizing.loss import Loss
+from pipeline.optimizing.mixing import mix
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.optimizing.state import N, OptimizeState, begin
 from pipeline.space.cell import DropPath
@@ -130,29 +131,37 @@ class Optimize(Generic[N]):
     def _forward(
         self, state: OptimizeState[Any], epoch: Epoch, step: Step, loss_of: Loss
     ) -> Forward:
-        """Return the forward pass of a step; a restarted step draws the same dropped paths."""
+        """Return the forward pass of a step; a restarted step makes the same draws."""
         params = self.params
         probability = params.drop_path * epoch.done / max(1, epoch.epochs - 1)
-        rank = (ranks.number(),) if ranks.number() else ()  # rank 0 draws like a single process
-        purpose = ("optimize", "drop_path", epoch.number, step.number, *rank)
+
+        def source(purpose: str) -> Generator:
+            rank = (ranks.number(),) if ranks.number() else ()  # rank 0 draws like a single process
+            whole = ("optimize", purpose, epoch.number, step.number, *rank)
+            return generator(self.context.seed, *whole, device=self.context.images.device)
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            own = None
+            if mixing is not None:
+                images, own = mix(
+                    images, mixup=params.mixup, cutmix=params.cutmix, generator=mixing
+                )
             with autocast(images.device), one_batch(*state.networks):
                 if state.auxiliary is None:
                     logits = state.network(images, drop_path=drop)
                 else:
                     outputs = list(state.network.trunk(images, drop_path=drop))
                     logits = state.network.classify(outputs[-1])
-                loss = loss_of(logits, labels)
+                loss = loss_of(logits, labels, own)
                 if state.auxiliary is not None:
                     second = state.auxiliary(outputs[auxiliary_cell(state.network)])
-                    loss = loss + params.auxiliary_weight * loss_of(second, labels)
+                    loss = loss + params.auxiliary_weight * loss_of(second, labels, own)
             return logits, loss
 
         drop = None
         if probability:
-            source = generator(self.context.seed, *purpose, device=self.context.images.device)
-            drop = DropPath(probability=probability, generator=source)
+            drop = DropPath(probability=probability, generator=source("drop_path"))
+        mixing = source("mix") if params.mixup or params.cutmix else None
         return forward
 
 

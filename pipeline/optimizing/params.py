@@ -2,10 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.harness.section import Fraction
 from pipeline.training.schedules import HighestRate, LastRate, RisingEpochs, ScheduleParams
+
+LEAST_ALPHA = 0.01
+"""Smallest Beta parameter; of smaller ones the draws underflow, and mix images half and half."""
+
+
+def _drawable(alpha: float) -> float:
+    if 0 < alpha < LEAST_ALPHA:
+        raise ValueError(f"expected 0, or at least {LEAST_ALPHA}, got {alpha}")
+    return alpha
+
+
+MixAlpha = Annotated[float, Field(ge=0, le=10), AfterValidator(_drawable)]
 
 
 class OptimizeParams(ScheduleParams):
@@ -28,6 +40,16 @@ class OptimizeParams(ScheduleParams):
         description="how much more images of rare classes weigh in the loss; 0: off; 1: all"
         " classes weigh the same; an image of a class of n weighs n ** -balance, scaled to a mean"
         " of 1 over the images",
+    )
+    mixup: MixAlpha = Field(
+        default=0.0,
+        description="Beta parameter of the shares in which two images are blended; 0: off; 0.2 to 1"
+        " are usual (Zhang et al. 2018); train_accuracy then counts the class of the larger share",
+    )
+    cutmix: MixAlpha = Field(
+        default=0.0,
+        description="Beta parameter of the shares where a part of another image is pasted; 0: off;"
+        " 1 is usual (Yun et al. 2019); with mixup too, each image is mixed in one of the two ways",
     )
     drop_path: Fraction = Field(
         default=0.0,

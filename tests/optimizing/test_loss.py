@@ -39,9 +39,9 @@ def test_the_balanced_loss_is_the_weighted_mean_over_the_images() -> None:
     images = random_images(30)
     logits = torch.randn(30, 3, generator=generator(0, "logits"))
     labels = images.labels
-    plain = Loss.of(tiny(OptimizeParams), images, 3)(logits, labels)
+    plain = Loss.of(tiny(OptimizeParams), images, 3)(logits, labels, None)
     assert torch.equal(plain, F.cross_entropy(logits, labels, label_smoothing=0.1))
-    balanced = Loss.of(tiny(OptimizeParams, balance=1.0), images, 3)(logits, labels)
+    balanced = Loss.of(tiny(OptimizeParams, balance=1.0), images, 3)(logits, labels, None)
     of_classes = [
         F.cross_entropy(logits[labels == k], labels[labels == k], label_smoothing=0.1)
         for k in range(3)
