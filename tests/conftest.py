@@ -130,6 +130,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "ema_decay": 0.0,
         "from_scratch": False,
         "use_validation": False,
+        "patience": 0,
     },
 }
 

@@ -181,6 +181,7 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
         path, epochs=9, kinds=("node", "mutate", "deepen", "widen"), explore=0.5, target=ROOMY
     ),
     "optimize": lambda path: optimizing(path, epochs=3),
+    "optimize with patience": lambda path: optimizing(path, epochs=9, patience=2, ema_decay=0.5),
     "optimize with everything": lambda path: optimizing(
         path,
         epochs=3,

@@ -30,7 +30,7 @@ from pipeline.training.context import Context, Epoch, Step, losses_of
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.params import StatisticsParams
 from pipeline.training.resume import Snapshot
-from pipeline.training.stability import Expected
+from pipeline.training.stability import Expected, best
 from pipeline.training.steps import Forward, Tally, weight_step
 
 
@@ -67,6 +67,7 @@ class Optimize(Generic[N]):
             classes=self.context.classes,
             accuracy="train_accuracy" if self.watch is None else "validation_accuracy",
             images=len(watched),
+            patience=0 if self.watch is None else self.params.patience,
         )
 
     @property
@@ -106,7 +107,13 @@ class Optimize(Generic[N]):
             if self.watch is not None:
                 held_out, accuracy = self.watch(state.result)
                 row |= {"validation_loss": held_out, "validation_accuracy": accuracy}
+                if self.params.patience and best([*done, row], self.expected) == len(done):
+                    state.keep()
             yield row
+
+    def delivered_row(self, rows: Sequence[Row]) -> Row:
+        """Return the row of the epoch whose network is delivered: the best with patience."""
+        return rows[best(rows, self.expected) if self.expected.patience else -1]
 
     def snapshot(self, state: OptimizeState[N]) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""

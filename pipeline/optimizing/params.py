@@ -1,8 +1,8 @@
 """The `optimize` section."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.harness.section import Fraction
 from pipeline.training.schedules import HighestRate, LastRate, RisingEpochs, ScheduleParams
@@ -70,6 +70,21 @@ class OptimizeParams(ScheduleParams):
         default=True,
         description="train on the validation images too; probabilities are then not calibrated",
     )
+    patience: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0,
+        description="epochs without a better validation accuracy after which training ends; 0: off;"
+        " else the result is that of the best epoch; the rate still falls over `epochs`; needs"
+        " use_validation false",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.patience and self.use_validation:
+            raise ValueError(
+                f"patience: {self.patience} epochs, but no validation images are held out; expected"
+                " 0, or use_validation false"
+            )
+        return self
 
     @property
     def through(self) -> Literal["train", "validation"]:
