@@ -1,14 +1,15 @@
 """What a param is worth: the whole pipeline with and without it, on the same seeds.
 
     python benchmarks/variants.py [--profile digits] [--seeds 0,1,2] [--set KEY=VALUE ...]
-    [--row "KEY=VALUE KEY=VALUE" ...] [--folder FOLDER]
+    [--row "KEY=VALUE KEY=VALUE" ...] [--by test|f1] [--folder FOLDER]
 
 The pipeline runs up to the test with the params of --set, and again with those of each --row on
 top. Stages whose params and inputs are equal run once. Prints, as means over the seeds, the
 accuracies of the most likely network at the end of search and growth (validation images) and of the
-finished one (test images), how often growths were accepted and rolled back, by how much entropy
-rose after the epoch of an accepted one, parameters, CPU seconds of all epochs, and the paired
-difference to the first row; then a JSON line. Results stay in FOLDER and are not computed again.
+finished one (test images), the mean F1 of the classes, how often growths were accepted and rolled
+back, by how much entropy rose after the epoch of an accepted one, parameters, CPU seconds of all
+epochs, and the paired difference to the first row, in accuracy or F1; then a JSON line. Results
+stay in FOLDER and are not computed again.
 """
 
 import argparse
@@ -40,6 +41,7 @@ class Ran:
     searched: float
     grown: float
     test: float
+    f1: float
     accepted: tuple[str, ...]
     rolled_back: tuple[str, ...]
     entropy_rise: float
@@ -63,6 +65,7 @@ def run(seed: int, row: str, changes: Mapping[str, Any], arguments: argparse.Nam
         searched=100 * metrics(done["search"])["genotype_accuracy"],
         grown=100 * metrics(done["growth"])["genotype_accuracy"],
         test=100 * tested["test_accuracy"],
+        f1=100 * tested["test_f1"],
         accepted=kinds("accepted"),
         rolled_back=kinds("rolled back"),
         entropy_rise=entropy_rise(done["growth"] / "history.tsv"),
@@ -92,6 +95,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--row", action="append", default=[], metavar="KEY=VALUE ...")
+    parser.add_argument("--by", choices=("test", "f1"), default="test")
     parser.add_argument("--folder", type=Path, default=Path(".aso-se/variants"))
     arguments = parser.parse_args()
     base = dict(assignment(one) for one in arguments.set)
@@ -103,14 +107,17 @@ def main() -> None:
         for name, changes in rows.items():
             found[name].append(run(seed, name, changes, arguments))
     table = Table(
-        *("row", "searched %", "grown %", "test %", "accepted", "rolled back", "entropy"),
+        *("row", "searched %", "grown %", "test %", "F1 %", "accepted", "rolled back", "entropy"),
         *("parameters", "CPU s", "to the first", "ahead / behind", "p: t, Wilcoxon"),
     )
-    first = [one.test for one in found["as it is"]]
+    first = [getattr(one, arguments.by) for one in found["as it is"]]
     for name, runs in found.items():
         table.add_row(
             escape(name),
-            *(spread([getattr(one, key) for one in runs]) for key in ("searched", "grown", "test")),
+            *(
+                spread([getattr(one, key) for one in runs])
+                for key in ("searched", "grown", "test", "f1")
+            ),
             *(
                 f"{mean(len(getattr(one, key)) for one in runs):.1f}"
                 for key in ("accepted", "rolled_back")
@@ -120,7 +127,7 @@ def main() -> None:
                 f"{mean(getattr(one, key) for one in runs):,.0f}"
                 for key in ("parameters", "seconds")
             ),
-            *describe(paired([one.test for one in runs], first)),
+            *describe(paired([getattr(one, arguments.by) for one in runs], first)),
         )
     Console(stderr=True, width=200).print(table)
     print(json.dumps({name: [asdict(one) for one in runs] for name, runs in found.items()}))

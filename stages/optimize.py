@@ -71,14 +71,15 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     state, history = run(phase, points)
 
     trained_on: list[Split] = ["train", "validation"] if all_of_them else ["train"]
-    facts = {"stage": "optimize", "epoch": state.epoch, "trained_on": trained_on}
-    trained = Checkpoint(network=state.result, facts=facts)
+    row = phase.delivered_row(history)
+    facts = {"stage": "optimize", "epoch": row["epoch"], "trained_on": trained_on}
+    trained = Checkpoint(network=state.delivered, facts=facts)
     write_checkpoint(out / "checkpoint.safetensors", trained)
     sizes = [dataset.images(split) for split in trained_on]
-    margins = torch.split(state.margins / params.optimize.epochs, sizes)
+    margins = torch.split(state.margins / len(history), sizes)
     write_margins(out / "margins.safetensors", dict(zip(trained_on, margins, strict=True)))
     write_history(out / "history.tsv", history)
-    write_json(out / "metrics.json", kept(history[-1]))
+    write_json(out / "metrics.json", kept(row))
     return points.remove
 
 

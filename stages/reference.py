@@ -8,7 +8,7 @@ metrics.
 
 from pathlib import Path
 
-from pipeline.answering.measure import predict
+from pipeline.answering.measure import BATCH_SIZE, predict
 from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import sentence, write_references
@@ -17,6 +17,7 @@ from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
+from pipeline.optimizing.optimize import Watch
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import FACTS, read_facts
 from pipeline.referencing.params import PassesParams, ReferenceParams, SearchPassesParams
@@ -65,6 +66,10 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         trained=len(context.images),
     )
     points = PointsByName(params, (prepare / FACTS, derive))
+    watch = None
+    if params.optimize.patience:
+        held_out = read_images(prepare, "validation", device)
+        watch = Watch(images=held_out, batch_size=BATCH_SIZE)
     problem = Problem(
         context=context,
         test=read_images(prepare, "test", device),
@@ -74,6 +79,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         all_epochs=passes,
         points=points,
         backbone=params.reference.backbone,
+        watch=watch,
     )
 
     right = predict(problem.found, problem.test).argmax(1) == problem.test.labels.cpu()

@@ -122,11 +122,15 @@ TINY: dict[type[Section], dict[str, Any]] = {
         **RATES,
         "weight_decay": 3e-4,
         "label_smoothing": 0.1,
+        "balance": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
         "drop_path": 0.0,
         "auxiliary_weight": 0.0,
         "ema_decay": 0.0,
         "from_scratch": False,
         "use_validation": False,
+        "patience": 0,
     },
 }
 

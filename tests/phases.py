@@ -181,8 +181,16 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
         path, epochs=9, kinds=("node", "mutate", "deepen", "widen"), explore=0.5, target=ROOMY
     ),
     "optimize": lambda path: optimizing(path, epochs=3),
+    "optimize with patience": lambda path: optimizing(path, epochs=9, patience=2, ema_decay=0.5),
     "optimize with everything": lambda path: optimizing(
-        path, epochs=3, ema_decay=0.9, auxiliary_weight=0.4, drop_path=0.2
+        path,
+        epochs=3,
+        ema_decay=0.9,
+        auxiliary_weight=0.4,
+        drop_path=0.2,
+        balance=0.5,
+        mixup=0.2,
+        cutmix=1.0,
     ),
 }
 """Description -> function from the checkpoint of a supernet to a phase."""

@@ -38,6 +38,24 @@ def test_a_benchmark_says_how_it_is_used(name: str, capsys: pytest.CaptureFixtur
     assert name in capsys.readouterr().out
 
 
+def test_of_every_second_class_one_of_so_many_training_images_is_left(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in "abc":
+            (tmp_path / "equal" / split / name).mkdir(parents=True)
+            for number in range(8):
+                (tmp_path / "equal" / split / name / f"{number}.png").write_text(f"{number}")
+    run("unequal.py", str(tmp_path / "equal"), str(tmp_path / "unequal"), "--ratio", "4")
+    left = {
+        f"{split}/{name}": sorted(
+            path.stem for path in (tmp_path / "unequal" / split / name).iterdir()
+        )
+        for split in ("train", "test")
+        for name in "abc"
+    }
+    everything = [str(number) for number in range(8)]
+    assert left == dict.fromkeys(left, everything) | {"train/b": ["0", "4"]}
+
+
 @pytest.mark.parametrize("side", ["fixed", "ours", "ours gate", "gdas nchw", "darts"])
 def test_every_schedule_of_the_step_benchmark_makes_its_steps(
     side: str, capsys: pytest.CaptureFixture[str]

@@ -56,6 +56,10 @@ SHRUNK: dict[str, Any] = {
     "growth.max_channels": 6,
     "optimize.epochs": 2,
     "optimize.use_validation": False,
+    "optimize.patience": 1,
+    "optimize.balance": 0.5,
+    "optimize.mixup": 0.2,
+    "optimize.cutmix": 1.0,
     "target.kilobytes": 500.0,
     "reference.kinds": ["majority", "nearest_neighbour", "resnet", "random_architecture"],
 }

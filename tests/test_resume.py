@@ -43,8 +43,9 @@ def require_resumable(
     whole = Points("phase", folder / "whole")
     state, expected = run(phase, whole)
     written = sorted(whole.folder.iterdir())
-    assert len(written) == len(expected) == phase.epochs
-    for path in written[:-1]:
+    assert len(written) == len(expected)
+    assert len(expected) == phase.epochs or phase.expected.patience
+    for path in written if phase.expected.patience else written[:-1]:
         points = Points("phase", folder / path.stem)
         points.folder.mkdir()
         shutil.copy(path, points.folder)
@@ -84,6 +85,19 @@ def test_the_search_above_stops_operations(checkpoint: Path) -> None:
     state = phase.begin()
     train(phase, state)
     assert 0 < int(state.agreement.stopped.sum()) < len(state.agreement.stopped)
+
+
+def test_the_optimization_above_ends_early_and_keeps_an_earlier_epoch(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    phase: Any = PHASES["optimize with patience"](checkpoint)
+    state, rows = run(phase, Points("optimize", tmp_path))
+    accuracies = [row["validation_accuracy"] for row in rows]
+    assert len(rows) == accuracies.index(max(accuracies)) + 1 + 2 < phase.epochs
+    row = phase.delivered_row(rows)
+    assert row == rows[-3]
+    assert phase.watch(state.delivered) == (row["validation_loss"], row["validation_accuracy"])
+    assert phase.watch(state.result) == (rows[-1]["validation_loss"], accuracies[-1])
 
 
 @pytest.fixture

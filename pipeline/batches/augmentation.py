@@ -104,12 +104,17 @@ def cut_out(batch: Tensor, *, side: int, generator: Generator) -> Tensor:
         generator: random source on the device of `batch`.
     """
     N, _, H, W = batch.shape
-
-    def covered(length: int) -> Tensor:
-        """Return (N, length), true on a stretch of `side` pixels around a random centre."""
-        centre = torch.randint(length, (N, 1), generator=generator, device=batch.device)
-        distance = torch.arange(length, device=batch.device) - (centre - side // 2)
-        return (distance >= 0) & (distance < side)
-
-    hole = covered(H)[:, None, :, None] & covered(W)[:, None, None, :]
+    rows, columns = (covered(N, length, side, generator) for length in (H, W))
+    hole = rows[:, None, :, None] & columns[:, None, None, :]
     return batch * ~hole  # masked_fill would return another memory format
+
+
+def covered(count: int, length: int, side: int | Tensor, generator: Generator) -> Tensor:
+    """Return (count, length), true on a stretch around a random centre.
+
+    side: length of the stretch, of which the part outside is ignored; (count, 1) if they differ.
+    """
+    device = generator.device
+    centre = torch.randint(length, (count, 1), generator=generator, device=device)
+    distance = torch.arange(length, device=device) - (centre - side // 2)
+    return (distance >= 0) & (distance < side)

@@ -14,6 +14,7 @@ from pipeline.batches.augmentation import augment, cut_out, recolor, zoom
 from pipeline.batches.images import Images
 from pipeline.batches.params import AugmentationParams
 from pipeline.batches.randomness import generator
+from pipeline.batches.trivial import trivial_augment
 
 
 def training_batches(
@@ -41,6 +42,8 @@ def training_batches(
             pixels = zoom(pixels, smallest=augmentation.zoom, generator=source)
         if augmentation.color:
             pixels = recolor(pixels, strength=augmentation.color, generator=source)
+        if augmentation.trivial:
+            pixels = trivial_augment(pixels, generator(seed, *purpose, "trivial", step))
         batch = normalise(pixels, images.mean, images.std)
         if augmentation.cutout:
             batch = cut_out(batch, side=augmentation.cutout, generator=source)

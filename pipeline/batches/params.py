@@ -24,6 +24,11 @@ class AugmentationParams(Section):
         default=0.0,
         description="largest change of brightness, contrast and saturation, as a part of 1; 0: off",
     )
+    trivial: bool = Field(
+        default=False,
+        description="change each image by one of 14 operations of any strength, before cutout;"
+        " TrivialAugment (Müller & Hutter 2021): shears, shifts, turns, colors, contrast, ...",
+    )
     cutout: Annotated[int, Field(ge=0, le=1024)] = Field(
         default=0,
         description="side in pixels of a square that is blanked (DeVries & Taylor 2017); 0: off",

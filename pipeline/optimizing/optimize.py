@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
@@ -18,6 +17,8 @@ from pipeline.harness import ranks
 from pipeline.harness.records import Row
 from pipeline.margins.margins import margins
 from pipeline.optimizing.auxiliary import auxiliary_cell
+from pipeline.optimizing.loss import Loss
+from pipeline.optimizing.mixing import mix
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.optimizing.state import N, OptimizeState, begin
 from pipeline.space.cell import DropPath
@@ -29,7 +30,7 @@ from pipeline.training.context import Context, Epoch, Step, losses_of
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.params import StatisticsParams
 from pipeline.training.resume import Snapshot
-from pipeline.training.stability import Expected
+from pipeline.training.stability import Expected, best
 from pipeline.training.steps import Forward, Tally, weight_step
 
 
@@ -66,6 +67,7 @@ class Optimize(Generic[N]):
             classes=self.context.classes,
             accuracy="train_accuracy" if self.watch is None else "validation_accuracy",
             images=len(watched),
+            patience=0 if self.watch is None else self.params.patience,
         )
 
     @property
@@ -81,6 +83,7 @@ class Optimize(Generic[N]):
     def train(self, state: OptimizeState[N], slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
         """Train; yield a row after each epoch, when `state` is complete."""
         context = replace(self.context, slowdown=slowdown)
+        loss = Loss.of(self.params, context.images, context.classes)
         while state.epoch - state.first_epoch < self.params.epochs:
             epoch = Epoch(
                 phase="optimize",
@@ -92,7 +95,8 @@ class Optimize(Generic[N]):
             )
             tally, order, seen = Tally(), context.order(epoch), torch.zeros_like(state.margins)
             for step in context.steps(epoch):
-                logits = weight_step(state, step, partial(self._forward, state, epoch, step), tally)
+                forward = partial(self._forward, state, epoch, step, loss)
+                logits = weight_step(state, step, forward, tally)
                 self._note_margins(seen, logits, order[step.number])
                 if state.averaged is not None:
                     state.averaged.update_parameters(state.network)
@@ -101,9 +105,15 @@ class Optimize(Generic[N]):
             state.epoch = epoch.number
             row: Row = {"epoch": state.epoch, **tally.row(), "micro_batch": state.micro_batch}
             if self.watch is not None:
-                loss, accuracy = self.watch(state.result)
-                row |= {"validation_loss": loss, "validation_accuracy": accuracy}
+                held_out, accuracy = self.watch(state.result)
+                row |= {"validation_loss": held_out, "validation_accuracy": accuracy}
+                if self.params.patience and best([*done, row], self.expected) == len(done):
+                    state.keep()
             yield row
+
+    def delivered_row(self, rows: Sequence[Row]) -> Row:
+        """Return the row of the epoch whose network is delivered: the best with patience."""
+        return rows[best(rows, self.expected) if self.expected.patience else -1]
 
     def snapshot(self, state: OptimizeState[N]) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""
@@ -125,32 +135,40 @@ class Optimize(Generic[N]):
         found, _ = margins(logits, labels[part])
         seen[part] = found * (len(whole) / total)  # a batch that all processes take is added up
 
-    def _forward(self, state: OptimizeState[Any], epoch: Epoch, step: Step) -> Forward:
-        """Return the forward pass of a step; a restarted step draws the same dropped paths."""
+    def _forward(
+        self, state: OptimizeState[Any], epoch: Epoch, step: Step, loss_of: Loss
+    ) -> Forward:
+        """Return the forward pass of a step; a restarted step makes the same draws."""
         params = self.params
         probability = params.drop_path * epoch.done / max(1, epoch.epochs - 1)
-        rank = (ranks.number(),) if ranks.number() else ()  # rank 0 draws like a single process
-        purpose = ("optimize", "drop_path", epoch.number, step.number, *rank)
+
+        def source(purpose: str) -> Generator:
+            rank = (ranks.number(),) if ranks.number() else ()  # rank 0 draws like a single process
+            whole = ("optimize", purpose, epoch.number, step.number, *rank)
+            return generator(self.context.seed, *whole, device=self.context.images.device)
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            own = None
+            if mixing is not None:
+                images, own = mix(
+                    images, mixup=params.mixup, cutmix=params.cutmix, generator=mixing
+                )
             with autocast(images.device), one_batch(*state.networks):
                 if state.auxiliary is None:
                     logits = state.network(images, drop_path=drop)
                 else:
                     outputs = list(state.network.trunk(images, drop_path=drop))
                     logits = state.network.classify(outputs[-1])
-                loss = F.cross_entropy(logits, labels, label_smoothing=params.label_smoothing)
+                loss = loss_of(logits, labels, own)
                 if state.auxiliary is not None:
                     second = state.auxiliary(outputs[auxiliary_cell(state.network)])
-                    loss = loss + params.auxiliary_weight * F.cross_entropy(
-                        second, labels, label_smoothing=params.label_smoothing
-                    )
+                    loss = loss + params.auxiliary_weight * loss_of(second, labels, own)
             return logits, loss
 
         drop = None
         if probability:
-            source = generator(self.context.seed, *purpose, device=self.context.images.device)
-            drop = DropPath(probability=probability, generator=source)
+            drop = DropPath(probability=probability, generator=source("drop_path"))
+        mixing = source("mix") if params.mixup or params.cutmix else None
         return forward
 
 

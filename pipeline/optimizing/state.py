@@ -1,5 +1,6 @@
 """The state of training a network to the end."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, TypeVar, cast
@@ -24,7 +25,8 @@ class OptimizeState(Generic[N]):
     """The complete state of training a network to the end.
 
     averaged: EMA of the network, or None. micro_batch: images at a time, fewer than a batch once
-    memory ran out. margins: (N,) sum over the epochs of each training image's margin.
+    memory ran out. margins: (N,) sum over the epochs of each training image's margin. best: result
+    of the best epoch so far, None if all that counts is the last.
     """
 
     network: N
@@ -35,11 +37,21 @@ class OptimizeState(Generic[N]):
     margins: Tensor
     epoch: int
     first_epoch: int
+    best: N | None = None
 
     @property
     def result(self) -> N:
         """The averaged network if there is one, else the network."""
         return self.network if self.averaged is None else cast("N", self.averaged.module)
+
+    @property
+    def delivered(self) -> N:
+        """The result of the best epoch if that is kept, else of the last."""
+        return self.result if self.best is None else self.best
+
+    def keep(self) -> None:
+        """Keep the result as that of the best epoch."""
+        self.best = deepcopy(self.result)
 
     @property
     def networks(self) -> list[nn.Module]:
@@ -53,6 +65,7 @@ class OptimizeState(Generic[N]):
             "auxiliary": self.auxiliary and self.auxiliary.state_dict(),
             "averaged": self.averaged and self.averaged.state_dict(),
             "momentum": self.optimizer.buffers,
+            "best": self.best and self.best.state_dict(),
             "micro_batch": self.micro_batch,
             "margins": self.margins,
             "epoch": self.epoch,
@@ -60,7 +73,9 @@ class OptimizeState(Generic[N]):
 
     def load(self, saved: Snapshot) -> None:
         """Restore a snapshot, made with the same params, into a fresh state."""
-        for name in ("network", "auxiliary", "averaged"):
+        if saved["best"]:
+            self.keep()
+        for name in ("network", "auxiliary", "averaged", "best"):
             if saved[name]:
                 getattr(self, name).load_state_dict(saved[name])
         self.optimizer.load(saved["momentum"])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.batches.images import Images
 from pipeline.harness.section import Section
+from pipeline.optimizing.optimize import Watch
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.space.network import Network
 from pipeline.space.params import GenotypeParams
@@ -42,7 +43,8 @@ class Problem:
     context: training context, with the images that optimize trained on. test: test split, on the
     device. found: derived network. rules: rules by which it was decided. all_epochs: number of
     epochs of optimize that make as many passes as all phases. points: function from the name of a
-    trained reference to its resume points. backbone: see ReferenceParams.
+    trained reference to its resume points. backbone: see ReferenceParams. watch: evaluation of
+    trained references after each epoch, None if optimize has no patience.
     """
 
     context: Context
@@ -53,6 +55,7 @@ class Problem:
     all_epochs: int
     points: Callable[[str], Points]
     backbone: str | None
+    watch: Watch | None = None
 
     @property
     def training(self) -> Images:

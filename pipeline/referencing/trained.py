@@ -57,11 +57,12 @@ def _trained(
         context=problem.context,
         params=problem.optimize.model_copy(update={"epochs": count}),
         fresh=fresh,
+        watch=problem.watch,
     )
     try:
-        state, _ = run(phase, problem.points(f"{name}_all_passes" if all_passes else name))
+        state, history = run(phase, problem.points(f"{name}_all_passes" if all_passes else name))
     except TrainingFailedError as error:
         return Untried(f"not trained: {error}")
-    result = state.result.eval()
+    result = state.delivered.eval()
     predicted = predict(result, problem.test).argmax(1).numpy()
-    return Answer(predicted=predicted, parameters=parameters(result), epochs=count)
+    return Answer(predicted=predicted, parameters=parameters(result), epochs=len(history))

@@ -11,7 +11,7 @@ from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
 from pipeline.training.context import Context
 from pipeline.training.resume import Points, Snapshot
-from pipeline.training.stability import Expected, health, judge
+from pipeline.training.stability import Expected, health, judge, out_of_patience
 
 State = TypeVar("State")
 SLOWDOWN = 0.5
@@ -55,7 +55,7 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
 
     If training diverges or loses what it had learnt, the epoch is repeated at half the learning
     rates. If the loss oscillates, the phase continues at half the rates. `training.max_recoveries`
-    limits how often the rates are halved.
+    limits how often the rates are halved. A phase with patience may end early.
 
     Raises:
         TrainingFailedError: training failed again after the last recovery.
@@ -90,6 +90,12 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
         else:
             if len(history) == phase.epochs:
                 return state, history
+            if out_of_patience(history, phase.expected):
+                say(
+                    f"{points.stage}: ends after {len(history)} of {phase.epochs} epochs:"
+                    f" {phase.expected.patience} without a better accuracy"
+                )
+                return state, history
             reason = f"epoch {len(history)}: {history[-1]['verdict']}"
         recoveries += 1
         say(
@@ -113,7 +119,7 @@ class _Judged:
         Raises:
             TrainingFailedError: the epoch must be repeated.
         """
-        while True:
+        while not out_of_patience(self.done, self.expected):
             number = len(self.done) + 1
             try:
                 row = next(rows, None)

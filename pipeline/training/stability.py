@@ -52,7 +52,8 @@ class Expected:
 
     accuracy: column to watch; None if the task changes from epoch to epoch. images: number of
     images it is measured on. before: accuracy when the phase began. edges: number of edges whose
-    operations are searched.
+    operations are searched. patience: number of epochs without a better accuracy after which the
+    phase ends; 0: it makes all its epochs.
     """
 
     classes: int
@@ -60,6 +61,7 @@ class Expected:
     images: int = 1
     before: float = 0.0
     edges: int = 0
+    patience: int = 0
 
 
 def judge(rows: Sequence[Row], expected: Expected) -> Verdict:
@@ -128,6 +130,19 @@ def stagnant(accuracies: Sequence[float]) -> bool:
         return False
     best = max(accuracies[:-PATIENCE])
     return best < ARRIVED and max(accuracies[-PATIENCE:]) - best < IMPROVEMENT
+
+
+def best(rows: Sequence[Row], expected: Expected) -> int:
+    """Return the index of the first epoch with the highest accuracy."""
+    accuracies = _accuracies(rows, expected)[1:]
+    return accuracies.index(max(accuracies))
+
+
+def out_of_patience(rows: Sequence[Row], expected: Expected) -> bool:
+    """Whether the phase ends, because the newest epochs have no better accuracy than before."""
+    if not expected.patience or not rows:
+        return False
+    return len(rows) - 1 - best(rows, expected) >= expected.patience
 
 
 def _accuracies(rows: Sequence[Row], expected: Expected) -> list[float]:

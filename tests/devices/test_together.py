@@ -28,6 +28,7 @@ NAMES = (
     "growth that is accepted",
     "growth of all kinds",
     "optimize",
+    "optimize with patience",
 )
 RUN = """
 import sys
@@ -103,8 +104,11 @@ def test_after_an_oscillation_both_processes_go_on_from_the_same_epoch(ran: Path
     assert first == second == "{'epoch': 9} [0, 0, 0, 0, 0, 0, 1, 1, 1]"
 
 
-# Not growth of all kinds: nine epochs and four growths make a rounding as large as a logit.
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "growth of all kinds"])
+# Not growth of all kinds: nine epochs and four growths make a rounding as large as a logit. Not
+# patience: a rounding may make another epoch the best.
+@pytest.mark.parametrize(
+    "name", sorted({*NAMES} - {"growth of all kinds", "optimize with patience"})
+)
 def test_two_processes_end_where_one_does(
     ran: Path, name: str, checkpoint: Path, tmp_path: Path
 ) -> None:

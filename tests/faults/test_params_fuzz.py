@@ -51,6 +51,7 @@ CONTRADICTED = {  # a value that is possible by itself -> the key that the line 
     "network.channels": "growth.max_channels",
     "growth.max_cells": "growth.max_cells",
     "growth.max_channels": "growth.max_channels",
+    "optimize.patience": "optimize.patience",
     "search.arch_paths": "search.arch_paths",
     "search.sampling": "search.explore",
     "search.temperature": "search.temperature_end",

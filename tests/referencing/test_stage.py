@@ -134,6 +134,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert not list(here.glob(".aso-se/resume/*"))
 
 
+def test_references_have_the_patience_of_optimize(here: Path) -> None:
+    kinds = ("resnet", "random_architecture")
+    optimize = {"epochs": 20, "patience": 2}
+    found = reference(here, *kinds, optimize=optimize)
+    assert all(2 < (one.epochs or 0) < 20 for one in found.compared)
+    assert reference(here, *kinds, out="again", optimize=optimize) == found
+
+
 def test_what_is_too_large_is_skipped_with_a_word(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """A phase that goes wrong returns to its last good epoch, a limited number of times."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,15 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
     """Return a function that runs a phase with scripted epochs, by epoch and slowdown."""
     monkeypatch.chdir(tmp_path)
 
-    def attempt(does: Callable[[int, float], Row], *, epochs: int = 4, most: int = 3) -> Any:
-        given = context(max_recoveries=most)
-        phase = Told(does=does, epochs=epochs, context=given, expected=EXPECTED)
+    def attempt(
+        does: Callable[[int, float], Row], *, epochs: int = 4, most: int = 3, patience: int = 0
+    ) -> Any:
+        given, expected = context(max_recoveries=most), replace(EXPECTED, patience=patience)
+        phase = Told(does=does, epochs=epochs, context=given, expected=expected)
         state, history = run(phase, Points("search", tmp_path / "points"))
-        assert state == {"epoch": epochs}
-        assert [row["epoch"] for row in history] == list(range(1, epochs + 1))
+        assert state == {"epoch": len(history)}
+        assert len(history) == epochs or patience
+        assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
         return history
 
     return attempt
@@ -174,6 +178,33 @@ def test_the_rows_of_a_phase_that_recovered_do_not_depend_on_where_it_was_killed
     with pytest.raises(KeyboardInterrupt):
         attempt(killed)
     assert attempt(failing(3, 0.3)) == whole
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 9), (1, 3), (2, 4), (3, 8), (9, 9)])
+def test_a_phase_ends_after_as_many_epochs_without_a_better_accuracy_as_it_has_patience(
+    patience: int, epochs: int, attempt: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    accuracies = [0.5, 0.6, 0.6, 0.59, 0.7, 0.7, 0.65, 0.7, 0.7]
+    for run_as in ("a whole", "a resumed one"):
+        rows = attempt(
+            lambda epoch, _: {**GOOD, "accuracy": accuracies[epoch - 1]},
+            epochs=9,
+            patience=patience,
+        )
+        assert len(rows) == epochs, run_as
+    said = f"search: ends after {epochs} of 9 epochs: {patience} without a better accuracy"
+    assert (said in capsys.readouterr().out) == (epochs < 9)
+
+
+def test_a_phase_that_is_out_of_patience_does_not_go_on_because_its_loss_oscillates(
+    attempt: Callable[..., Any],
+) -> None:
+    def swinging(epoch: int, _: float) -> Row:
+        return {**GOOD, "train_loss": 1.0 + 0.4 * (-1) ** epoch}
+
+    rows = attempt(swinging, epochs=15, patience=5)
+    assert [len(rows), rows[-1]["verdict"]] == [6, "oscillating"]
+    assert attempt(swinging, epochs=15, patience=5) == rows
 
 
 @pytest.mark.parametrize("name", ["warmup", "search", "growth that is accepted", "optimize"])
