@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pipeline.console.interruption import remove_if_interrupted
 from pipeline.data import archives, parquet_files
 from pipeline.data.layout import Layout, Stamps, read_layout, renamed
 from pipeline.data.listed import read_listed
@@ -36,6 +37,7 @@ def opened(path: Path) -> Iterator[Layout]:
     tree = _listed(path)
     before = _stamps(tree)
     with TemporaryDirectory(prefix="aso-se-") as made:
+        remove_if_interrupted(made)
         stand_ins = _stand_ins(Path(made), tree.path)
         try:
             layout = _layout(tree, Path(made))

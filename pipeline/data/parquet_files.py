@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.console.progress import say
-from pipeline.data.archives import written_out
+from pipeline.data.archives import CHUNK_BYTES, written_out
 from pipeline.data.columns import label_column
 from pipeline.data.layout import Layout
 from pipeline.data.listing import Folder, composed, named_as_images, of_kind, skipped, walk
@@ -21,7 +21,7 @@ from pipeline.photos.decoding import shown
 
 KIND = ".parquet"
 ROWS = 64
-"""Number of rows in memory at once, beside the row group that they are in."""
+"""Number of rows that are decoded at once; the row group that they are in is in memory too."""
 UNLABELLED = (None, -1)
 """Labels of a test split whose answers are kept back (Hugging Face)."""
 
@@ -80,31 +80,34 @@ def _images(file: Path, folder: Path) -> Iterator[tuple[Path, str | None, str]]:
     """
     folder.mkdir(parents=True)
     with written_out(file, "a readable parquet file"):
-        content = _pyarrow_parquet().ParquetFile(file)
+        content = _open(file)
         image, label, names = _columns(content.schema_arrow, shown(file))
-        row = 0
-        for batch in content.iter_batches(ROWS, columns=[image, label]):
-            for value, of in zip(
-                batch.column(image).to_pylist(), batch.column(label).to_pylist(), strict=True
-            ):
-                where = f"{shown(file)}, row {row}"
-                if value is None or value["bytes"] is None:
-                    raise DataError(f"{where}: no image in it, only the path of one elsewhere")
-                path, name = folder / f"row {row}", _name(of, names, where)
-                if name is not None:
-                    path.write_bytes(value["bytes"])
-                yield path, name, where
-                row += 1
+        for row, (value, of) in enumerate(_cells(content, image, label)):
+            where = f"{shown(file)}, row {row}"
+            if value is None or value["bytes"] is None:
+                raise DataError(f"{where}: no image in it, only the path of one elsewhere")
+            path, name = folder / f"row {row}", _name(of, names, where)
+            if name is not None:
+                path.write_bytes(value["bytes"])
+            yield path, name, where
 
 
-def _pyarrow_parquet() -> Any:
+def _cells(content: Any, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the cells of each row, with no more than a row group in memory."""
+    for group in range(content.num_row_groups):
+        for batch in content.iter_batches(
+            ROWS, row_groups=[group], columns=columns, use_threads=False
+        ):
+            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+
+
+def _open(file: Path) -> Any:
     try:
-        return import_module("pyarrow.parquet")
+        reader = import_module("pyarrow.parquet").ParquetFile
     except ImportError:
-        raise DataError(
-            "parquet files are read by pyarrow, which is not installed;"
-            " install it with: pip install 'aso-se[parquet]'"
-        ) from None
+        raise DataError(f"{shown(file)}: a parquet file; to read it, install pyarrow") from None
+    # Buffering ahead would bring the whole file into memory.
+    return reader(file, pre_buffer=False, buffer_size=CHUNK_BYTES)
 
 
 def _columns(schema: Any, where: str) -> tuple[str, str, Sequence[str]]:

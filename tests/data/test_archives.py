@@ -1,10 +1,14 @@
 """An archive is read as the folder in it; messages name its files, never the temporary folder."""
 
 import errno
+import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from pipeline.data.opening import opened
 from pipeline.harness.errors import DataError
 from tests.data.drawing import draw, many, pack, read_folder, refusal, spoil
 
+ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
 
@@ -206,6 +211,28 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(animals: Path, tmp_
     changed = r"photos.zip: images were added, removed or changed"
     with pytest.raises(DataError, match=changed), opened(archive):
         os.utime(archive, ns=(1, 1))
+
+
+def test_a_signal_leaves_no_unpacked_images(tmp_path: Path, temporary: Path) -> None:
+    names = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(2000)]
+    data = {"name": "image_folder", "image_size": 8, "unreadable": "refuse", "duplicates": "keep"}
+    data |= {"path": str(pack(draw(tmp_path / "many", *names), tmp_path / "photos.zip"))}
+    data |= {"validation_fraction": 0.3, "test_fraction": 0.2}
+    (tmp_path / "params.yaml").write_text(json.dumps({"seed": 0, "data": data}))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.prepare", "out"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(temporary.glob("*/unpacked/photos.zip/cat/1*.png")):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.terminate()
+    assert process.communicate()[1].endswith("interrupted; run it again\n")
+    assert process.returncode == 75
+    assert list(temporary.iterdir()) == []
 
 
 def test_only_what_is_unpacked_takes_space(animals: Path, temporary: Path) -> None:

@@ -1,10 +1,13 @@
 """Parquet files of images are read as folders are; rows name the images."""
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow.parquet import write_table
@@ -15,6 +18,7 @@ from pipeline.harness.errors import DataError
 from tests.data.drawing import draw, pack, read_folder, refusal, write_parquet
 from tests.data.test_csv_tables import levels
 
+ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("dog", "cat", "dog", "dog", "cat")
 
 
@@ -152,6 +156,26 @@ def test_other_mistakes_are_refused(tmp_path: Path) -> None:
     assert refusal(path) == "root, row 0: no image in it, only the path of one elsewhere"
 
 
+def test_memory_holds_a_few_row_groups_and_not_the_file(tmp_path: Path) -> None:
+    path, content = tmp_path / "a.parquet", np.random.default_rng(0).bytes(100_000)
+    images = [{"bytes": content, "path": None}] * 200  # 20 MB, of which a group of 10 is 1
+    table = pa.table({"image": images, "label": ["cat", "dog"] * 100})
+    write_table(table, path, row_group_size=10, use_dictionary=False, compression="none")
+    code = f"""
+from pathlib import Path
+import pyarrow
+from pipeline.data.opening import opened
+with opened(Path({str(path)!r})) as layout:
+    assert len(layout.train[0]) == 100
+print(pyarrow.default_memory_pool().max_memory())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert path.stat().st_size > 20_000_000
+    assert int(done.stdout.splitlines()[-1]) < 8_000_000
+
+
 def test_without_pyarrow_a_line_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,4 +185,4 @@ def test_without_pyarrow_a_line_says_how_to_install_it(
         raise ImportError(name)
 
     monkeypatch.setattr(parquet_files, "import_module", missing)
-    assert refusal(path).endswith("install it with: pip install 'aso-se[parquet]'")
+    assert refusal(path) == "root: a parquet file; to read it, install pyarrow"
