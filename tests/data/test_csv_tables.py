@@ -135,12 +135,21 @@ def test_one_table_takes_the_split_from_the_folders_of_the_images(tmp_path: Path
     assert levels(source, "validation") == {"cat": [3], "dog": [2]}
 
 
+def test_of_images_of_one_name_a_table_means_that_in_its_split(tmp_path: Path) -> None:
+    draw(tmp_path, "train/1.jpg", "train/2.jpg", "val/1.jpg", "val/2.jpg")
+    write(tmp_path / "train.csv", "id,breed", "1,corgi", "2,boxer")
+    write(tmp_path / "val.csv", "id,breed", "1,boxer", "2,corgi")
+    source = read_folder(tmp_path, 4)
+    assert levels(source) == {"boxer": [1], "corgi": [0]}
+    assert levels(source, "validation") == {"boxer": [2], "corgi": [3]}
+
+
 def test_kaggle_s_ids_and_its_test_images_without_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw(tmp_path, "train/1.jpg", "train/2.jpg", "train/3.jpg", "test/1.jpg", "test/9.jpg")
+    draw(tmp_path, "train/1.jpg", "train/2.jpg", "train/3.jpg", "test/1.jpg", "test/8.jpg")
     write(tmp_path / "labels.csv", "id,breed", "1,corgi", "2,boxer", "3,corgi")
-    write(tmp_path / "sample_submission.csv", "id,boxer,corgi", "1,0.5,0.5", "9,0.5,0.5")
+    write(tmp_path / "sample_submission.csv", "id,boxer,corgi", "1,0.5,0.5")
     source = read_folder(tmp_path, 4)
     assert levels(source) == {"boxer": [1], "corgi": [0, 2]}
     assert source.test is None
