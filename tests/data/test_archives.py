@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.data import archives
 from pipeline.data.opening import opened
+from pipeline.data.params import DataParams
 from pipeline.harness.errors import DataError
 from tests.data.drawing import draw, many, pack, read_folder, refusal, spoil
 
@@ -215,9 +216,8 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(animals: Path, tmp_
 
 def test_a_signal_leaves_no_unpacked_images(tmp_path: Path, temporary: Path) -> None:
     names = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(2000)]
-    data = {"name": "image_folder", "image_size": 8, "unreadable": "refuse", "duplicates": "keep"}
-    data |= {"path": str(pack(draw(tmp_path / "many", *names), tmp_path / "photos.zip"))}
-    data |= {"validation_fraction": 0.3, "test_fraction": 0.2}
+    archive = pack(draw(tmp_path / "many", *names), tmp_path / "photos.zip")
+    data = DataParams(name="image_folder", path=str(archive)).model_dump(mode="json")
     (tmp_path / "params.yaml").write_text(json.dumps({"seed": 0, "data": data}))
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.prepare", "out"],

@@ -8,7 +8,7 @@ import pytest
 from pipeline.data.opening import opened
 from pipeline.data.source import Source
 from pipeline.harness.errors import DataError
-from tests.data.drawing import draw, pack, read_folder, refusal
+from tests.data.drawing import draw, pack, pixels, read_folder, refusal
 
 
 def write(path: Path, *rows: str, encoding: str = "utf-8", end: str = "\n") -> Path:
@@ -21,7 +21,7 @@ def levels(source: Source, split: str = "train") -> dict[str, list[int]]:
     """Return the grey levels of the images of each class."""
     labelled = getattr(source, split)
     found: dict[str, list[int]] = {name: [] for name in source.classes}
-    for image, label in zip(labelled.images, labelled.labels, strict=True):
+    for image, label in zip(pixels(labelled), labelled.labels, strict=True):
         found[source.classes[label]].append(int(image[0, 0, 0]))
     return found
 
