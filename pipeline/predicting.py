@@ -34,6 +34,8 @@ BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1"), "HEIF"),
 }
+FEW_BITS = "16-bit pixels that use 12 bits or fewer; scale them to 0..65535, or to 8 bits"
+"""Why an image of 16 bits is refused that would be black: nothing says what its white is."""
 REMEDIES = {
     "AVIF": "an AVIF image; to read it, install a Pillow with AVIF",
     "HEIF": "a HEIC image; to read it, install pillow-heif",
@@ -212,7 +214,10 @@ def read_image(path: Path, size: int, fit: str = "crop") -> NDArray[np.uint8]:
     try:
         with Image.open(path, formats=formats()) as file:
             file.draft(None, (2 * size, 2 * size))
+            is_16_bit = any(";16" in str(tile.args) for tile in file.tile)
             upright = ImageOps.exif_transpose(file)
+        if is_16_bit:
+            _require_upper_bits(upright)
         return np.asarray(INTO_SQUARE[fit](_rgb(upright), (size, size), RESAMPLING))
     except UnidentifiedImageError:
         reason = _explained(path)
@@ -316,6 +321,12 @@ def _files(folder: Path) -> list[Path]:
     return found or [folder]
 
 
+def _require_upper_bits(image: Image.Image) -> None:
+    """Raise ValueError if colours of 16 bits use 12 or fewer; Pillow keeps the upper 8."""
+    if image.mode in {"RGB", "RGBA"} and 0 < np.asarray(image.convert("RGB")).max() < 1 << 4:
+        raise ValueError(FEW_BITS)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bits(image)
@@ -333,6 +344,8 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("32-bit pixels outside 0..65535, whose range is not known")
     transparent = values == image.info.get("transparency", -1)
+    if 0 < values.max(where=~transparent, initial=0) < 1 << 12:
+        raise ValueError(FEW_BITS)
     grey = np.where(transparent, 255, np.rint(values / 257)).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")
 

@@ -157,3 +157,14 @@ def test_the_closure_holds_all_that_python_really_imports() -> None:
     # As a command a stage also begins to listen for signals.
     as_command = {ROOT / "pipeline/console/interruption.py", ROOT / "pipeline/console/stage.py"}
     assert files | as_command == import_closure(ROOT / "stages" / "check.py", ROOT)
+
+
+def test_git_leaves_line_ends_as_they_are_on_every_machine(tmp_path: Path) -> None:
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    (tmp_path / "code.py").write_bytes(b"NUMBER = 1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "core.autocrlf=true"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    (tmp_path / "code.py").unlink()
+    subprocess.run([*git, "checkout", "code.py"], check=True)
+    assert (tmp_path / "code.py").read_bytes() == b"NUMBER = 1\n"

@@ -1,7 +1,7 @@
 """The class folders of one split: every name distinct to the eye, every folder with images."""
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pipeline.data.listing import Folder, composed, has_images, named_as_images
@@ -19,22 +19,28 @@ def class_folders(part: Folder) -> Classes:
         DataError: there are none, images lie beside them, one is empty, or two names look alike.
     """
     _require_class_folders(part)
-    seen: dict[str, str] = {}
+    require_distinct(part.path, [folder.path.name for folder in part.folders], "class folder")
     for folder in part.folders:
-        name = folder.path.name
-        # Names go into JSON, tables and error lines: no control characters, no broken UTF-8.
-        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
-            raise DataError(
-                f"{shown(part.path)}: the folder {name!a} has a name that is not plain text"
-            )
         if not has_images(folder):
             raise DataError(
                 f"{shown(folder.path)}: no images in this class; add some or remove the folder"
             )
-        if twin := seen.get(look(name)):
-            raise DataError(_look_alikes(part.path, twin, name))
-        seen[look(name)] = name
     return {folder.name: folder for folder in part.folders}
+
+
+def require_distinct(where: Path, names: Iterable[str], kind: str) -> None:
+    """Raise DataError if the name of a class is not plain text, or looks like another's.
+
+    where: the folder or table that has them. kind: what the names are of.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        # Names go into JSON, tables and error lines: no control characters, no broken UTF-8.
+        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+            raise DataError(f"{shown(where)}: {name!a}: the name of a class must be plain text")
+        if twin := seen.get(look(name)):
+            raise DataError(_look_alikes(where, twin, name, kind))
+        seen[look(name)] = name
 
 
 def require_same_classes(train: Folder, part: Folder, classes: Classes, other: Classes) -> None:
@@ -78,8 +84,8 @@ def _require_class_folders(part: Folder) -> None:
         raise DataError(f"{shown(part.path)}: no class folders; {expected}")
 
 
-def _look_alikes(folder: Path, one: str, other: str) -> str:
+def _look_alikes(where: Path, one: str, other: str, kind: str) -> str:
     same = composed(one) == composed(other)
     names = f"{one!a} and {other!a}" if same else f"{one!r} and {other!r}"
     why = ", which Unicode can write in two ways" if same else ""
-    return f"{shown(folder)}: the class folders {names} look alike{why}; merge or rename them"
+    return f"{shown(where)}: the {kind}s {names} look alike{why}; merge or rename them"

@@ -10,7 +10,8 @@ from PIL import Image
 
 from pipeline.console.progress import say
 from pipeline.data.counts import count_lines
-from pipeline.data.layout import Files, Layout, read_layout
+from pipeline.data.layout import Files, Layout
+from pipeline.data.opening import opened
 from pipeline.data.params import DataParams
 from pipeline.data.scratch import Scratch
 from pipeline.data.source import Source
@@ -23,7 +24,7 @@ NAMED = 20
 
 
 def read_image_folder(params: DataParams, scratch: Scratch) -> Source:
-    """Read every image under `data.path` as (H, W, 3), and print what was found.
+    """Read every image that `data.path` holds as (H, W, 3), and print what was found.
 
     scratch: where the decoded images are kept.
 
@@ -32,27 +33,26 @@ def read_image_folder(params: DataParams, scratch: Scratch) -> Source:
             which the message names; with 'skip', only if a class has no others.
     """
     folder = Path(params.path)
-    layout = read_layout(folder)
-    before = _stamps(layout)
-    counts = [len(paths) for paths in layout.train]
-    for line in (*layout.notes, *count_lines(layout.classes, counts)):
-        say(line)
-    parts = {"training": layout.train, "validation": layout.validation, "test": layout.test}
-    place = scratch.of(before)
-    decoded = {name: _decode(params, files, place, name) for name, files in parts.items() if files}
-    if _stamps(read_layout(folder)) != before:
-        raise DataError(
-            f"{shown(folder)}: images were added, removed or changed while they were read;"
-            " run it again when that is over"
-        )
-    problems = list(chain.from_iterable(lines for _, lines in decoded.values()))
-    if problems and params.unreadable == "refuse":
-        raise DataError(_refusal(problems))
-    if problems:
-        say(f"left out {len(problems)} images that cannot be read; the first is {problems[0]}")
-    for name, (labelled, _) in decoded.items():
-        _require_every_class(folder, name, layout.classes, labelled)
-    read = {name: labelled for name, (labelled, _) in decoded.items()}
+    with opened(folder) as layout:
+        counts = [len(paths) for paths in layout.train]
+        for line in (*layout.notes, *count_lines(layout.classes, counts)):
+            say(line)
+        parts = {"training": layout.train, "validation": layout.validation, "test": layout.test}
+        place = scratch.of(layout.stamps)
+        decoded = {
+            name: _decode(params, layout, files, place, name)
+            for name, files in parts.items()
+            if files
+        }
+        problems = list(chain.from_iterable(lines for _, lines in decoded.values()))
+        if problems and params.unreadable == "refuse":
+            raise DataError(_refusal(problems))
+        if problems:
+            first = layout.told(problems[0])
+            say(f"left out {len(problems)} images that cannot be read; the first is {first}")
+        for name, (labelled, _) in decoded.items():
+            _require_every_class(folder, name, layout.classes, labelled)
+        read = {name: labelled for name, (labelled, _) in decoded.items()}
     return Source(
         name="image_folder",
         classes=layout.classes,
@@ -62,16 +62,8 @@ def read_image_folder(params: DataParams, scratch: Scratch) -> Source:
     )
 
 
-def _stamps(layout: Layout) -> list[tuple[str, int, int]]:
-    """Return name, size and time of every image, by which a change is seen."""
-    parts = (layout.train, layout.validation or (), layout.test or ())
-    paths = chain.from_iterable(chain.from_iterable(parts))
-    found = [(str(path), path.stat()) for path in paths]
-    return [(name, facts.st_size, facts.st_mtime_ns) for name, facts in found]
-
-
 def _decode(
-    params: DataParams, files: Files, scratch: Scratch, name: str
+    params: DataParams, layout: Layout, files: Files, scratch: Scratch, name: str
 ) -> tuple[Labelled, list[str]]:
     """Return the images that can be read, and a line for each of the others. name: of the split."""
     paths, size = list(chain.from_iterable(files)), params.image_size
@@ -85,7 +77,7 @@ def _decode(
             lambda number: read_image(paths[number], size, params.fit),
         )
     labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
-    names = tuple(path.relative_to(params.path).as_posix() for path in paths)
+    names = tuple(layout.name(path) for path in paths)
     every = Labelled(images=images, labels=labels, names=names)
     good = np.delete(np.arange(len(paths)), list(problems))
     return every.take(good), list(problems.values())

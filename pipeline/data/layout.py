@@ -1,41 +1,64 @@
-"""Which images of a folder belong to which class and split, by the names of its folders alone.
+"""Which images belong to which class and split; for a folder, by the names of folders alone.
 
 Either `<class>/<image>`, or the same in a folder for each split: `train`, and if there are `val`
 and `test`. A folder that can be read in more than one way is refused.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.data.classes import Classes, class_folders, look, nested, require_same_classes
-from pipeline.data.listing import Folder, has_images, images, list_folder, skipped
+from pipeline.data.listing import Folder, has_images, images, skipped
 from pipeline.data.split_folders import Part, parts, split_of
 from pipeline.harness.errors import DataError
 from pipeline.photos.decoding import shown
 
 Files = tuple[tuple[Path, ...], ...]
 """The images of each class, in the order of the classes."""
+Stamps = tuple[tuple[str, int, int], ...]
+"""Path, size and time of files, by which a change is seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The images of each split, or None where there is no such split. notes: lines to print."""
+    """The images of each split, or None where there is no such split.
+
+    notes: lines to print. root: folder that the names of images start from. stand_ins: what the
+    user calls a temporary folder, by the start of its path. stamps: of all files that were read.
+    """
 
     classes: tuple[str, ...]
     train: Files
     validation: Files | None
     test: Files | None
     notes: tuple[str, ...]
+    root: Path
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    stamps: Stamps = ()
+
+    def name(self, image: Path) -> str:
+        """Return the name of an image: 'train/cat/1.jpg', 'photos.zip/cat/1.jpg', 'a.parquet/7'."""
+        return image.relative_to(self.root).as_posix()
+
+    def told(self, text: str) -> str:
+        """Return a line with the paths that the user knows."""
+        return renamed(text, self.stand_ins)
 
 
-def read_layout(path: Path) -> Layout:
-    """Find the classes and splits of a folder; no image is opened.
+def renamed(text: str, stand_ins: Mapping[str, str]) -> str:
+    """Return a line that names what temporary folders stand for."""
+    for folder, name in stand_ins.items():
+        text = text.replace(folder, name)
+    return text
+
+
+def read_layout(tree: Folder) -> Layout:
+    """Find the classes and splits of a folder by its folders; no image is opened.
 
     Raises:
-        DataError: the folder cannot be read, or its meaning is unclear; names the path.
+        DataError: its meaning is unclear; names the path.
     """
-    tree = list_folder(path)
     splits = parts(tree)
     classes = _training_classes(splits["train"].classes)
     unlabelled = [name for name, part in splits.items() if _is_unlabelled(part.classes, classes)]
@@ -56,6 +79,7 @@ def read_layout(path: Path) -> Layout:
             *_nested(found),
             *skipped(tree, _outside(labelled)),
         ),
+        root=tree.path,
     )
 
 

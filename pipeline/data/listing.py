@@ -7,7 +7,7 @@ so that their order is the same on every machine.
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,15 @@ MOST_LEVELS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """A folder with all below it. files: may be images. others: number of other files, by kind."""
+    """A folder with all below it. files: may be images. others: all else that lies in it, by path.
+
+    The value is the kind, such as '.csv', 'hidden' or '__MACOSX/', by which it is counted.
+    """
 
     path: Path
     files: tuple[Path, ...]
     folders: tuple["Folder", ...]
-    others: Mapping[str, int]
+    others: Mapping[Path, str]
 
     @property
     def name(self) -> str:
@@ -50,11 +53,11 @@ def list_folder(path: Path, level: int = 0) -> Folder:
     """
     if level > MOST_LEVELS:
         raise DataError(f"{shown(path)}: more than {MOST_LEVELS} folders inside each other")
-    files, folders, others = [], [], Counter[str]()
+    files, folders, others = [], [], {}
     for entry in _entries(path):
         inner, is_folder = path / entry.name, _is_folder(entry)
         if kind := other_folder(entry.name) if is_folder else other_file(entry.name):
-            others[kind] += 1
+            others[inner] = kind
         elif is_folder and (level > 0 or entry.name != DOWNLOADS):
             _require_no_link(inner)
             folders.append(list_folder(inner, level + 1))
@@ -86,15 +89,20 @@ def named_as_images(folder: Folder) -> list[Path]:
     return [file for file in folder.files if suffix(file.name) in IMAGE_SUFFIXES]
 
 
-def skipped(folder: Folder, outside: Iterable[Path]) -> Iterator[str]:
+def of_kind(folder: Folder, kinds: Collection[str]) -> list[Path]:
+    """Return the files directly in a folder that are no images and of one of these kinds."""
+    return [path for path, kind in folder.others.items() if kind in kinds]
+
+
+def skipped(folder: Folder, outside: Iterable[Path], read: Collection[Path] = ()) -> Iterator[str]:
     """Yield a line that counts what is not read, if there is any.
 
-    outside: files of no known suffix that lie outside of all classes.
+    outside: files of no known suffix that lie outside of all classes. read: tables that were read.
     """
     endings = (suffix(file.name) for file in outside)
     kinds = Counter(f".{ending}" if ending else "without a suffix" for ending in endings)
     for one in walk(folder):
-        kinds.update(one.others)
+        kinds.update(kind for path, kind in one.others.items() if path not in read)
     files, folders = (
         [(kind, count) for kind, count in kinds.most_common() if kind.endswith("/") is is_folder]
         for is_folder in (False, True)

@@ -11,6 +11,8 @@ from pipeline.prepared.facts import Fit
 
 ARTIFACTS = Path("artifacts")
 """Folder that the stages write to, which DVC may not hash as their input."""
+TABLES = frozenset({".csv", ".tsv"})
+"""Suffixes of tables of labels, which are read from the folder that holds them."""
 DataName = Literal["digits", "cifar10", "cifar100", "fashion_mnist", "svhn", "image_folder"]
 Duplicates = Literal["drop", "keep", "refuse"]
 """What happens to copies of images."""
@@ -28,7 +30,7 @@ class DataParams(Section):
     path: str = Field(
         default="data",
         min_length=1,
-        description="folder that holds the images; downloads go to <path>/downloads",
+        description="folder or archive that holds the images; downloads go to <path>/downloads",
     )
     image_size: Annotated[int, Field(ge=4, le=1024)] = Field(
         default=8,
@@ -67,6 +69,11 @@ class DataParams(Section):
         if path.startswith("~"):
             raise ValueError(f"expected the whole path, as ~ is not expanded, got {path!r}")
         folder = Path(normpath(path))
+        if folder.suffix.lower() in TABLES:
+            raise ValueError(
+                f"expected the folder {folder.parent} that holds this table and its images, as DVC"
+                f" watches nothing else, got {path!r}"
+            )
         if not folder.is_absolute() and (
             ARTIFACTS.is_relative_to(folder) or folder.is_relative_to(ARTIFACTS)
         ):

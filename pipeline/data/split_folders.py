@@ -5,6 +5,7 @@ train/ val/ test/      a folder for each split, in any letter case; the classes 
 archive/...            one wrapping folder, or two, around either of them
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Names of split folders, in lower case, and the split that each holds."""
+
+FILLERS = frozenset({"data", "dataset", "images", "img", "imgs", "photos", "pictures", "set"})
+"""Words that the name of a split folder may have besides, where a table has the labels."""
 
 WRAPPERS = 2
 """Largest number of wrapping folders that are entered."""
@@ -56,6 +60,24 @@ def parts(tree: Folder) -> Mapping[str, Part]:
 def split_of(folder: Folder) -> str | None:
     """Return the split that a folder is named after, or None."""
     return SPLITS.get(look(folder.name))
+
+
+def split_in(name: str) -> str | None:
+    """Return the only split that the words of a name say, as in 'trainLabels'; else None."""
+    found = {SPLITS[word] for word in _words(name) if word in SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def split_around(path: Path) -> str | None:
+    """Return the split of the nearest folder around that says one, as test_images/; else None."""
+    for folder in path.parent.parts[::-1]:
+        if (split := split_in(folder)) and _words(folder) <= SPLITS.keys() | FILLERS:
+            return split
+    return None
+
+
+def _words(name: str) -> set[str]:
+    return {word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
 
 
 def _entered(folder: Folder, *, may_be_split: bool) -> list[Folder]:

@@ -31,6 +31,9 @@ REMEDIES = {
 }
 """What makes those formats readable."""
 
+FEW_BITS = "16-bit pixels that use 12 bits or fewer; scale them to 0..65535, or to 8 bits"
+"""Why an image of 16 bits is refused that would be black: nothing says what its white is."""
+
 UNREADABLE = (
     OSError,
     RuntimeError,  # of the decoders of AVIF and HEIC
@@ -105,8 +108,11 @@ def _upright(path: Path, size: int) -> Iterator[Image.Image]:
         with Image.open(path, formats=formats()) as file:
             # JPEG decodes faster at 1/2, 1/4 or 1/8; resampling needs twice the size.
             file.draft(None, (2 * size, 2 * size))
+            is_16_bit = any(";16" in str(tile.args) for tile in file.tile)
             with DECODED.room(file.width * file.height):
                 ImageOps.exif_transpose(file, in_place=True)
+                if is_16_bit:
+                    _require_upper_bits(file)
                 yield _rgb(file)
     except UnidentifiedImageError:
         raise _unreadable(path, _explained(path)) from None
@@ -128,8 +134,8 @@ def formats() -> tuple[str, ...]:
     return (*FORMATS, *avif, "HEIF")
 
 
-def shown(path: Path) -> str:
-    """Return a path for a message, with unprintable characters such as line breaks escaped."""
+def shown(path: Path | str) -> str:
+    """Return a path or name for a message, with unprintable characters escaped."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
 
 
@@ -152,6 +158,12 @@ def _explained(path: Path) -> str:
     return f"its format is none of {', '.join(formats())}"
 
 
+def _require_upper_bits(image: Image.Image) -> None:
+    """Raise ValueError if colours of 16 bits use 12 or fewer; Pillow keeps the upper 8."""
+    if image.mode in {"RGB", "RGBA"} and 0 < np.asarray(image.convert("RGB")).max() < 1 << 4:
+        raise ValueError(FEW_BITS)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bits(image)
@@ -170,5 +182,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise ValueError("32-bit pixels outside 0..65535, whose range is not known")
     transparent = values == image.info.get("transparency", -1)
+    if 0 < values.max(where=~transparent, initial=0) < 1 << 12:
+        raise ValueError(FEW_BITS)
     grey = np.where(transparent, 255, np.rint(values / 257)).astype(np.uint8)
     return Image.fromarray(grey).convert("RGB")

@@ -11,7 +11,9 @@ from typing import NoReturn
 from pipeline.console.interruption import SHOW_CURSOR
 from pipeline.console.progress import say
 from pipeline.harness.errors import ExitCode, RunError
+from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
 from pipeline.harness.places import LOCK
+from pipeline.params import Params
 from pipeline.running.ahead import PREPARE, look_ahead
 from pipeline.running.ending import last_lines
 from pipeline.running.lock import hold, signature
@@ -35,8 +37,11 @@ def run_safely(tree: Path, targets: Sequence[str], *, force: bool, announce: Ann
 
     Raises:
         RunError: `tree` is not a clone, or another run uses it.
+        ParamsError: `params.yaml` has mistakes. The stage `check` says so too, but DVC first looks
+            for `data.path`, and fails in words of its own if that is empty or an output.
     """
     require_clone(tree)
+    parse_params(Params, read_text(tree / PARAMS_FILE), str(PARAMS_FILE), whole=True)
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

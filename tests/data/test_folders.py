@@ -163,7 +163,7 @@ def test_a_trained_class_that_is_not_tested_is_refused(parted: Path) -> None:
 @pytest.mark.parametrize("name", ["tab\there", "line\nbreak", "broken\udcff"])
 def test_a_class_name_is_plain_text(name: str, animals: Path) -> None:
     make(animals / name / "1.png")
-    assert refusal(animals).endswith(f"the folder {name!a} has a name that is not plain text")
+    assert refusal(animals).endswith(f": {name!a}: the name of a class must be plain text")
 
 
 def test_a_folder_that_may_not_be_read_is_named(

@@ -12,7 +12,7 @@ from pipeline.data import folders
 from pipeline.data.params import DataParams
 from pipeline.harness.errors import DataError
 from pipeline.photos import decoding
-from pipeline.prepared.facts import read_facts
+from pipeline.prepared.facts import Fit, read_facts
 from pipeline.prepared.packing import read_split
 from stages import prepare
 from tests.data.drawing import draw, many, pixels, read_folder, refusal, spoil
@@ -177,8 +177,8 @@ def test_images_that_change_while_they_are_read_are_not_prepared(
     draw(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
     real = folders.read_image
 
-    def read(path: Path, size: int) -> NDArray[np.uint8]:
-        image = real(path, size)
+    def read(path: Path, size: int, fit: Fit) -> NDArray[np.uint8]:
+        image = real(path, size, fit)
         if path.name == "1.png" and path.parent.name == "cat":
             if change == "added":
                 draw(tmp_path, "dog/late.png")

@@ -24,18 +24,18 @@ from stages import prepare as prepare_stage
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = """
 seed: 0
-data: {name: image_folder, path: images, image_size: 16, unreadable: refuse,
+data: {name: image_folder, path: images, image_size: 16, fit: crop, unreadable: refuse,
   validation_fraction: 0.3, test_fraction: 0.2, duplicates: keep}
 """
 KILLED = """
 import os, runpy, signal, sys
 from pipeline.data import folders
 from pipeline.photos import decoding
-def read(path, size, done=[]):
+def read(path, size, fit, done=[]):
     done.append(path)
     if len(done) == {after}:
         os.kill(os.getpid(), signal.SIGKILL)
-    return decoding.read_image(path, size)
+    return decoding.read_image(path, size, fit)
 folders.read_image = read
 runpy.run_module("stages.prepare", run_name="__main__", alter_sys=True)
 print(len(read.__defaults__[0]))
@@ -140,7 +140,7 @@ def test_images_larger_than_memory_are_prepared_and_read(
         path.touch()
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     monkeypatch.setattr(
-        folders, "read_image", lambda path, _size: noise + np.uint8(int(path.stem) % 250)
+        folders, "read_image", lambda path, _size, _fit: noise + np.uint8(int(path.stem) % 250)
     )
     folder = {"name": "image_folder", "path": str(tmp_path / "images")}
     changes = {**folder, "image_size": 128, "duplicates": "keep"}

@@ -255,6 +255,43 @@ def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
         assert "outside 0..65535" in refusal(tmp_path / "image.tiff", encoded(wide, "tiff"))
 
 
+def colours_of_16_bits(value: int) -> bytes:
+    """Return a PNG, which Pillow cannot write, of one colour."""
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    rows = zlib.compress((b"\0" + struct.pack(">H", value) * 12) * 4)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+DARK = {
+    "12 of 16 bits": encoded(grey16(4095), "png"),
+    "12 of 32 bits": encoded(grey16(4095, "<i4"), "tiff"),
+    "12 of 16 bits a colour": colours_of_16_bits(4095),
+}
+
+
+@pytest.mark.parametrize("kind", DARK)
+def test_16_bits_of_which_few_are_used_are_refused(kind: str, tmp_path: Path) -> None:
+    line = refusal(tmp_path / "image.png", DARK[kind])
+    assert "use 12 bits or fewer; scale them to 0..65535, or to 8 bits" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "level"),
+    [
+        (encoded(grey16(4096), "png"), 16),
+        (colours_of_16_bits(4096), 16),
+        (encoded(grey16(0), "png"), 0),
+        (colours_of_16_bits(0), 0),
+    ],
+)
+def test_dark_and_black_images_of_16_bits_are_read(
+    content: bytes, level: int, tmp_path: Path
+) -> None:
+    (tmp_path / "image.png").write_bytes(content)
+    assert np.all(read_image(tmp_path / "image.png", 8) == level)
+
+
 EXIF = Image.Exif()
 EXIF[0x0112] = 6
 FILES = [
@@ -262,7 +299,8 @@ FILES = [
     encoded(PICTURE, "jpg", exif=EXIF),
     encoded(PICTURE, "gif"),
     encoded(PICTURE, "webp", exif=EXIF),
-    encoded(grey16(9), "tiff"),
+    encoded(grey16(9_000), "tiff"),
+    colours_of_16_bits(4095),
     encoded(palette(transparency=1), "png"),
 ]
 

@@ -86,6 +86,15 @@ def until_gone(toy: Toy, words: str = "") -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize("path", ["''", ".", "artifacts", "~/photos"])
+def test_a_data_path_that_cannot_be_is_named_before_dvc_begins(path: str, toy: Toy) -> None:
+    toy.edit("path: data ", f"path: {path} ")
+    code, output = aso_se("run")
+    assert code == 1
+    assert output.startswith("params.yaml: data.path: expected ")
+    assert output.count("\n") == 1
+
+
 def test_a_run_shows_what_dvc_and_the_stages_say_and_runs_only_what_changed(toy: Toy) -> None:
     toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
     code, output = aso_se("run", "search")
@@ -210,6 +219,7 @@ def test_a_folder_that_is_no_clone_or_cannot_be_written_gives_one_line(
         assert code == 1
         assert output == f"{tmp_path}: holds no dvc.yaml; run this in a clone of the project\n"
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     code, output = aso_se("run", folder=tmp_path)
     assert code == 1
     assert output.startswith("ERROR: you are not inside of a DVC repository")
