@@ -25,7 +25,7 @@ from pipeline.photos.decoding import shown
 
 
 def read_listed(tree: Folder) -> Layout | None:
-    """Return the layout of a folder whose tables say the classes; None if folders or nobody do.
+    """Return the layout of a folder whose tables say the classes; None if there is no such table.
 
     Raises:
         DataError: the tables are unclear, a row has no image or an image no row.
