@@ -3,8 +3,9 @@
 What is packed is unpacked into a temporary folder; messages and names of images never show that.
 """
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,9 @@ from pipeline.data.params import TABLES
 from pipeline.harness.errors import DataError
 from pipeline.photos.decoding import shown
 
-READ = archives.KINDS | TABLES | {parquet_files.KIND}
+PACKED = archives.KINDS | {parquet_files.KIND}
+"""Kinds of files that may have to be unpacked."""
+READ = PACKED | TABLES
 """Kinds of files that are no images and may be read."""
 UNPACKED = "unpacked"
 """Folder of an unpacked archive in the temporary one, which stands for that of the archive."""
@@ -36,8 +39,8 @@ def opened(path: Path) -> Iterator[Layout]:
     """
     tree = _listed(path)
     before = _stamps(tree)
-    with TemporaryDirectory(prefix="aso-se-") as made:
-        remove_if_interrupted(made)
+    packed = any(of_kind(one, PACKED) for one in walk(tree))
+    with _temporary_folder() if packed else nullcontext(os.devnull) as made:
         stand_ins = _stand_ins(Path(made), tree.path)
         try:
             layout = _layout(tree, Path(made))
@@ -52,9 +55,17 @@ def opened(path: Path) -> Iterator[Layout]:
 def _listed(path: Path) -> Folder:
     """Return the tree of a folder, or one that holds only this archive or parquet file."""
     if path.is_file() and (archives.is_archive(path) or path.suffix.lower() == parquet_files.KIND):
-        kind = f".{path.suffix.lower().removeprefix('.')}"
-        return Folder(path=path.parent, files=(), folders=(), others={path: kind})
+        others = {path: path.suffix.lower()}
+        return Folder(path=path.parent, files=(), folders=(), others=others)
     return list_folder(path)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """Give a folder that is removed at the end, also if a signal ends the stage."""
+    with TemporaryDirectory(prefix="aso-se-") as made:
+        remove_if_interrupted(made)
+        yield made
 
 
 def _layout(tree: Folder, made: Path) -> Layout:

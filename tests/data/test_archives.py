@@ -235,11 +235,11 @@ def test_a_signal_leaves_no_unpacked_images(tmp_path: Path, temporary: Path) -> 
     assert list(temporary.iterdir()) == []
 
 
-def test_only_what_is_unpacked_takes_space(animals: Path, temporary: Path) -> None:
+def test_a_folder_of_photos_needs_no_temporary_one(animals: Path, temporary: Path) -> None:
     with opened(animals) as layout:
-        (folder,) = temporary.iterdir()
-        assert list(folder.iterdir()) == []
-        assert layout.told(f"{folder}/1.png") == f"{folder}/1.png"
+        assert list(temporary.iterdir()) == []
+        path = layout.train[0][0]
+        assert layout.told(f"{path}: no image") == f"{path}: no image"
 
 
 def test_every_suffix_of_an_archive_is_of_a_known_kind() -> None:
