@@ -25,7 +25,7 @@ install: .venv/installed
 
 # Installed again when a dependency changes; otherwise this takes no time.
 .venv/installed: pyproject.toml constraints.txt $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dvc,prefect,parquet,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dvc,prefect,heic,parquet,dev]'
 	touch $@
 
 $(BIN)/uv:
@@ -36,7 +36,7 @@ $(BIN)/uv:
 # Made from nothing, for uv keeps what is installed. constraints.txt is left out: it holds newer versions.
 .venv-lowest/installed: pyproject.toml $(BIN)/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[dvc,prefect,parquet,dev]'
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[dvc,prefect,heic,parquet,dev]'
 	touch $@
 
 lint: install

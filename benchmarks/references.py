@@ -86,14 +86,8 @@ def plain_accuracy(params: Params, prepared: Path) -> float:
     state = phase.begin()
     rows: list[Row] = []
     rows.extend(phase.train(state, 1.0, rows))
-    return (
-        100
-        * evaluate(
-            state.result,
-            read_images(prepared, "test", "cpu"),
-            params.training.evaluation_batch_size,
-        )[1]
-    )
+    test = read_images(prepared, "test", "cpu")
+    return 100 * evaluate(state.result, test, params.training.evaluation_batch_size)[1]
 
 
 def measure(seed: int, arguments: argparse.Namespace) -> dict[str, float]:

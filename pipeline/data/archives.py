@@ -67,7 +67,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive into a new folder, out of which none of its names can lead.
 
     Raises:
-        DataError: it is damaged, encrypted, unsafe or empty, or the disk is full.
+        DataError: it is damaged, encrypted, unsafe or empty.
+        OSError: the disk is full.
     """
     say(f"unpacking {shown(archive)}")
     folder.mkdir(parents=True)
@@ -85,15 +86,16 @@ def written_out(path: Path, kind: str) -> Iterator[None]:
     """Turn the errors of a file that is written out to a temporary folder into one line.
 
     kind: what the file should be.
+
+    Raises:
+        DataError: it is not that. OSError: the disk is full, which another exit code tells.
     """
     try:
         yield
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DataError(
-                f"{shown(path)}: no space left to write its images to; set the environment"
-                " variable TMPDIR to a folder on a larger disk"
-            ) from None
+            reason = "no space left to unpack it; set TMPDIR to a folder on a larger disk"
+            raise OSError(error.errno, reason, shown(path)) from None
         raise DataError(f"{shown(path)}: not {kind} ({_reason(error)})") from None
 
 

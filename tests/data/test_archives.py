@@ -202,8 +202,9 @@ def test_a_full_disk_is_told_with_what_to_do(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(shutil, "copyfileobj", full)  # how zipfile writes
-    line = refusal(archive)
-    assert line.startswith("root: no space left to write its images to; set the environment")
+    with pytest.raises(OSError, match=r"no space left to unpack it; set TMPDIR") as refused:
+        read_folder(archive, 4)
+    assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(archive))
     assert list(temporary.iterdir()) == []
 
 

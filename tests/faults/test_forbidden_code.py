@@ -1,4 +1,4 @@
-"""Nothing that reads a file can run it: no pickle, eval, shell or archive in the code."""
+"""Nothing that reads a file can run it: no pickle, eval or shell in the code, one way to unpack."""
 
 import ast
 from collections.abc import Iterator
@@ -29,6 +29,12 @@ ALLOWED = {
     # module only names the error that anything else gives
     ("pipeline/referencing/frozen.py", "torch.load"),
     ("pipeline/referencing/frozen.py", "pickle"),
+    # the user's photos, into a new folder that no name leads out of: zipfile leaves '..' and a
+    # leading '/' out, tarfile refuses them (filter="data"); tests/data/test_archives.py tries both
+    *(
+        ("pipeline/data/archives.py", what)
+        for what in ("zipfile", "file.extract", "tarfile", "file.extractall")
+    ),
 }
 
 
