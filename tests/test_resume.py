@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from pipeline.alternating import agreement
-from pipeline.harness.places import KEPT_RUNS
 from pipeline.harness.records import Row
 from pipeline.harness.section import Section, Seed
 from pipeline.space.checkpoint import encode
 from pipeline.training import resume
 from pipeline.training.loop import Phase, run
-from pipeline.training.resume import Points, resume_points
+from pipeline.training.resume import KEPT_RUNS, Points, resume_points
 from tests.phases import PHASES, train
 
 

@@ -1,15 +1,13 @@
 """How signals end a stage: at once, with one line and an exit code of its own.
 
 SIGTERM and SIGINT end the process immediately. Nothing has to be finished first: every file is
-complete or absent, and every finished epoch left a resume point; only unpacked images are removed.
-No exception is raised, because a library might swallow it and an import would show its traceback.
-A second signal does no harm. This module needs only the standard library, so it takes effect before
-torch is imported.
+complete or absent, and every finished epoch left a resume point. No exception is raised, because
+a library might swallow it and an import would show its traceback. A second signal does no harm.
+This module needs only the standard library, so it takes effect before torch is imported.
 """
 
 import ctypes
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -33,10 +31,9 @@ TOLD_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Ending:
-    """What SIGTERM and SIGINT do: print `line`, remove a temporary `folder`, and exit."""
+    """What SIGTERM and SIGINT do: print `line` and exit."""
 
     line: str
-    folder: str | None = None
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         """End the process, whatever it is doing, and show the cursor, which a progress bar hides.
@@ -51,8 +48,6 @@ class Ending:
         if ending and ranks.is_first():
             with suppress(OSError):  # the reader of the log may be gone
                 os.write(2, f"{cursor}{self.line}\n".encode())
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
         os._exit(ExitCode.INTERRUPTED)
 
 
@@ -76,11 +71,6 @@ def end_when_told(stage: str) -> None:
 def if_interrupted(line: str) -> None:
     """Set the line that is printed when a signal ends the stage."""
     ENDING.line = line
-
-
-def remove_if_interrupted(folder: str) -> None:
-    """Set the temporary folder that is removed when a signal ends the stage."""
-    ENDING.folder = folder
 
 
 def _end_with(parent: int) -> None:

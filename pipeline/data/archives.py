@@ -94,7 +94,7 @@ def written_out(path: Path, kind: str) -> Iterator[None]:
         yield
     except DAMAGED as error:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            reason = "no space left to unpack it; set TMPDIR to a folder on a larger disk"
+            reason = "no space left to unpack it"
             raise OSError(error.errno, reason, shown(path)) from None
         raise DataError(f"{shown(path)}: not {kind} ({_reason(error)})") from None
 

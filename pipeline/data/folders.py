@@ -33,7 +33,7 @@ def read_image_folder(params: DataParams, scratch: Scratch) -> Source:
             which the message names; with 'skip', only if a class has no others.
     """
     folder = Path(params.path)
-    with opened(folder) as layout:
+    with opened(folder, scratch.unpacked) as layout:
         counts = [len(paths) for paths in layout.train]
         for line in (*layout.notes, *count_lines(layout.classes, counts)):
             say(line)

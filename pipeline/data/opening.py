@@ -3,14 +3,12 @@
 What is packed is unpacked into a temporary folder; messages and names of images never show that.
 """
 
-import os
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from pipeline.console.interruption import remove_if_interrupted
 from pipeline.data import archives, parquet_files
 from pipeline.data.layout import Layout, Stamps, read_layout, renamed
 from pipeline.data.listed import read_listed
@@ -30,8 +28,10 @@ ROWS = "rows"
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Layout]:
+def opened(path: Path, made: Path) -> Iterator[Layout]:
     """Give the images of a folder, an archive or a parquet file, as long as they are needed.
+
+    made: folder for what is unpacked, which is removed at the end.
 
     Raises:
         DataError: at the start, it is missing, unreadable or of unclear meaning; at the end, it
@@ -39,17 +39,18 @@ def opened(path: Path) -> Iterator[Layout]:
     """
     tree = _listed(path)
     before = _stamps(tree)
-    packed = any(of_kind(one, PACKED) for one in walk(tree))
-    with _temporary_folder() if packed else nullcontext(os.devnull) as made:
-        stand_ins = _stand_ins(Path(made), tree.path)
-        try:
-            layout = _layout(tree, Path(made))
-            notes = tuple(renamed(note, stand_ins) for note in layout.notes)
-            yield replace(layout, notes=notes, stand_ins=stand_ins, stamps=before)
-        except DataError as error:
-            _require_unchanged(path, before)
-            raise DataError(renamed(str(error), stand_ins)) from None
+    shutil.rmtree(made, ignore_errors=True)  # of a run that was killed
+    stand_ins = _stand_ins(made, tree.path)
+    try:
+        layout = _layout(tree, made)
+        notes = tuple(renamed(note, stand_ins) for note in layout.notes)
+        yield replace(layout, notes=notes, stand_ins=stand_ins, stamps=before)
+    except DataError as error:
         _require_unchanged(path, before)
+        raise DataError(renamed(str(error), stand_ins)) from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    _require_unchanged(path, before)
 
 
 def _listed(path: Path) -> Folder:
@@ -58,14 +59,6 @@ def _listed(path: Path) -> Folder:
         others = {path: path.suffix.lower()}
         return Folder(path=path.parent, files=(), folders=(), others=others)
     return list_folder(path)
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[str]:
-    """Give a folder that is removed at the end, also if a signal ends the stage."""
-    with TemporaryDirectory(prefix="aso-se-") as made:
-        remove_if_interrupted(made)
-        yield made
 
 
 def _layout(tree: Folder, made: Path) -> Layout:

@@ -1,7 +1,8 @@
 """Decoded images of a data set on disk, so that memory need not hold them.
 
-They are outside the outputs, and a run that was killed goes on where it was. N images, H x W
-pixels, C channels.
+They are outside the outputs, which DVC deletes, so that a run that was killed goes on where it was.
+They are in the tree that runs, so that no other run has the same. N images, H x W pixels, C
+channels.
 """
 
 import os
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.console.progress import track
 from pipeline.console.stage import code_in_use
 from pipeline.harness.errors import DataError
-from pipeline.harness.places import resume_folder
+from pipeline.harness.places import SCRATCH
 
 AT_ONCE = 4096
 """Images that wait for a thread; each takes a kilobyte or two meanwhile."""
@@ -40,11 +41,12 @@ class Scratch:
 
     def of(self, *facts: object) -> "Scratch":
         """Return a folder in this one for images that depend on these facts too; remove others."""
-        inner = self.folder / _key(*facts)
-        for other in self.folder.glob("*"):
-            if other != inner:
-                shutil.rmtree(other, ignore_errors=True)
-        return Scratch(inner)
+        return _only(self.folder / "pixels", _key(*facts))
+
+    @property
+    def unpacked(self) -> Path:
+        """Folder for what an archive holds."""
+        return self.folder / "unpacked"
 
     def fill(
         self, name: str, shape: Sequence[int], decode: Decode
@@ -83,8 +85,15 @@ class Scratch:
 
 
 def scratch(*facts: object) -> Scratch:
-    """Return the folder for images that depend on these facts and on the code in use."""
-    return Scratch(resume_folder("prepare", _key(*facts, sorted(code_in_use().items()))))
+    """Return the folder for images that depend on these facts and on the code; remove others."""
+    return _only(SCRATCH, _key(*facts, sorted(code_in_use().items())))
+
+
+def _only(folder: Path, key: str) -> Scratch:
+    for other in folder.glob("*"):
+        if other.name != key:
+            shutil.rmtree(other, ignore_errors=True)
+    return Scratch(folder / key)
 
 
 def _key(*facts: object) -> str:

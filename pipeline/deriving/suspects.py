@@ -14,9 +14,10 @@ from io import StringIO
 from math import ceil
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from pipeline.answering.measure import Answers, predict
+from pipeline.answering.measure import BATCH_SIZE, Answers, predict
 from pipeline.batches.images import read_images
 from pipeline.harness.files import write_atomically
 from pipeline.margins.margins import margins, read_margins
@@ -118,8 +119,20 @@ def _suspects(
 
 
 def _predict_some(network: Network, prepare: Path, split: Split, indices: Tensor) -> Answers:
-    """Return the finished network's answers for some images of a split."""
+    """Return the finished network's answers for some images of a split.
+
+    A batch of them is in memory at a time.
+    """
     images = read_images(prepare, split, network.head.weight.device)
-    pixels = images.pixels[indices.to(images.pixels.device)]
-    some = replace(images, pixels=pixels, labels=images.labels[indices.to(images.device)])
-    return predict(network, some), some.labels.cpu()
+    logits = [
+        predict(
+            network,
+            replace(
+                images,
+                pixels=images.pixels[some.to(images.pixels.device)],
+                labels=images.labels[some.to(images.device)],
+            ),
+        )
+        for some in torch.split(indices, BATCH_SIZE)
+    ]
+    return torch.cat(logits), images.labels.cpu()[indices]

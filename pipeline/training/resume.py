@@ -20,12 +20,14 @@ from pipeline.console.stage import code_in_use
 from pipeline.harness import ranks
 from pipeline.harness.errors import CheckpointError
 from pipeline.harness.files import write_atomically
-from pipeline.harness.places import resume_folder
+from pipeline.harness.places import RESUME
 from pipeline.harness.records import Row
 from pipeline.harness.section import Section
 from pipeline.space.checkpoint import decode, encode
 
 KEPT_POINTS = 2
+KEPT_RUNS = 8
+"""Number of folders kept per stage, for abandoned runs and running experiments."""
 TENSOR = "tensor"
 
 Snapshot = dict[str, Any]
@@ -93,7 +95,12 @@ def resume_points(stage: str, params: Section, *inputs: Path) -> Points:
 
     inputs: files and whole folders that the result depends on.
     """
-    return Points(stage, resume_folder(stage, _fingerprint(params, inputs)))
+    root = _root()
+    folder = root / f"{stage}-{_fingerprint(params, inputs)}"
+    others = [path for path in root.glob(f"{stage}-*") if path != folder]
+    for old in sorted(others, key=lambda path: path.stat().st_mtime)[: -KEPT_RUNS + 1]:
+        shutil.rmtree(old, ignore_errors=True)
+    return Points(stage, folder)
 
 
 def machine() -> str:
@@ -103,6 +110,13 @@ def machine() -> str:
     kind = accelerator or "cpu" if named in {"", "auto"} else named
     processes = f", {ranks.count()} processes" if ranks.count() > 1 else ""
     return f"torch {torch.__version__}, {kind}, {torch.get_num_threads()} threads{processes}"
+
+
+def _root() -> Path:
+    """Return the folder of all points, which outlives the current directory of an experiment."""
+    if named := os.environ.get("ASO_SE_RESUME"):
+        return Path(named)
+    return Path(os.environ.get("DVC_ROOT", ".")) / RESUME
 
 
 def _fingerprint(params: Section, inputs: tuple[Path, ...]) -> str:

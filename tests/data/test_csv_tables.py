@@ -176,7 +176,7 @@ def test_class_folders_say_the_classes_whatever_a_table_beside_them_says(tmp_pat
 def test_a_table_in_an_archive_is_read_and_named(flat: Path, tmp_path: Path) -> None:
     write(flat / "labels.csv", *ANIMALS)
     archive = pack(flat, tmp_path / "photos.zip")
-    with opened(archive) as layout:
+    with opened(archive, tmp_path / "unpacked") as layout:
         assert layout.name(layout.train[0][0]) == "photos.zip/1.png"
         assert f"{archive}/labels.csv: the classes are in this table" in layout.notes
     (flat / "1.png").unlink()
@@ -185,7 +185,8 @@ def test_a_table_in_an_archive_is_read_and_named(flat: Path, tmp_path: Path) -> 
 
 def test_a_table_that_changes_while_images_are_read_is_noticed(flat: Path) -> None:
     table = write(flat / "labels.csv", *ANIMALS)
-    with pytest.raises(DataError, match="added, removed or changed"), opened(flat):
+    changed, made = "added, removed or changed", flat.parent / "unpacked"
+    with pytest.raises(DataError, match=changed), opened(flat, made):
         write(table, *ANIMALS[:-1], "2.png,cat")
 
 

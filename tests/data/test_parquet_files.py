@@ -57,13 +57,13 @@ def test_files_and_folders_say_the_split(tmp_path: Path) -> None:
     assert levels(source) == {"cat": [1, 4, 11, 14], "dog": [0, 2, 3, 10, 12, 13]}
     assert levels(source, "validation") == {"cat": [21, 24], "dog": [20, 22, 23]}
     assert levels(source, "test") == {"cat": [31, 34], "dog": [30, 32, 33]}
-    with opened(folder) as layout:
+    with opened(folder, tmp_path / "unpacked") as layout:
         assert layout.name(layout.train[0][0]) == "data/train-00000-of-00002.parquet/row 1"
     archive = pack(folder, tmp_path / "photos.zip")
-    with opened(archive) as layout:
+    with opened(archive, tmp_path / "unpacked") as layout:
         name = "photos.zip/data/train-00000-of-00002.parquet/row 1"
         assert layout.name(layout.train[0][0]) == name
-    with opened(folder / "test/0000.parquet") as layout:
+    with opened(folder / "test/0000.parquet", tmp_path / "unpacked") as layout:
         assert layout.name(layout.train[0][0]) == "0000.parquet/row 1"
 
 
@@ -86,7 +86,7 @@ def test_a_path_without_a_folder_is_named_as_it_is(
     pack(tmp_path / "photos", tmp_path / "photos.tar")
     write_parquet(tmp_path / "b.parquet", ["cat", "cat", "cat"])
     monkeypatch.chdir(tmp_path)
-    with opened(Path("photos.tar")) as layout:
+    with opened(Path("photos.tar"), tmp_path / "unpacked") as layout:
         assert layout.name(layout.train[0][1]) == "photos.tar/a.parquet/row 2"
         said = layout.told(f"{layout.root}/photos.tar/a.parquet/row 2: no image")
         assert said == "photos.tar/a.parquet/row 2: no image"
@@ -165,7 +165,7 @@ def test_memory_holds_a_few_row_groups_and_not_the_file(tmp_path: Path) -> None:
 from pathlib import Path
 import pyarrow
 from pipeline.data.opening import opened
-with opened(Path({str(path)!r})) as layout:
+with opened(Path({str(path)!r}), Path({str(tmp_path)!r}, 'unpacked')) as layout:
     assert len(layout.train[0]) == 100
 print(pyarrow.default_memory_pool().max_memory())
 """

@@ -84,7 +84,7 @@ def prepare(folder: Path, after: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", KILLED.format(after=after), "out"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ASO_SE_RESUME": str(folder / "resume")},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -103,7 +103,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(tmp_path: Path) -> None
     for name in files:
         written = (tmp_path / "killed/out" / name).read_bytes()
         assert written == (tmp_path / "whole/out" / name).read_bytes()
-    assert not list((tmp_path / "killed/resume").iterdir())
+    assert not list((tmp_path / "killed/.aso-se/scratch").iterdir())
 
 
 def test_large_pictures_wait_for_each_other_and_none_waits_for_ever() -> None:
@@ -133,7 +133,7 @@ def test_images_larger_than_memory_are_prepared_and_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Python's own count of its memory: what is mapped from a file is not in it."""
-    monkeypatch.setenv("ASO_SE_RESUME", str(tmp_path / "resume"))
+    monkeypatch.chdir(tmp_path)
     for number in range(2_000):
         path = tmp_path / "images" / "ab"[number % 2] / f"{number:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def test_images_larger_than_memory_are_prepared_and_read(
     assert tracemalloc.get_traced_memory()[1] < 0.2 * pixels
     tracemalloc.stop()
     assert images.pixels.shape == (2_000, 3, 128, 128)
-    assert not list((tmp_path / "resume").iterdir())
+    assert not list((tmp_path / ".aso-se/scratch").iterdir())
 
 
 def test_a_refusal_leaves_no_pixels_behind(tmp_path: Path) -> None:
@@ -166,4 +166,14 @@ def test_a_refusal_leaves_no_pixels_behind(tmp_path: Path) -> None:
     done = prepare(tmp_path, -1)
     assert done.returncode == 1
     assert "images/b/007.png: not a readable image" in done.stderr
-    assert not list((tmp_path / "resume").iterdir())
+    assert not list((tmp_path / ".aso-se/scratch").iterdir())
+
+
+def test_what_other_runs_left_is_removed(tmp_path: Path) -> None:
+    write_images(tmp_path, 30)
+    assert prepare(tmp_path, 20).returncode == -signal.SIGKILL
+    (left,) = (tmp_path / ".aso-se/scratch").iterdir()
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("image_size: 16", "image_size: 12"))
+    assert prepare(tmp_path, 20).returncode == -signal.SIGKILL
+    (other,) = (tmp_path / ".aso-se/scratch").iterdir()
+    assert other.name != left.name
