@@ -115,7 +115,7 @@ def _left_out(
         for other in others
         if other.is_submission or other.own_split == "test"
         for _, cells in other.rows()
-        for image in finder.candidates(cells[other.image], other.path)
+        for image in finder.candidates(cells[other.image], other.path, "test")
     }
     left = [
         image for folder in walk(tree) for image in named_as_images(folder) if image not in named
