@@ -108,15 +108,21 @@ def _reason(error: Exception) -> str:
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as file:
+        written = set[str]()
         for member in file.infolist():
             if member.flag_bits & ENCRYPTED:
                 raise DataError(f"{shown(archive)}: encrypted; unpack it with its password")
             member.filename = member.filename.replace("\\", "/")  # of some programs on Windows
-            file.extract(member, folder)  # leaves out '..', drives and a leading '/'
+            path = file.extract(member, folder)  # leaves out '..', drives and a leading '/'
+            if path in written and not member.is_dir():
+                name = shown(Path(path).relative_to(folder))
+                raise DataError(f"{shown(archive)}: two files called {name}; rename or remove one")
+            written.add(path)
 
 
 def _unpack_tar(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as file:
+        # Of two members of one name the last is the newer one: so does tar append (tar -r).
         file.extractall(folder, filter="data")
         _require_end(file)
 

@@ -104,7 +104,7 @@ class Finder:
         return inside or [image for image in images if self.split_of(image) is None]
 
     def _folders(self, image: Path) -> Sequence[str]:
-        """Return the names of the folders around an image, or that of the root if there are none."""
+        """Return the names of the folders around an image; without any, that of the root."""
         parts = self._relative(image).parent.parts or (self.root.name,)
         return [_key(part) for part in parts]
 

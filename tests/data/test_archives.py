@@ -19,7 +19,7 @@ from pipeline.data import archives
 from pipeline.data.opening import opened
 from pipeline.data.params import DataParams
 from pipeline.harness.errors import DataError
-from tests.data.drawing import draw, many, pack, read_folder, refusal, spoil
+from tests.data.drawing import draw, many, pack, pixels, read_folder, refusal, spoil
 
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
@@ -118,6 +118,26 @@ def test_names_that_lead_out_of_a_zip_stay_in_it(tmp_path: Path) -> None:
             path.is_relative_to(layout.root) for path in (*layout.train[0], *layout.train[1])
         )
     assert not (tmp_path.parent / "cat").exists()
+
+
+@pytest.mark.parametrize("name", ["cat/1.png", "../cat/1.png", "cat\\1.png", "/cat/./1.png"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # zipfile's own, while it writes
+def test_two_files_of_a_zip_that_end_up_in_one_place_are_refused(name: str, tmp_path: Path) -> None:
+    image = draw(tmp_path, "1.png") / "1.png"
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as packed:
+        for one in ("cat/1.png", "dog/1.png", name):
+            packed.write(image, one)
+    line = "root: two files called cat/1.png; rename or remove one"
+    assert refusal(tmp_path / "photos.zip") == line
+
+
+def test_of_two_files_of_one_name_in_a_tar_the_last_one_is_read(tmp_path: Path) -> None:
+    draw(tmp_path, "0.png", "1.png", "2.png")
+    with tarfile.open(tmp_path / "photos.tar", "w") as packed:
+        for file, name in (("0", "cat"), ("1", "dog"), ("2", "cat")):
+            packed.add(tmp_path / f"{file}.png", f"{name}/1.png")
+    found = pixels(read_folder(tmp_path / "photos.tar", 4).train)
+    assert found[:, 0, 0, 0].tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("name", ["../cat/1.png", "link"])
