@@ -49,6 +49,7 @@ def read_parquet(tree: Folder, root: Path, out: Path) -> Layout | None:
             f"{shown(file)}: of no split, unlike other files; call it train-, validation- or"
             " test-..., or remove it"
         )
+    _require_one_data_set(splits)
     rows, unlabelled = [], dict[str, int]()
     for file in files:
         split = splits[file] or "train"
@@ -71,6 +72,30 @@ def read_parquet(tree: Folder, root: Path, out: Path) -> Layout | None:
 
 def _split(file: Path, root: Path) -> str | None:
     return split_in(file.stem) or split_around(file.relative_to(root))
+
+
+def _require_one_data_set(splits: Mapping[Path, str | None]) -> None:
+    """Raise DataError if files of a split lie in two folders, or name their labels differently."""
+    folders: dict[str | None, Path] = {}
+    for file, split in splits.items():
+        first = folders.setdefault(split, file)
+        if first.parent != file.parent:
+            raise DataError(
+                f"{shown(file)}: of the same split as {shown(first)}, in another folder; set"
+                " data.path to one of the folders, or move the files into one"
+            )
+    first, *others = splits
+    for file in others:
+        if _label_names(file) != _label_names(first):
+            raise DataError(
+                f"{shown(file)}: other names of labels than in {shown(first)}; write both with the"
+                " same names, or remove one"
+            )
+
+
+def _label_names(file: Path) -> Sequence[str]:
+    with written_out(file, "a readable parquet file"):
+        return _columns(_open(file).schema_arrow, shown(file))[2]
 
 
 def _images(file: Path, folder: Path) -> Iterator[tuple[Path, str | None, str]]:
@@ -151,8 +176,11 @@ def _name(label: int | str | None, names: Sequence[str], where: str) -> str | No
     if isinstance(label, int) and names:
         if not 0 <= label < len(names):
             raise DataError(f"{where}: the label {label}, but names of 0 to {len(names) - 1}")
-        return composed(names[label].strip())
-    return composed(str(label).strip())
+        label = names[label]
+    name = composed(str(label).strip())
+    if not name:
+        raise DataError(f"{where}: no label; add it, or remove the row")
+    return name
 
 
 def _require_all_or_none(rows: Sequence[Row], unlabelled: Mapping[str, int], where: Path) -> None:

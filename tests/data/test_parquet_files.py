@@ -156,6 +156,39 @@ def test_other_mistakes_are_refused(tmp_path: Path) -> None:
     assert refusal(path) == "root, row 0: no image in it, only the path of one elsewhere"
 
 
+def test_files_whose_labels_have_other_names_are_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a/train-0.parquet", [0, 1], names=("cat", "dog"))
+    line = (
+        "train-1.parquet: other names of labels than in train-0.parquet; write both with the same"
+        " names, or remove one"
+    )
+    for names in ((), ("dog", "cat"), ("cat", "dog", "emu")):
+        write_parquet(tmp_path / "a/train-1.parquet", [0, 1], names=names)
+        assert refusal(tmp_path / "a") == line
+
+
+def test_files_of_one_split_in_two_folders_are_refused(tmp_path: Path) -> None:
+    for config in ("full", "small"):
+        write_parquet(tmp_path / config / "test-0.parquet", LABELS)
+        write_parquet(tmp_path / config / "train-0.parquet", LABELS)
+    line = (
+        "small/test-0.parquet: of the same split as full/test-0.parquet, in another folder; set"
+        " data.path to one of the folders, or move the files into one"
+    )
+    assert refusal(tmp_path) == line
+    assert read_folder(tmp_path / "small", 4).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"), [(["cat", "dog", " ", "cat"], ()), ([0, 1, 2, 0], ("cat", "dog", ""))]
+)
+def test_an_empty_text_is_no_label(
+    labels: Sequence[int | str], names: Sequence[str], tmp_path: Path
+) -> None:
+    path = write_parquet(tmp_path / "a.parquet", labels, names=names)
+    assert refusal(path) == "root, row 2: no label; add it, or remove the row"
+
+
 def test_memory_holds_a_few_row_groups_and_not_the_file(tmp_path: Path) -> None:
     path, content = tmp_path / "a.parquet", np.random.default_rng(0).bytes(100_000)
     images = [{"bytes": content, "path": None}] * 200  # 20 MB, of which a group of 10 is 1
