@@ -1,7 +1,8 @@
 """The layout of images whose labels come from a table, one row an image."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pipeline.photos.decoding import shown
 
 MARKS = "|;, "
 """Characters between the labels of a list."""
+MISSING = frozenset({"nan", "NaN", "<NA>"})
+"""How pandas writes a missing value as text; 'NA' and 'None' may be names of classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,9 @@ def _once(rows: Sequence[Row]) -> list[Row]:
 def _classes(rows: Sequence[Row], table: Path) -> tuple[str, ...]:
     """Return the labels of the training images, sorted."""
     counts = Counter(row.label for row in rows if row.split == "train")
+    _require_labels(rows)
     _require_single_labels(rows)
+    _require_distinct_numbers([row.label for row in rows], table)
     require_distinct(table, dict.fromkeys(row.label for row in rows), "label")
     if len(counts) == 1:
         (name,) = counts
@@ -99,6 +104,28 @@ def _classes(rows: Sequence[Row], table: Path) -> tuple[str, ...]:
             " expected labels that are the classes of the images"
         )
     return tuple(sorted(counts))
+
+
+def _require_labels(rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.label in MISSING:
+            raise DataError(
+                f"{row.where}: {row.label!r} is how pandas writes a missing label; add the label,"
+                " or remove the row and the image"
+            )
+
+
+def _require_distinct_numbers(labels: Iterable[str], table: Path) -> None:
+    """Raise DataError if two labels are one whole number, as '1' and '1.0' are."""
+    seen: dict[float, str] = {}
+    for label in labels:
+        if re.fullmatch(r"[+-]?\d+(\.0*)?", label):
+            twin = seen.setdefault(float(label), label)
+            if twin != label:
+                raise DataError(
+                    f"{shown(table)}: the labels {twin!r} and {label!r} are the same number;"
+                    " write it in one way"
+                )
 
 
 def _require_single_labels(rows: Sequence[Row]) -> None:

@@ -203,6 +203,14 @@ UNCLEAR = {
         "row 5: the label 'cat' of an image that has the label 'dog' in labels.csv, row 2",
     ),
     "no label": ((*ANIMALS[:-1], "2.png,"), "row 4: no label; add it, or remove the row and"),
+    "a missing label as pandas writes it": (
+        (*ANIMALS[:-1], "2.png,nan"),
+        "row 4: 'nan' is how pandas writes a missing label; add the label, or remove the row and",
+    ),
+    "one number in two ways": (
+        ("file,label", "0.png,0", "1.png,1.0", "2.png,1"),
+        "labels.csv: the labels '1.0' and '1' are the same number; write it in one way",
+    ),
     "one class": (
         ("file,label", "0.png,a", "1.png,a", "2.png,a"),
         "labels.csv: only one label, 'a'; a classifier needs at least two",
