@@ -60,12 +60,17 @@ def label_column(names: Sequence[str], where: str) -> int | None:
     Raises:
         DataError: several may. where: the table, for the message.
     """
-    found = _named(names, LABELS) or other_columns(names)
+    found = label_columns(names)
     if len(found) > 1:
         raise DataError(
             f"{where}: {_listed(names, found)} may all hold the labels; keep one, or call it label"
         )
     return found[0] if found else None
+
+
+def label_columns(names: Sequence[str]) -> list[int]:
+    """Return the indices of all columns that may hold the labels."""
+    return _named(names, LABELS) or other_columns(names)
 
 
 def other_columns(names: Sequence[str]) -> list[int]:

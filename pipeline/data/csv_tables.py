@@ -104,10 +104,15 @@ def read_tables(tree: Folder) -> list[Table]:
         DataError: a table has no header, or several columns may name the images.
     """
     paths = [path for folder in walk(tree) for path in of_kind(folder, TABLES)]
-    return [table for path in paths if (table := _table(path, tree.path))]
+    return [table for path in paths if (table := read_table(path, tree.path))]
 
 
-def _table(path: Path, root: Path) -> Table | None:
+def read_table(path: Path, root: Path) -> Table | None:
+    """Return a table that lies in `root`, or None if no column names images.
+
+    Raises:
+        DataError: it has no header, or several columns may name the images.
+    """
     try:
         with _open(path, errors="replace") as file:
             first = file.readline()

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.data.classes import look
 from pipeline.data.csv_tables import Table, read_tables
 from pipeline.data.finding import Finder
+from pipeline.data.folders_or_table import has_class_folders
 from pipeline.data.layout import Layout
 from pipeline.data.listing import (
     Folder,
@@ -19,7 +20,7 @@ from pipeline.data.listing import (
 )
 from pipeline.data.params import TABLES
 from pipeline.data.rows import Row, lay_out
-from pipeline.data.split_folders import SPLITS, split_around
+from pipeline.data.split_folders import SPLITS
 from pipeline.harness.errors import DataError
 from pipeline.photos.decoding import shown
 
@@ -31,7 +32,7 @@ def read_listed(tree: Folder) -> Layout | None:
         DataError: the tables are unclear, a row has no image or an image no row.
     """
     paths = [path for folder in walk(tree) for path in of_kind(folder, TABLES)]
-    if not paths or not has_images(tree) or _has_class_folders(tree):
+    if not paths or not has_images(tree) or has_class_folders(tree):
         return None
     found = read_tables(tree)
     tables = [table for table in found if not table.is_submission]
@@ -64,14 +65,6 @@ def read_listed(tree: Folder) -> Layout | None:
             *_left_out(tree, named, labelled[0], others, finder),
             *skipped(tree, _unknown(tree, named), [table.path for table in labelled]),
         ),
-    )
-
-
-def _has_class_folders(tree: Folder) -> bool:
-    """Whether anywhere two folders with images lie side by side that are no splits."""
-    return any(
-        sum(has_images(one) and not split_around(Path(one.name, "_")) for one in folder.folders) > 1
-        for folder in walk(tree)
     )
 
 
@@ -127,7 +120,7 @@ def _left_out(
         more = f" (the first of {len(lacking):,} images)" if len(lacking) > 1 else ""
         raise DataError(
             f"{shown(lacking[0])}: no row in {shown(table.path)}{more}; add rows, or move"
-            " images without a label into a folder called test"
+            " images without a label away, or into a folder called test"
         )
     if left:
         yield f"images without labels, left out: {len(left):,}; the first is {shown(left[0])}"
