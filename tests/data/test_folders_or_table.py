@@ -7,7 +7,6 @@ import pytest
 from tests.data.drawing import draw, read_folder, refusal
 from tests.data.test_csv_tables import ANIMALS, levels, write
 
-
 PARTS = ("part_1/0.jpg", "part_1/1.jpg", "part_2/2.jpg", "part_2/3.jpg")
 
 
