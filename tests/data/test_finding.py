@@ -90,3 +90,19 @@ def test_a_path_starts_at_the_folder_of_the_table(tmp_path: Path) -> None:
     draw(tmp_path, "images/0.png", "images/1.png")
     write(tmp_path / "labels/a.csv", "file,label", "../images/0.png,cat", "./../images/1.png,dog")
     assert levels(read_folder(tmp_path, 4)) == {"cat": [0], "dog": [1]}
+
+
+def test_a_path_may_start_with_the_root_and_with_no_other_folder(tmp_path: Path) -> None:
+    folder = draw(tmp_path / "flat", "0.png", "1.png")
+    write(folder / "labels.csv", "file,label", "flat/0.png,cat", "flat/1,dog")
+    assert levels(read_folder(folder, 4)) == {"cat": [0], "dog": [1]}
+    write(folder / "labels.csv", "file,label", "flat/0.png,cat", "a/1.png,dog")
+    assert refusal(folder).startswith("labels.csv, row 3: no image a/1.png in root; if 1.png is")
+
+
+def test_a_path_that_names_a_test_folder_finds_an_image_in_it(tmp_path: Path) -> None:
+    names = [f"{split}/{index}.jpg" for split in ("train", "test") for index in range(2)]
+    draw(tmp_path, *names)
+    rows = (f"/far/{name},{('cat', 'dog')[index % 2]}" for index, name in enumerate(names))
+    write(tmp_path / "labels.csv", "file,label", *rows)
+    assert levels(read_folder(tmp_path, 4), "test") == {"cat": [2], "dog": [3]}
