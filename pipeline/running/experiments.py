@@ -132,14 +132,16 @@ def _share_cache(tree: Path, folder: Path) -> None:
 
 
 def _share_images(tree: Path, folder: Path) -> None:
-    """Link the images that Git does not track: the data set's folder, or its contents."""
+    """Link the images that are not there: the data set's folder or file, or a folder's contents."""
     path = YAML(typ="safe").load((folder / PARAMS_FILE).read_text(encoding="utf-8"))["data"]["path"]
     here, there = tree / path, folder / path
+    if there == here:  # an absolute path
+        return
     if there.is_dir():
         for child in here.iterdir():
             if not (there / child.name).exists():
                 (there / child.name).symlink_to(child)
-    elif here.exists():
+    elif here.exists() and not there.exists():
         there.parent.mkdir(parents=True, exist_ok=True)
         there.symlink_to(here)
 
