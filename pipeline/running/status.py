@@ -7,7 +7,9 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -140,8 +142,12 @@ def stand(
 def epochs_done(tree: Path) -> dict[str, int]:
     """Return the number of epochs in the newest resume point of each stage that has one."""
     root = Path(os.environ.get("ASO_SE_RESUME") or tree / RESUME)
-    points = sorted(root.glob("*/*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
-    return {point.parent.name.rpartition("-")[0]: int(point.stem) for point in points}
+    points = []
+    found = glob("*/*.safetensors", root_dir=root)  # noqa: PTH207 - Path.glob may raise as well
+    for point in map(root.joinpath, found):
+        with suppress(FileNotFoundError):  # another run deletes its points meanwhile
+            points.append((point.stat().st_mtime_ns, point))
+    return {point.parent.name.rpartition("-")[0]: int(point.stem) for _, point in sorted(points)}
 
 
 def _recorded(tree: Path) -> dict[str, dict[str, Any]]:
