@@ -156,6 +156,34 @@ def test_a_signal_ends_dvc_and_the_stage_which_has_the_last_word(
     assert aso_se("run")[0] == 0
 
 
+@pytest.fixture
+def endless(toy: Toy) -> Toy:
+    """A project with a file that DVC never finishes to hash: a pipe that nobody writes to."""
+    os.mkfifo(toy.folder / "pipe")
+    text = (toy.folder / "dvc.yaml").read_text()
+    (toy.folder / "dvc.yaml").write_text(text.replace("deps: [toy_stage.py]", "deps: [pipe]"))
+    return toy
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_while_dvc_looks_at_what_has_changed(
+    endless: Toy, start: Start, number: signal.Signals
+) -> None:
+    process = start("-m", "pipeline", "run")
+    read_until(process, "looking at what has changed ...")
+    process.send_signal(number)
+    output, _ = process.communicate()
+    assert (process.returncode, output) == (75, "")
+    assert processes_of(endless) == {}
+
+
+def test_dvc_does_not_go_on_looking_when_the_front_is_killed(endless: Toy, start: Start) -> None:
+    process = start("-m", "pipeline", "run")
+    read_until(process, "looking at what has changed ...")
+    process.kill()
+    until_gone(endless)
+
+
 def test_when_the_front_is_killed_dvc_ends_and_the_next_run_needs_no_hand(
     toy: Toy, start: Start
 ) -> None:
