@@ -28,6 +28,9 @@ class Ahead:
 def look_ahead(tree: Path, targets: Sequence[str], *, force: bool, stop: Event) -> Ahead:
     """Return what `dvc repro` will do; nothing if it will refuse, because it then says why.
 
+    It is also nothing if a forced run will prepare the images anew: only then could steps be
+    measured, and preparing them before would do that twice.
+
     What DVC can restore from the cache of its runs is among the stages: it says so only in the run.
 
     targets: stages to bring up to date; none: all. stop: event that ends this.
@@ -40,6 +43,8 @@ def look_ahead(tree: Path, targets: Sequence[str], *, force: bool, stop: Event) 
     wanted = _with_all_before(graph, targets)
     outdated = {one.stage: one for one in standings if one.will_run and one.stage in wanted}
     prepares = PREPARE in list(outdated)[:-1]
+    if force and prepares:
+        return Ahead()
     done = epochs_done(tree)
     stages = {
         one.stage: 0 if one.changes else done.get(one.stage, 0)

@@ -107,6 +107,12 @@ def test_a_run_shows_what_dvc_and_the_stages_say_and_runs_only_what_changed(toy:
     assert toy.ran() == ["prepare", "warmup", "search", "export"]
 
 
+def test_a_forced_run_prepares_the_images_once_even_if_they_are_outdated(toy: Toy) -> None:
+    toy.edit("seed: 42", "seed: 43")
+    assert aso_se("run", "--force")[0] == 0
+    assert toy.ran() == ["prepare", "warmup", "search", "export"]
+
+
 @pytest.mark.parametrize("expected", [3, 75])
 def test_the_exit_code_is_that_of_the_stage_that_failed(toy: Toy, expected: int) -> None:
     toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
