@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,12 @@ def clone(tmp_path: Path) -> Toy:
     return made
 
 
-def start(clone: Toy) -> "subprocess.Popen[str]":
+def start(clone: Toy, **environment: str) -> "subprocess.Popen[str]":
     """Start `aso-se run`."""
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", "run"],
         cwd=clone.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -77,14 +78,23 @@ def test_a_run_says_how_long_it_takes_before_it_trains_and_only_if_it_will_train
     assert "this machine" not in run(clone)
 
 
-def test_a_run_that_is_stopped_while_steps_are_measured_ends_quietly(clone: Toy) -> None:
-    process = start(clone)
+def test_a_run_that_is_stopped_while_steps_are_measured_ends_quietly_and_leaves_no_files(
+    clone: Toy, tmp_path: Path
+) -> None:
+    places = tmp_path / "temporary", clone.folder / ".aso-se"
+    places[0].mkdir()
+    process = start(clone, TMPDIR=str(places[0]))
     assert process.stdout
     while "on cpu" not in (line := process.stdout.readline()):
         assert line
+    while not any(list(place.rglob("checkpoint.safetensors")) for place in places):
+        assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()
     assert (process.returncode, output) == (75, "")
+    assert not any(list(place.rglob("checkpoint.safetensors")) for place in places)
+    assert not list(places[0].glob("aso-se-*"))
 
 
 def test_seconds_are_epochs_times_seconds_of_an_epoch_and_starts() -> None:
