@@ -2,10 +2,10 @@
 
     python -m pipeline.planning.forecast FOLDER MOMENT STAGE=EPOCHS...
 
-FOLDER is a place for a checkpoint, and left to the caller to remove: this may be killed. MOMENT is when this process was started, in seconds since 1970. EPOCHS is the number that an
-interrupted run has done of the stage, or 0. Not counted are growths and references that are no
-networks. `aso-se run` starts this as a process of its own, so that its memory is free again before
-a stage starts.
+FOLDER is a place for a checkpoint, and left to the caller to remove: this may be killed. MOMENT is
+when this process was started, in seconds since 1970. EPOCHS is the number that an interrupted run
+has done of the stage, or 0. Not counted are growths and references that are no networks. `aso-se
+run` starts this as a process of its own, so that its memory is free again before a stage starts.
 """
 
 import sys
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.console.progress import about, say
 from pipeline.devices.device import choose_device
-from pipeline.harness.errors import AsoSeError, is_lack_of_memory
+from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
 from pipeline.params import Params
 from pipeline.planning.images import PREPARED
@@ -103,17 +103,19 @@ def _epochs_of_all_passes(params: Params, context: SupernetContext) -> int:
 
 
 def main() -> int:
-    """Say how long the stages on the command line take; return the exit code."""
+    """Say how long the stages on the command line take, or why not; return the exit code.
+
+    A stage meets the same full disk or broken device, and says what to do.
+    """
     folder, moment, *words = sys.argv[1:]
     parts = (word.partition("=") for word in words)
     stages = {stage: int(done) for stage, _, done in parts}
     try:
         if line := forecast(Path(folder), float(moment), stages):
             say(line)
-    except (AsoSeError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, AsoSeError) and not is_lack_of_memory(error):
-            raise
-        sys.stderr.write(f"how long this takes is not known: {error}\n")
+    except (AsoSeError, MemoryError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        sys.stderr.write(f"how long it takes cannot be said: {reason}\n")
         return 1
     return 0
 

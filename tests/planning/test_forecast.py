@@ -15,6 +15,7 @@ from pipeline.params import Params
 from pipeline.planning.forecast import seconds_by_stage, sentence
 from pipeline.planning.measuring import Measured
 from pipeline.running.overrides import replace
+from tests.faults.injected.workplace import INJECTED
 from tests.planning.test_command import DVC, SMALL
 from tests.toy import ROOT, Toy
 
@@ -53,16 +54,16 @@ def start(clone: Toy, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", "run"],
         cwd=clone.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def run(clone: Toy) -> str:
+def run(clone: Toy, **environment: str) -> str:
     """Run `aso-se run`; return all that it printed."""
-    process = start(clone)
+    process = start(clone, **environment)
     output, _ = process.communicate()
     assert process.returncode == 0, output
     return output
@@ -95,6 +96,27 @@ def test_a_run_that_is_stopped_while_steps_are_measured_ends_quietly_and_leaves_
     assert (process.returncode, output) == (75, "")
     assert not any(list(place.rglob("checkpoint.safetensors")) for place in places)
     assert not list(places[0].glob("aso-se-*"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({}, r"\[Errno 17\] File exists: '\.aso-se/forecast/.*"),
+        ({"FAULT": "step 2: CUDA"}, "CUDA error: unspecified launch failure"),
+        ({"ASO_SE_DEVICE": "nowhere"}, "ASO_SE_DEVICE=nowhere: no such device here: .*"),
+    ],
+)
+def test_a_run_goes_on_where_its_time_cannot_be_said(
+    clone: Toy, environment: dict[str, str], why: str
+) -> None:
+    clone.dvc("repro", "prepare")
+    if not environment:  # like a full disk, an error of a write
+        (clone.folder / ".aso-se").mkdir()
+        (clone.folder / ".aso-se/forecast").touch()
+    shown = run(clone, PYTHONPATH=f"{ROOT}{os.pathsep}{INJECTED}", **environment)
+    assert re.search(rf"^how long it takes cannot be said: {why}\nStage", shown, re.MULTILINE)
+    assert "Running stage 'warmup'" in shown
+    assert "Traceback" not in shown
 
 
 def test_seconds_are_epochs_times_seconds_of_an_epoch_and_starts() -> None:
