@@ -1,5 +1,6 @@
 """The line with which `aso-se run` says how long it will take."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pipeline.planning.images import PREPARED
 from pipeline.prepared.facts import read_facts
 from pipeline.running.repro import POLL_SECONDS, bound_to_this, environment_of_dvc
 
+MEASURED = Path(".aso-se/forecast")
+"""Folder for the checkpoint of a measurement, which its end or the next one removes."""
 LONG = {"warmup", "search", "growth", "optimize", "reference"}
 """Stages that train; without them a run is short, and nothing is measured."""
 
@@ -32,7 +35,7 @@ def announce(tree: Path, stages: Mapping[str, int], stop: Event) -> None:
         read_facts(tree / PREPARED)
     except (DataError, ParamsError):
         return
-    words = [str(time.time()), *(f"{stage}={done}" for stage, done in stages.items())]
+    words = [str(MEASURED), str(time.time()), *(f"{name}={done}" for name, done in stages.items())]
     command = [sys.executable, "-m", "pipeline.planning.forecast", *words]
     with subprocess.Popen(  # noqa: S603 - our own command, no shell
         bound_to_this(command),
@@ -44,3 +47,4 @@ def announce(tree: Path, stages: Mapping[str, int], stop: Event) -> None:
         while child.poll() is None:
             if stop.wait(POLL_SECONDS):
                 child.terminate()
+    shutil.rmtree(tree / MEASURED, ignore_errors=True)

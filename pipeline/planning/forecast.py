@@ -1,22 +1,21 @@
 """How long stages will take, from a few real steps on the prepared images.
 
-    python -m pipeline.planning.forecast MOMENT STAGE=EPOCHS...
+    python -m pipeline.planning.forecast FOLDER MOMENT STAGE=EPOCHS...
 
-MOMENT is when this process was started, in seconds since 1970. EPOCHS is the number that an
-interrupted run has done of the stage, or 0. Not counted are growths and references that are no
-networks. `aso-se run` starts this as a process of its own, so that its memory is free again before
-a stage starts.
+FOLDER is a place for a checkpoint, and left to the caller to remove: this may be killed. MOMENT is
+when this process was started, in seconds since 1970. EPOCHS is the number that an interrupted run
+has done of the stage, or 0. Not counted are growths and references that are no networks. `aso-se
+run` starts this as a process of its own, so that its memory is free again before a stage starts.
 """
 
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pipeline.console.progress import about, say
 from pipeline.devices.device import choose_device
-from pipeline.harness.errors import AsoSeError, is_lack_of_memory
+from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
 from pipeline.params import Params
 from pipeline.planning.images import PREPARED
@@ -30,11 +29,11 @@ ALL_PASSES = "_all_passes"
 """Ending of references that are trained for as many passes as all phases made."""
 
 
-def forecast(moment: float, stages: Mapping[str, int]) -> str:
+def forecast(folder: Path, moment: float, stages: Mapping[str, int]) -> str:
     """Measure a few steps; return the line to say, or '' if all stages take less than a minute.
 
-    moment: when this process was started. stages: stages that will run, with the number of epochs
-    that are already done.
+    folder: place for a checkpoint. moment: when this process was started. stages: stages that will
+    run, with the number of epochs that are already done.
 
     Raises:
         AsoSeError: the params, the images or the device cannot be used.
@@ -43,8 +42,7 @@ def forecast(moment: float, stages: Mapping[str, int]) -> str:
     context = read_context(PREPARED, choose_device(), params)
     start = time.time() - moment
     resnet = any(kind.startswith("resnet") for kind in params.reference.kinds)
-    with TemporaryDirectory(prefix="aso-se-forecast-") as folder:
-        measured = measure(context, params, Path(folder), sample=QUICK, resnet=resnet)
+    measured = measure(context, params, folder, sample=QUICK, resnet=resnet)
     passes = _epochs_of_all_passes(params, context)
     seconds = seconds_by_stage(params, measured, stages, passes=passes, start=start)
     return sentence(seconds)
@@ -105,16 +103,19 @@ def _epochs_of_all_passes(params: Params, context: SupernetContext) -> int:
 
 
 def main() -> int:
-    """Say how long the stages on the command line take; return the exit code."""
-    moment, *words = sys.argv[1:]
-    stages = (word.partition("=") for word in words)
+    """Say how long the stages on the command line take, or why not; return the exit code.
+
+    A stage meets the same full disk or broken device, and says what to do.
+    """
+    folder, moment, *words = sys.argv[1:]
+    parts = (word.partition("=") for word in words)
+    stages = {stage: int(done) for stage, _, done in parts}
     try:
-        if line := forecast(float(moment), {stage: int(done) for stage, _, done in stages}):
+        if line := forecast(Path(folder), float(moment), stages):
             say(line)
-    except (AsoSeError, MemoryError, RuntimeError) as error:
-        if not isinstance(error, AsoSeError) and not is_lack_of_memory(error):
-            raise
-        sys.stderr.write(f"how long this takes is not known: {error}\n")
+    except (AsoSeError, MemoryError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        sys.stderr.write(f"how long it takes cannot be said: {reason}\n")
         return 1
     return 0
 

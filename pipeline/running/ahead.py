@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 from pipeline.harness.errors import ParamsError, RunError
 from pipeline.running.graph import Stage, read_graph
@@ -24,27 +25,33 @@ class Ahead:
     prepares: bool = False
 
 
-def look_ahead(tree: Path, targets: Sequence[str], *, force: bool) -> Ahead:
+def look_ahead(tree: Path, targets: Sequence[str], *, force: bool, stop: Event) -> Ahead:
     """Return what `dvc repro` will do; nothing if it will refuse, because it then says why.
+
+    It is also nothing if a forced run will prepare the images anew: only then could steps be
+    measured, and preparing them before would do that twice.
 
     What DVC can restore from the cache of its runs is among the stages: it says so only in the run.
 
-    targets: stages to bring up to date; none: all.
+    targets: stages to bring up to date; none: all. stop: event that ends this.
     """
     try:
         graph = read_graph(tree)
-        standings = read_standings(tree, graph)
+        standings = read_standings(tree, graph, stop=stop)
     except (ParamsError, RunError):
         return Ahead()
     wanted = _with_all_before(graph, targets)
     outdated = {one.stage: one for one in standings if one.will_run and one.stage in wanted}
+    prepares = PREPARE in list(outdated)[:-1]
+    if force and prepares:
+        return Ahead()
     done = epochs_done(tree)
     stages = {
         one.stage: 0 if one.changes else done.get(one.stage, 0)
         for one in standings
         if one.stage in (wanted if force else outdated)
     }
-    return Ahead(stages=stages, prepares=PREPARE in list(outdated)[:-1])
+    return Ahead(stages=stages, prepares=prepares)
 
 
 def _with_all_before(graph: Iterable[Stage], targets: Sequence[str]) -> set[str]:

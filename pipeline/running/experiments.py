@@ -21,7 +21,7 @@ from pipeline.harness.params_file import PARAMS_FILE
 from pipeline.harness.places import MODELS, WORKTREES
 from pipeline.running.lock import hold, is_held
 from pipeline.running.redaction import hide
-from pipeline.running.repro import environment_of_dvc
+from pipeline.running.repro import POLL_SECONDS, bound_to_this, environment_of_dvc
 from pipeline.running.results import copy_export
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -82,13 +82,16 @@ def keep_model(tree: Path, folder: Path, name: str) -> Path:
     return kept / "model.onnx"
 
 
-def dvc(tree: Path, *arguments: str) -> str:
-    """Run a DVC command; return what it printed.
+def dvc(tree: Path, *arguments: str, waiting: Callable[[], None] = lambda: None) -> str:
+    """Run a DVC command, which dies with this process; return what it printed.
+
+    waiting: function that is called several times a second; what it raises ends the command.
 
     Raises:
         RunError: it failed; the message is DVC's.
     """
-    return _call(tree, sys.executable, "-m", "dvc", *arguments)
+    command = bound_to_this([sys.executable, "-m", "dvc", *arguments])
+    return _call(tree, *command, waiting=waiting)
 
 
 @contextmanager
@@ -98,27 +101,40 @@ def _git_to_itself(tree: Path) -> Iterator[None]:
         yield
 
 
-def _call(folder: Path, *command: str) -> str:
-    done = subprocess.run(  # noqa: S603 - our own commands, no shell
+def _call(folder: Path, *command: str, waiting: Callable[[], None] = lambda: None) -> str:
+    with subprocess.Popen(  # noqa: S603 - our own commands, no shell
         command,
         cwd=folder,
         env=environment_of_dvc(folder),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        shown = " ".join(command).removeprefix(f"{sys.executable} -m ")
-        raise RunError(f"{shown}: {_reason(done)}")
-    return done.stdout.strip()
+    ) as child:
+        try:
+            output, errors = _communicate(child, waiting)
+        finally:
+            child.terminate()  # does nothing if it has ended
+    if child.returncode != 0:
+        shown = " ".join(command).rpartition(f"{sys.executable} -m ")[2]
+        raise RunError(f"{shown}: {_reason(errors or output, child.returncode)}")
+    return output.strip()
 
 
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
+def _communicate(child: "subprocess.Popen[str]", waiting: Callable[[], None]) -> tuple[str, str]:
+    """Return all that a process prints to stdout and to stderr; call `waiting` until it ends."""
+    while True:
+        try:
+            return child.communicate(timeout=POLL_SECONDS)
+        except subprocess.TimeoutExpired:
+            waiting()
+
+
+def _reason(printed: str, code: int) -> str:
     """Return the line that says why a command failed, without DVC's advice on where to get help."""
-    lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    lines = [line for line in printed.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("ERROR: ", "fatal: ", "error: "))]
-    chosen = (errors or lines[-1:] or [f"exit code {done.returncode}"])[0]
+    chosen = (errors or lines[-1:] or [f"exit code {code}"])[0]
     return hide(chosen.removeprefix("ERROR: "))
 
 
@@ -132,14 +148,16 @@ def _share_cache(tree: Path, folder: Path) -> None:
 
 
 def _share_images(tree: Path, folder: Path) -> None:
-    """Link the images that Git does not track: the data set's folder, or its contents."""
+    """Link the images that are not there: the data set's folder or file, or a folder's contents."""
     path = YAML(typ="safe").load((folder / PARAMS_FILE).read_text(encoding="utf-8"))["data"]["path"]
     here, there = tree / path, folder / path
+    if there == here:  # an absolute path
+        return
     if there.is_dir():
         for child in here.iterdir():
             if not (there / child.name).exists():
                 (there / child.name).symlink_to(child)
-    elif here.exists():
+    elif here.exists() and not there.exists():
         there.parent.mkdir(parents=True, exist_ok=True)
         there.symlink_to(here)
 

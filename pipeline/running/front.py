@@ -49,7 +49,7 @@ def run_safely(tree: Path, targets: Sequence[str], *, force: bool, announce: Ann
         for line in mend(tree):
             sys.stderr.write(f"{line}\n")
         began = time.monotonic()
-        ahead = look_ahead(tree, targets, force=force)
+        ahead = look_ahead(tree, targets, force=force, stop=stop)
         if ahead.prepares and (code := _reproduce(tree, PREPARE, lock=lock, stop=stop)):
             return code
         announce(tree, ahead.stages, stop)

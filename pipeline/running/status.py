@@ -6,10 +6,14 @@ Changes are those of `dvc status`, so this never contradicts a run.
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from glob import glob
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from pipeline.console.progress import say
@@ -22,11 +26,15 @@ from pipeline.running.experiments import dvc
 from pipeline.running.graph import Stage, read_graph
 from pipeline.running.lock import is_held
 from pipeline.running.recorded import DVC_LOCK, read_stages
+from pipeline.running.repro import StoppedError
 from pipeline.running.results import read_metrics
 
 UP_TO_DATE, CHANGED, NEVER_RUN = "up to date", "changed", "never run"
 NOT_HERE = "not in this clone"
 """State of a stage computed elsewhere or deleted: DVC's cache or remote may have its outputs."""
+
+QUIET_CALLS = 15
+"""Number of POLL_SECONDS, 3 s in all, after which `dvc status` is not waited for in silence."""
 
 CONSTANT = "check"
 """Stage whose output is the same for all valid params, so no stage reruns because of it."""
@@ -83,15 +91,19 @@ def report(tree: Path) -> int:
     return 0
 
 
-def read_standings(tree: Path, graph: Sequence[Stage]) -> list[Standing]:
+def read_standings(
+    tree: Path, graph: Sequence[Stage], *, stop: Event | None = None
+) -> list[Standing]:
     """Return the state of each stage, in the order of the graph, as DVC sees it.
 
+    DVC hashes data that it has not seen yet, which may take minutes. stop: event that ends it.
+
     Raises:
-        RunError: DVC cannot say it, or `dvc.lock` is damaged.
+        RunError: DVC cannot say it, `dvc.lock` is damaged, or it was stopped.
         ParamsError: `params.yaml` cannot be read.
     """
     params = plain_values(read_text(tree / PARAMS_FILE), str(PARAMS_FILE))
-    changes = json.loads(dvc(tree, "status", "--json"))
+    changes = json.loads(dvc(tree, "status", "--json", waiting=_patience(stop or Event())))
     return stand(graph, _recorded(tree), changes, params, epochs_done(tree))
 
 
@@ -140,8 +152,25 @@ def stand(
 def epochs_done(tree: Path) -> dict[str, int]:
     """Return the number of epochs in the newest resume point of each stage that has one."""
     root = Path(os.environ.get("ASO_SE_RESUME") or tree / RESUME)
-    points = sorted(root.glob("*/*.safetensors"), key=lambda path: path.stat().st_mtime_ns)
-    return {point.parent.name.rpartition("-")[0]: int(point.stem) for point in points}
+    points = []
+    found = glob("*/*.safetensors", root_dir=root)  # noqa: PTH207 - Path.glob may raise as well
+    for point in map(root.joinpath, found):
+        with suppress(FileNotFoundError):  # another run deletes its points meanwhile
+            points.append((point.stat().st_mtime_ns, point))
+    return {point.parent.name.rpartition("-")[0]: int(point.stem) for _, point in sorted(points)}
+
+
+def _patience(stop: Event) -> Callable[[], None]:
+    """Return a function to call while DVC works, which says so once and ends it by `stop`."""
+    calls = count(1)
+
+    def waiting() -> None:
+        if stop.is_set():
+            raise StoppedError("stopped while DVC looked at what has changed")
+        if next(calls) == QUIET_CALLS:
+            say("looking at what has changed ...")
+
+    return waiting
 
 
 def _recorded(tree: Path) -> dict[str, dict[str, Any]]:

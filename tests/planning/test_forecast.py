@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pipeline.params import Params
 from pipeline.planning.forecast import seconds_by_stage, sentence
 from pipeline.planning.measuring import Measured
 from pipeline.running.overrides import replace
+from tests.faults.injected.workplace import INJECTED
 from tests.planning.test_command import DVC, SMALL
 from tests.toy import ROOT, Toy
 
@@ -47,21 +49,21 @@ def clone(tmp_path: Path) -> Toy:
     return made
 
 
-def start(clone: Toy) -> "subprocess.Popen[str]":
+def start(clone: Toy, **environment: str) -> "subprocess.Popen[str]":
     """Start `aso-se run`."""
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", "run"],
         cwd=clone.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
 
 
-def run(clone: Toy) -> str:
+def run(clone: Toy, **environment: str) -> str:
     """Run `aso-se run`; return all that it printed."""
-    process = start(clone)
+    process = start(clone, **environment)
     output, _ = process.communicate()
     assert process.returncode == 0, output
     return output
@@ -77,14 +79,44 @@ def test_a_run_says_how_long_it_takes_before_it_trains_and_only_if_it_will_train
     assert "this machine" not in run(clone)
 
 
-def test_a_run_that_is_stopped_while_steps_are_measured_ends_quietly(clone: Toy) -> None:
-    process = start(clone)
+def test_a_run_that_is_stopped_while_steps_are_measured_ends_quietly_and_leaves_no_files(
+    clone: Toy, tmp_path: Path
+) -> None:
+    places = tmp_path / "temporary", clone.folder / ".aso-se"
+    places[0].mkdir()
+    process = start(clone, TMPDIR=str(places[0]))
     assert process.stdout
     while "on cpu" not in (line := process.stdout.readline()):
         assert line
+    while not any(list(place.rglob("checkpoint.safetensors")) for place in places):
+        assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()
     assert (process.returncode, output) == (75, "")
+    assert not any(list(place.rglob("checkpoint.safetensors")) for place in places)
+    assert not list(places[0].glob("aso-se-*"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({}, r"\[Errno 17\] File exists: '\.aso-se/forecast/.*"),
+        ({"FAULT": "step 2: CUDA"}, "CUDA error: unspecified launch failure"),
+        ({"ASO_SE_DEVICE": "nowhere"}, "ASO_SE_DEVICE=nowhere: no such device here: .*"),
+    ],
+)
+def test_a_run_goes_on_where_its_time_cannot_be_said(
+    clone: Toy, environment: dict[str, str], why: str
+) -> None:
+    clone.dvc("repro", "prepare")
+    if not environment:  # like a full disk, an error of a write
+        (clone.folder / ".aso-se").mkdir()
+        (clone.folder / ".aso-se/forecast").touch()
+    shown = run(clone, PYTHONPATH=f"{ROOT}{os.pathsep}{INJECTED}", **environment)
+    assert re.search(rf"^how long it takes cannot be said: {why}\nStage", shown, re.MULTILINE)
+    assert "Running stage 'warmup'" in shown
+    assert "Traceback" not in shown
 
 
 def test_seconds_are_epochs_times_seconds_of_an_epoch_and_starts() -> None:

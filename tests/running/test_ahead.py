@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -13,7 +14,7 @@ ALL = Ahead(stages=dict.fromkeys(STAGES, 0))
 
 
 def ahead(*targets: str, force: bool = False) -> Ahead:
-    return look_ahead(Path.cwd(), targets, force=force)
+    return look_ahead(Path.cwd(), targets, force=force, stop=Event())
 
 
 def test_what_a_param_touches_is_ahead_as_far_as_it_is_asked_for(toy: Toy) -> None:

@@ -68,6 +68,19 @@ def test_images_that_git_does_not_have_are_there_too(toy: Toy) -> None:
     assert (toy.folder / "data/images/cat/1.txt").read_text() == "a cat"
 
 
+@pytest.mark.parametrize("path", ["photos.zip", "untracked.zip", "absolute"])
+def test_images_in_one_file_are_there_wherever_it_is(path: str, toy: Toy) -> None:
+    (toy.folder / "photos.zip").write_text("photos")
+    toy.commit("photos")
+    (toy.folder / "untracked.zip").write_text("photos")
+    path = path.replace("absolute", str(toy.folder / "photos.zip"))
+    params = (toy.folder / "params.yaml").read_text().replace("path: data ", f"path: {path} ")
+    commit = snapshot(toy.folder)
+    with isolated(toy.folder, "one", commit=commit, params=params, waiting=nobody) as folder:
+        assert (folder / path).read_text() == "photos"
+    assert (toy.folder / "photos.zip").read_text() == "photos"
+
+
 def test_two_experiments_can_exist_at_once_and_leftovers_of_killed_ones_go(toy: Toy) -> None:
     params = (toy.folder / "params.yaml").read_text()
     left = toy.folder / ".aso-se/worktrees/killed"

@@ -107,6 +107,12 @@ def test_a_run_shows_what_dvc_and_the_stages_say_and_runs_only_what_changed(toy:
     assert toy.ran() == ["prepare", "warmup", "search", "export"]
 
 
+def test_a_forced_run_prepares_the_images_once_even_if_they_are_outdated(toy: Toy) -> None:
+    toy.edit("seed: 42", "seed: 43")
+    assert aso_se("run", "--force")[0] == 0
+    assert toy.ran() == ["prepare", "warmup", "search", "export"]
+
+
 @pytest.mark.parametrize("expected", [3, 75])
 def test_the_exit_code_is_that_of_the_stage_that_failed(toy: Toy, expected: int) -> None:
     toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
@@ -154,6 +160,34 @@ def test_a_signal_ends_dvc_and_the_stage_which_has_the_last_word(
     assert "Traceback" not in output
     assert Path(f"{toy.log}.resume").read_text() == "search"
     assert aso_se("run")[0] == 0
+
+
+@pytest.fixture
+def endless(toy: Toy) -> Toy:
+    """A project with a file that DVC never finishes to hash: a pipe that nobody writes to."""
+    os.mkfifo(toy.folder / "pipe")
+    text = (toy.folder / "dvc.yaml").read_text()
+    (toy.folder / "dvc.yaml").write_text(text.replace("deps: [toy_stage.py]", "deps: [pipe]"))
+    return toy
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_while_dvc_looks_at_what_has_changed(
+    endless: Toy, start: Start, number: signal.Signals
+) -> None:
+    process = start("-m", "pipeline", "run")
+    read_until(process, "looking at what has changed ...")
+    process.send_signal(number)
+    output, _ = process.communicate()
+    assert (process.returncode, output) == (75, "")
+    assert processes_of(endless) == {}
+
+
+def test_dvc_does_not_go_on_looking_when_the_front_is_killed(endless: Toy, start: Start) -> None:
+    process = start("-m", "pipeline", "run")
+    read_until(process, "looking at what has changed ...")
+    process.kill()
+    until_gone(endless)
 
 
 def test_when_the_front_is_killed_dvc_ends_and_the_next_run_needs_no_hand(

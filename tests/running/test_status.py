@@ -106,6 +106,14 @@ def test_resume_points_are_found_where_stages_leave_them(
         assert epochs_done(tmp_path) == {"search": 2}
 
 
+def test_a_resume_point_that_vanishes_meanwhile_is_passed_over(toy: Toy) -> None:
+    folder = toy.folder / ".aso-se/resume/search-0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "00001.safetensors").touch()
+    (folder / "00002.safetensors").symlink_to("deleted")  # listed, but there is no such file
+    assert epochs_done(toy.folder) == {"search": 1}
+
+
 def test_a_run_at_work_is_named_and_how_far_it_is(
     toy: Toy, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@
     arm("fsync 2: EIO")      of a file or a folder
     arm("rename 1: EROFS")   likewise "open", for writing
     arm("write 3: SIGKILL")  at any of these, or in the middle of "step", a training step
+    arm("step 2: CUDA")      likewise; a broken GPU, which fails in each step from then on
     arm("trace")             nothing fails; each of them is a line on stderr: what, and which file
 
 Everything that writes here opens its files by `Path.open("wb")` and renames them by `Path.replace`.
@@ -41,6 +42,8 @@ class Fault:
         elif self.effect.startswith("E") and self.seen >= self.number:
             code = getattr(errno, self.effect)
             raise OSError(code, os.strerror(code))
+        elif self.effect == "CUDA" and self.seen >= self.number:
+            raise RuntimeError("CUDA error: unspecified launch failure\nCompile with ...")
 
 
 def arm(text: str) -> None:
