@@ -9,7 +9,7 @@ logits, because nobody knows yet what search will find.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 
 from torch import Generator
 
@@ -107,7 +107,7 @@ def _warmup(context: SupernetContext, params: Params) -> Warmup:
 
 def _seconds_of_warmup(context: SupernetContext, params: Params, sample: Sample) -> float:
     timing = time_phase(lambda short: _warmup(short, params), context, sample)
-    return _steps(context) * median(timing.steps) + timing.evaluation
+    return _steps(context) * sample.typical(timing.steps) + timing.evaluation
 
 
 def _seconds_of_search(
@@ -140,7 +140,7 @@ def _seconds_of_search(
         for architecture in (True, False)
     )
     share = 1 / (params.search.arch_update_freq - 1)
-    step = share * median(with_architecture) + (1 - share) * median(alone)
+    step = share * sample.typical(with_architecture) + (1 - share) * sample.typical(alone)
     return _steps(context) * step + timing.evaluation
 
 
@@ -165,7 +165,7 @@ def _seconds_of_optimize(
 
     timing = time_phase(phase, context, sample)
     more = 0 if held_out else len(context.validation)
-    return _steps(context, more) * median(timing.steps) + timing.evaluation
+    return _steps(context, more) * sample.typical(timing.steps) + timing.evaluation
 
 
 def _steps(context: SupernetContext, more: int = 0) -> int:

@@ -4,9 +4,11 @@ The phase's own code makes every step; only its context differs from that of a r
 epoch does not count. The others evaluate on few and on more validation images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice, pairwise
+from math import inf
+from statistics import median
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -30,18 +32,41 @@ class Sample:
 
     start_steps, steps: largest number of weight steps of the epoch that does not count, and of each
     other epoch. few_batches, batches: largest number of evaluation batches, of the first two epochs
-    and of the last.
+    and of the last. undisturbed: whether to leave out timings that other work on the machine slowed.
     """
 
     start_steps: int
     steps: int
     few_batches: int
     batches: int
+    undisturbed: bool = False
+
+    def typical(self, seconds: Sequence[float]) -> float:
+        """Return the median of the timings, without those of more than twice the least if asked.
+
+        With 2 threads on 2 cores that 5 other processes used, steps of 20 ms took up to 10 s.
+        """
+        most = 2 * min(seconds) if self.undisturbed else inf
+        return median(one for one in seconds if one <= most)
+
+    def evaluation(self, timed: Sequence[tuple[float, int]], everything: int) -> float:
+        """Return the seconds of an evaluation on all images.
+
+        timed: seconds and number of images of a first evaluation, one on as many images and one on
+        more of them. everything: number of all images.
+        """
+        (_, few), (first, _), (seconds, more) = timed
+        if everything > more:  # some seconds are the same for any number of images
+            slope = max(0.0, seconds - first) / (more - few)
+            seconds += slope * (everything - more)
+        if self.undisturbed:  # an image takes no longer among more of them
+            return min(seconds, *(one * max(1.0, everything / images) for one, images in timed))
+        return seconds
 
 
 THOROUGH = Sample(start_steps=3, steps=12, few_batches=1, batches=6)
 """For a plan, which decides on epochs."""
-QUICK = Sample(start_steps=1, steps=3, few_batches=1, batches=2)
+QUICK = Sample(start_steps=1, steps=3, few_batches=1, batches=2, undisturbed=True)
 """For a forecast, which must cost little."""
 
 
@@ -97,12 +122,11 @@ def time_phase(
     ]
     state = phase_of(contexts[0]).begin()
     start, first, second = (_run(phase_of(one), state, one) for one in contexts)
-    evaluation = second[-1]
-    if everything > more:  # some seconds are the same for any number of images
-        slope = max(0.0, second[-1] - first[-1]) / (more - few)
-        evaluation += slope * (everything - more)
+    timed = ((start[-1], few), (first[-1], few), (second[-1], more))
     return Timing(
-        uncounted=len(start) - 1, steps=(*first[:-1], *second[:-1]), evaluation=evaluation
+        uncounted=len(start) - 1,
+        steps=(*first[:-1], *second[:-1]),
+        evaluation=sample.evaluation(timed, everything),
     )
 
 

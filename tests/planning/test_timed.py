@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -41,6 +42,23 @@ def test_an_epoch_of_fewer_steps_is_run_to_its_end(
 ) -> None:
     timing = time_phase(make, context(8, 16), THOROUGH)
     assert (timing.uncounted, len(timing.steps)) == (1, 2)
+
+
+def test_a_forecast_leaves_out_what_other_work_on_the_machine_slowed() -> None:
+    steps = [0.300, 0.028, 0.022, 1.446, 4.240, 0.021]
+    assert QUICK.typical(steps) == 0.022
+    assert THOROUGH.typical(steps) == median(steps)
+    assert QUICK.typical([0.010, 0.012, 0.019]) == 0.012
+
+
+def test_an_evaluation_on_all_images_is_extrapolated_from_few() -> None:
+    quiet = [(0.9, 128), (0.3, 128), (0.4, 256)]
+    assert THOROUGH.evaluation(quiet, 1280) == pytest.approx(0.3 + 9 * 0.1)
+    assert QUICK.evaluation(quiet, 1280) == pytest.approx(0.3 + 9 * 0.1)
+    slowed = [(0.2, 128), (0.2, 128), (9.0, 256)]
+    assert THOROUGH.evaluation(slowed, 1280) == pytest.approx(0.2 + 9 * 8.8)
+    assert QUICK.evaluation(slowed, 1280) == pytest.approx(10 * 0.2)
+    assert QUICK.evaluation(slowed, 100) == 0.2
 
 
 def test_nothing_learns_while_it_is_timed(make: Callable[[Any], Phase[Any]]) -> None:
