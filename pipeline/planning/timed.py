@@ -32,7 +32,7 @@ class Sample:
 
     start_steps, steps: largest number of weight steps of the epoch that does not count, and of each
     other epoch. few_batches, batches: largest number of evaluation batches, of the first two epochs
-    and of the last. undisturbed: whether to leave out timings that other work on the machine slowed.
+    and of the last. undisturbed: whether timings that other work slowed are left out.
     """
 
     start_steps: int
