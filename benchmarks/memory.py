@@ -3,10 +3,11 @@
     python benchmarks/memory.py [--images 50000,200000] [--size 64] [--seconds 60] [--folder FOLDER]
 
 Makes a folder of photos for each number (JPEGs, of which many are links to the same file). Runs the
-pipeline on a small one; then `prepare` on each of the others, and each later stage on its images,
-for so many seconds at most, with the network of the small run. Prints the peak of anonymous memory
-(what is mapped from files is none: the kernel takes it back at need), in MiB, and how much that is
-above the small run's as a part of the bytes of all pixels; then a JSON line. Linux only.
+pipeline on a small one; then `prepare` on each of the others, and each later stage on its images
+with the network of the small run, warmup, search and growth for so many seconds at most. Prints the
+peak of anonymous memory (what is mapped from files is none: the kernel takes it back at need), in
+MiB, and how much that is above the small run's as a part of the bytes of all pixels; then a JSON
+line. Linux only.
 """
 
 import argparse
@@ -39,6 +40,8 @@ STAGES = {
     "optimize": ("prepare", "growth"),
     "derive": ("prepare", "optimize"),
 }
+WHOLE = ("prepare", "optimize", "derive")
+"""Stages that are run to their end; derive needs the margins of the images that optimize saw."""
 CHANGES: dict[str, Any] = {
     "data.duplicates": "keep",
     "network.cells": 3,
@@ -111,8 +114,8 @@ def main() -> None:
             text = compose(SOURCE, "image_folder", {**changes, **sides})
             (folder / "params.yaml").write_text(text, encoding="utf-8")
             for stage, needed in STAGES.items():
-                inputs = [(folder if one == "prepare" else small) / one for one in needed]
-                limit = None if count == SMALL or stage == "prepare" else arguments.seconds
+                inputs = [(folder if one in WHOLE else small) / one for one in needed]
+                limit = None if count == SMALL or stage in WHOLE else arguments.seconds
                 paths = [*inputs, folder / stage]
                 measured[stage][count] = peak_mib(folder, stage, paths, limit)
             if count != SMALL:
