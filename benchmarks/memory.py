@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from cached import SOURCE
+from cached import NEEDS, SOURCE
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -32,14 +32,7 @@ from pipeline.running.overrides import compose
 SMALL = 400
 DIFFERENT = 400
 CLASSES = "abcd"
-STAGES = {
-    "prepare": (),
-    "warmup": ("prepare",),
-    "search": ("prepare", "warmup"),
-    "growth": ("prepare", "search"),
-    "optimize": ("prepare", "growth"),
-    "derive": ("prepare", "optimize"),
-}
+STAGES = {stage: needed for stage, needed in NEEDS.items() if stage != "reference"}
 WHOLE = ("prepare", "optimize", "derive")
 """Stages that are run to their end; derive needs the margins of the images that optimize saw."""
 CHANGES: dict[str, Any] = {

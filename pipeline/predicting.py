@@ -165,6 +165,8 @@ def open_model(path: Path) -> Model:
         calibration = json.loads(metadata.get("calibration", "null"))
         unsure_below = calibration["unsure_below"] if calibration else None
         size, channels, fit = sides["width"], sides["channels"], sides.get("fit", "crop")
+        if fit not in INTO_SQUARE:
+            raise ModelError(f"{shown(path)}: images are fitted by {fit!r}, unknown here")
         return Model(session, classes, size, channels, fit, unsure_below)
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"

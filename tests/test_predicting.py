@@ -301,6 +301,14 @@ def test_a_model_of_others_or_of_another_format_is_refused(model: Path, tmp_path
     path.write_bytes(foreign.SerializeToString())
     with pytest.raises(ModelError, match="format 2, this program reads 1"):
         open_model(path)
+    for entry in foreign.metadata_props:
+        if entry.key == "format":
+            entry.value = "1"
+        if entry.key == "input":
+            entry.value = json.dumps({**json.loads(entry.value), "fit": "stretch"})
+    path.write_bytes(foreign.SerializeToString())
+    with pytest.raises(ModelError, match="images are fitted by 'stretch', unknown here"):
+        open_model(path)
     del foreign.metadata_props[:]
     path.write_bytes(foreign.SerializeToString())
     with pytest.raises(ModelError, match="no classes and image size in its metadata"):

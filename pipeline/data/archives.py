@@ -27,9 +27,8 @@ CHUNK_BYTES = 1 << 20
 DAMAGED = (
     OSError,
     EOFError,
-    RuntimeError,
+    RuntimeError,  # a NotImplementedError is one: an unknown method of compression
     ValueError,
-    NotImplementedError,  # a method of compression
     struct.error,
     tarfile.TarError,
     zipfile.BadZipFile,

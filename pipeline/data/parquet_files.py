@@ -35,7 +35,8 @@ def read_parquet(tree: Folder, root: Path, out: Path) -> Layout | None:
         out: new folder, which stands for `root`.
 
     Raises:
-        DataError: pyarrow is missing, a file is damaged or of unclear meaning, or the disk is full.
+        DataError: pyarrow is missing, or a file is damaged or of unclear meaning.
+        OSError: the disk is full.
     """
     files = [path for folder in walk(tree) for path in of_kind(folder, {KIND})]
     if not files or any(map(named_as_images, walk(tree))):

@@ -31,7 +31,8 @@ def read_source(params: DataParams, scratch: Scratch) -> Source:
     return replace(
         source,
         train=_resize(source.train, size, scratch, "training"),
-        test=None if source.test is None else _resize(source.test, size, scratch, "test"),
+        validation=source.validation and _resize(source.validation, size, scratch, "validation"),
+        test=source.test and _resize(source.test, size, scratch, "test"),
     )
 
 

@@ -10,13 +10,12 @@ from threading import Event
 
 from pipeline.harness.errors import DataError, ParamsError
 from pipeline.harness.params_file import PARAMS_FILE, read_params
+from pipeline.harness.places import FORECAST
 from pipeline.params import Params
 from pipeline.planning.images import PREPARED
 from pipeline.prepared.facts import read_facts
 from pipeline.running.repro import POLL_SECONDS, bound_to_this, environment_of_dvc
 
-MEASURED = Path(".aso-se/forecast")
-"""Folder for the checkpoint of a measurement, which its end or the next one removes."""
 LONG = {"warmup", "search", "growth", "optimize", "reference"}
 """Stages that train; without them a run is short, and nothing is measured."""
 
@@ -35,7 +34,7 @@ def announce(tree: Path, stages: Mapping[str, int], stop: Event) -> None:
         read_facts(tree / PREPARED)
     except (DataError, ParamsError):
         return
-    words = [str(MEASURED), str(time.time()), *(f"{name}={done}" for name, done in stages.items())]
+    words = [str(FORECAST), str(time.time()), *(f"{name}={done}" for name, done in stages.items())]
     command = [sys.executable, "-m", "pipeline.planning.forecast", *words]
     with subprocess.Popen(  # noqa: S603 - our own command, no shell
         bound_to_this(command),
@@ -47,4 +46,4 @@ def announce(tree: Path, stages: Mapping[str, int], stop: Event) -> None:
         while child.poll() is None:
             if stop.wait(POLL_SECONDS):
                 child.terminate()
-    shutil.rmtree(tree / MEASURED, ignore_errors=True)
+    shutil.rmtree(tree / FORECAST, ignore_errors=True)

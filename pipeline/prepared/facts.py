@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pipeline.harness.errors import DataError
 
@@ -73,6 +73,8 @@ def read_facts(folder: Path) -> DatasetFacts:
         height, width, channels = document["image_shape"]
         if not len(document["mean"]) == len(document["std"]) == channels:
             raise ValueError("expected one mean and one std per channel")  # noqa: TRY301
+        if document["fit"] not in get_args(Fit):
+            raise ValueError(f"fit {document['fit']!r}")  # noqa: TRY301
         return DatasetFacts(
             name=document["name"],
             classes=tuple(document["classes"]),

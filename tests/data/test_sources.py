@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from pipeline.data.params import DataName, DataParams
+from pipeline.data.source import Source
 from pipeline.data.sources import SOURCES
+from pipeline.prepared.labelled import Labelled
 from tests.data.drawing import read
 
 
@@ -71,3 +73,13 @@ def test_an_image_folder_is_read_from_its_path(tmp_path: Path) -> None:
 def test_params_that_cannot_be_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         params(**change)
+
+
+def test_a_source_of_its_own_has_all_its_splits_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Labelled(images=np.zeros((4, 6, 6, 3), np.uint8), labels=np.array([0, 1, 0, 1]))
+    own = Source(name="own", classes=("a", "b"), train=part, validation=part, test=part)
+    monkeypatch.setitem(SOURCES, "digits", lambda *_: own)
+    found = read(params(image_size=5))
+    for split in (found.train, found.validation, found.test):
+        assert split is not None
+        assert split.images.shape == (4, 5, 5, 3)

@@ -383,6 +383,7 @@ FORGED: dict[str, dict[str, Any]] = {
     "words for numbers": {"mean": ["black"]},
     "fewer classes": {"classes": ["0", "1"]},
     "no classes": {"classes": None},
+    "another way to a square": {"fit": "stretch"},
     "no counts": {"counts": {}},
     "other counts": {"counts": {split: {"0": 1} for split in ("train", "validation", "test")}},
     "no digests": {"sha256": {}},
