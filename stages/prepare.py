@@ -10,13 +10,12 @@ training split, and where the images have files of their own, their names in `na
 from pathlib import Path
 
 from pipeline.console.progress import say
-from pipeline.console.stage import Finish, run_stage
+from pipeline.console.stage import run_stage
 from pipeline.data.duplicates import separate
 from pipeline.data.params import DataParams
-from pipeline.data.scratch import Scratch, scratch
+from pipeline.data.scratch import scratch
 from pipeline.data.sources import read_source
 from pipeline.data.splits import channel_statistics, split
-from pipeline.harness.errors import DataError
 from pipeline.harness.section import Section, Seed
 from pipeline.prepared.packing import write_dataset
 
@@ -28,42 +27,32 @@ class Params(Section):
     data: DataParams
 
 
-def main(params: Params, out: Path) -> Finish:
+def main(params: Params, out: Path) -> None:
     """Read, split, describe and write the images."""
-    place = scratch(params.data)
-    try:
-        read_and_write(params, place, out)
-    except DataError:
-        place.remove()  # the images will be others when it is run again
-        raise
-    return place.remove
+    with scratch(params.data) as place:
+        source = read_source(params.data, place)
+        splits = split(
+            source,
+            validation_fraction=params.data.validation_fraction,
+            test_fraction=params.data.test_fraction,
+            seed=params.seed,
+        )
+        splits = separate(splits, source.classes, params.data.duplicates)
+        mean, std = channel_statistics(splits.train)
 
-
-def read_and_write(params: Params, place: Scratch, out: Path) -> None:
-    """Read, split, describe and write the images, which are kept in `place` meanwhile."""
-    source = read_source(params.data, place)
-    splits = split(
-        source,
-        validation_fraction=params.data.validation_fraction,
-        test_fraction=params.data.test_fraction,
-        seed=params.seed,
-    )
-    splits = separate(splits, source.classes, params.data.duplicates)
-    mean, std = channel_statistics(splits.train)
-
-    write_dataset(
-        out,
-        name=source.name,
-        classes=source.classes,
-        splits=splits,
-        mean=mean,
-        std=std,
-        fit=params.data.fit,
-    )
-    say(
-        f"prepare: {source.name}, {len(source.classes)} classes: {len(splits.train)} training,"
-        f" {len(splits.validation)} validation, {len(splits.test)} test images"
-    )
+        write_dataset(
+            out,
+            name=source.name,
+            classes=source.classes,
+            splits=splits,
+            mean=mean,
+            std=std,
+            fit=params.data.fit,
+        )
+        say(
+            f"prepare: {source.name}, {len(source.classes)} classes: {len(splits.train)} training,"
+            f" {len(splits.validation)} validation, {len(splits.test)} test images"
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Decoded images of a data set on disk, so that memory need not hold them.
 
 They are outside the outputs, which DVC deletes, so that a run that was killed goes on where it was.
-They are in the tree that runs, so that no other run has the same. N images, H x W pixels, C
-channels.
+They are in the tree that runs, in which one `prepare` at a time has them. N images, H x W pixels,
+C channels.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b, sha256
@@ -18,10 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.console.progress import track
+from pipeline.console.progress import say, track
 from pipeline.console.stage import code_in_use
 from pipeline.harness.errors import DataError
 from pipeline.harness.places import SCRATCH
+from pipeline.locking.lock import hold
 
 AT_ONCE = 4096
 """Images that wait for a thread; each takes a kilobyte or two meanwhile."""
@@ -79,14 +81,24 @@ class Scratch:
             error.filename = error.filename or str(path)
             raise
 
-    def remove(self) -> None:
-        """Remove the folder; call this when the result is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
+@contextmanager
+def scratch(*facts: object) -> Iterator[Scratch]:
+    """Give a folder for images that depend on these facts and on the code; remove others.
 
-def scratch(*facts: object) -> Scratch:
-    """Return the folder for images that depend on these facts and on the code; remove others."""
-    return _only(SCRATCH, _key(*facts, sorted(code_in_use().items())))
+    It is removed at the end, but not if the process is killed. Waits while another process of this
+    tree has one.
+    """
+
+    def waiting(_: str) -> None:
+        say("prepare: waits for another one in this tree")
+
+    with hold(SCRATCH.with_suffix(".lock"), "", waiting=waiting):
+        place = _only(SCRATCH, _key(*facts, sorted(code_in_use().items())))
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place.folder, ignore_errors=True)
 
 
 def _only(folder: Path, key: str) -> Scratch:

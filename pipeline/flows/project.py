@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from pipeline.harness.errors import AsoSeError
-from pipeline.running.lock import signature
+from pipeline.locking.lock import signature
 
 P = ParamSpec("P")
 T = TypeVar("T")

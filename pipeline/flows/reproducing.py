@@ -15,8 +15,8 @@ from pipeline.flows.remote import push_outputs, require_remote
 from pipeline.flows.stages import GIVEN_UP, STOPPED, OnEpoch, Outcome, follow_all, not_reached
 from pipeline.harness.errors import RunError
 from pipeline.harness.places import LOCK
+from pipeline.locking.lock import hold
 from pipeline.running.graph import read_graph
-from pipeline.running.lock import hold
 from pipeline.running.mending import mend
 from pipeline.running.overrides import compose
 from pipeline.running.params_file import use_params

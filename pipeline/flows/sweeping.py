@@ -21,9 +21,9 @@ from pipeline.flows.tradeoff import COSTS, Point, write_tradeoff
 from pipeline.flows.trials import Plan, try_all
 from pipeline.harness.errors import AsoSeError, ParamsError
 from pipeline.harness.places import STUDIES, SWEEPS
+from pipeline.locking.lock import hold
 from pipeline.running.experiments import check_name, isolated, snapshot
 from pipeline.running.graph import read_graph, touched
-from pipeline.running.lock import hold
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Direction, Range, Study, grid, tpe
 from pipeline.running.results import check_metric

@@ -12,6 +12,7 @@ from pipeline.devices.device import choose_device
 from pipeline.harness.errors import DeviceBusyError, ParamsError, is_lack_of_memory
 from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
 from pipeline.harness.places import LOCK
+from pipeline.locking.lock import hold, signature
 from pipeline.params import Params
 from pipeline.planning.epochs import Epochs, duration, fit, parts_of_warmup
 from pipeline.planning.images import prepared
@@ -19,7 +20,6 @@ from pipeline.planning.measuring import Measured, measure
 from pipeline.planning.timed import THOROUGH
 from pipeline.referencing.params import KindName
 from pipeline.running.front import refuse
-from pipeline.running.lock import hold, signature
 from pipeline.running.overrides import replace
 from pipeline.running.params_file import use_params
 from pipeline.supernet.supernet import read_context

@@ -19,7 +19,7 @@ from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
 from pipeline.harness.params_file import PARAMS_FILE
 from pipeline.harness.places import MODELS, WORKTREES
-from pipeline.running.lock import hold, is_held
+from pipeline.locking.lock import hold, is_held
 from pipeline.running.redaction import hide
 from pipeline.running.repro import POLL_SECONDS, bound_to_this, environment_of_dvc
 from pipeline.running.results import copy_export

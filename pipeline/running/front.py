@@ -13,10 +13,10 @@ from pipeline.console.progress import say
 from pipeline.harness.errors import ExitCode, RunError
 from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
 from pipeline.harness.places import LOCK
+from pipeline.locking.lock import hold, signature
 from pipeline.params import Params
 from pipeline.running.ahead import PREPARE, look_ahead
 from pipeline.running.ending import last_lines
-from pipeline.running.lock import hold, signature
 from pipeline.running.mending import mend
 from pipeline.running.repro import Line, Repro, StoppedError
 from pipeline.running.screen import Screen

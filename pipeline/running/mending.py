@@ -25,7 +25,7 @@ import psutil
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
 from pipeline.harness.places import DAMAGED
-from pipeline.running.lock import hold
+from pipeline.locking.lock import hold
 from pipeline.running.recorded import DVC_LOCK, read_outputs
 from pipeline.running.repro import SITE_CACHE
 

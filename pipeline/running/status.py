@@ -21,10 +21,10 @@ from pipeline.harness.errors import ParamsError, RunError
 from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
 from pipeline.harness.places import LOCK, PROGRESS, RESUME
 from pipeline.harness.plain_yaml import plain_values
+from pipeline.locking.lock import is_held
 from pipeline.params import Params
 from pipeline.running.experiments import dvc
 from pipeline.running.graph import Stage, read_graph
-from pipeline.running.lock import is_held
 from pipeline.running.recorded import DVC_LOCK, read_stages
 from pipeline.running.repro import StoppedError
 from pipeline.running.results import read_metrics

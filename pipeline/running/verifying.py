@@ -13,9 +13,9 @@ from shlex import quote
 
 from pipeline.console.progress import say
 from pipeline.harness.places import LOCK
+from pipeline.locking.lock import hold, signature
 from pipeline.running.experiments import dvc
 from pipeline.running.front import refuse, require_clone
-from pipeline.running.lock import hold, signature
 from pipeline.running.recorded import read_outputs
 
 FOLDER = ".dir"

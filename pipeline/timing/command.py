@@ -14,11 +14,11 @@ from pipeline.growing.policy import grown, has_room
 from pipeline.harness.params_file import PARAMS_FILE, read_params
 from pipeline.harness.places import LOCK
 from pipeline.harness.records import write_json
+from pipeline.locking.lock import hold, signature
 from pipeline.params import Params
 from pipeline.planning.images import prepared
 from pipeline.prepared.facts import read_facts
 from pipeline.running.front import refuse
-from pipeline.running.lock import hold, signature
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.timing.measuring import measure
 

@@ -1,6 +1,7 @@
 """Small folders of images for tests: each image is all of one grey, which tells it from others."""
 
 import json
+import shutil
 import tarfile
 from collections.abc import Sequence
 from io import BytesIO
@@ -61,7 +62,7 @@ def read(params: DataParams) -> Source:
         return read_source(params, place)
     finally:
         if place.folder.exists():  # what is mapped from a file outlives its name
-            place.remove()
+            shutil.rmtree(place.folder)
 
 
 def read_folder(folder: Path, size: int, **changes: object) -> Source:

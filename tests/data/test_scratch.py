@@ -16,7 +16,7 @@ from PIL import Image
 from pipeline.batches.images import read_images
 from pipeline.data import folders
 from pipeline.data.params import DataParams
-from pipeline.data.scratch import Scratch
+from pipeline.data.scratch import Scratch, scratch
 from pipeline.harness.errors import DataError
 from pipeline.photos.decoding import Limit
 from stages import prepare as prepare_stage
@@ -148,9 +148,8 @@ def test_images_larger_than_memory_are_prepared_and_read(
     pixels = 2_000 * noise.size
 
     tracemalloc.start()
-    finish = prepare_stage.main(params, tmp_path / "out")
+    prepare_stage.main(params, tmp_path / "out")
     assert 0 < tracemalloc.get_traced_memory()[1] < 0.6 * pixels
-    finish()
     tracemalloc.reset_peak()
     images = read_images(tmp_path / "out", "train", "cpu", through="test")
     assert tracemalloc.get_traced_memory()[1] < 0.2 * pixels
@@ -177,3 +176,35 @@ def test_what_other_runs_left_is_removed(tmp_path: Path) -> None:
     assert prepare(tmp_path, 20).returncode == -signal.SIGKILL
     (other,) = (tmp_path / ".aso-se/scratch").iterdir()
     assert other.name != left.name
+
+
+def test_two_at_once_in_one_tree_wait_for_each_other(tmp_path: Path) -> None:
+    write_images(tmp_path, 60)
+    command = [sys.executable, "-m", "stages.prepare"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    both = [
+        subprocess.Popen(
+            [*command, out], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for out in ("one", "other")
+    ]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert all("prepare: image_folder, 2 classes" in text for text in said)
+    for name in ("dataset.json", "images.safetensors", "names.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+    assert list((tmp_path / ".aso-se/scratch").iterdir()) == []
+
+
+def test_a_second_one_in_the_tree_says_that_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with scratch("one"):
+        second = threading.Thread(target=lambda: scratch("other").__enter__())
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+    second.join(30)
+    assert not second.is_alive()
+    assert capsys.readouterr().out == "prepare: waits for another one in this tree\n"

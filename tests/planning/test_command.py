@@ -10,8 +10,8 @@ import pytest
 from pipeline.__main__ import main
 from pipeline.harness.params_file import read_params
 from pipeline.harness.places import LOCK
+from pipeline.locking.lock import hold
 from pipeline.params import Params
-from pipeline.running.lock import hold
 from pipeline.running.overrides import replace
 from tests.conftest import entered
 from tests.toy import ROOT, Toy

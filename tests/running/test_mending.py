@@ -11,7 +11,7 @@ from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 from voluptuous import Invalid
 
 from pipeline.harness.errors import RunError
-from pipeline.running.lock import hold
+from pipeline.locking.lock import hold
 from pipeline.running.mending import mend
 from pipeline.running.recorded import read_outputs
 from pipeline.running.repro import SITE_CACHE, Repro

@@ -11,8 +11,8 @@ import pytest
 from pipeline.harness.errors import RunError
 from pipeline.harness.places import LOCK
 from pipeline.harness.section import Section
+from pipeline.locking.lock import hold
 from pipeline.running.graph import Stage
-from pipeline.running.lock import hold
 from pipeline.running.status import epochs_done, report, stand
 from pipeline.training.resume import resume_points
 from tests.toy import STAGES, Toy

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.running.lock import hold, is_held
+from pipeline.locking.lock import hold, is_held
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pipeline.running.lock import hold
+from pipeline.locking.lock import hold
 with hold(Path(sys.argv[1]), "the first", waiting=print):
     print("held", flush=True)
     time.sleep(60)
