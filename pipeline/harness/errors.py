@@ -55,6 +55,10 @@ class CodeChangedError(AsoSeError):
     """Code or params were edited while a stage ran, so its result belongs to neither version."""
 
 
+class FileReplacedError(AsoSeError):
+    """Another program replaced a file that a stage reads or wrote."""
+
+
 class ParityError(AsoSeError):
     """The exported model does not compute what the trained one does."""
 

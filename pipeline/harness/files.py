@@ -1,10 +1,12 @@
 """Files that are either complete or absent."""
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.harness.ranks import is_first
+from pipeline.harness.written import NOTES, Written, identity
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -34,13 +36,19 @@ def write_in_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
+    noted, digest = NOTES.cover(path), hashlib.md5(usedforsecurity=False)
     try:
         with partial.open("wb") as file:
             for part in parts:
                 file.write(part)
+                if noted:
+                    digest.update(part)
             file.flush()
             os.fsync(file.fileno())
+            made = identity(os.fstat(file.fileno()))
         partial.replace(path)
+        if noted:
+            NOTES.files[path] = Written(digest.hexdigest(), made)
     finally:
         partial.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)

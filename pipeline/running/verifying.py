@@ -16,10 +16,7 @@ from pipeline.harness.places import LOCK
 from pipeline.locking.lock import hold, signature
 from pipeline.running.experiments import dvc
 from pipeline.running.front import refuse, require_clone
-from pipeline.running.recorded import read_outputs
-
-FOLDER = ".dir"
-"""Suffix of the digest of a folder, whose object in the cache is a list of its files."""
+from pipeline.running.recorded import FOLDER, read_outputs
 
 
 @dataclass(frozen=True, slots=True)
