@@ -1,23 +1,38 @@
 """Files that are either complete or absent."""
 
+import glob
 import hashlib
 import os
+import socket
 from collections.abc import Iterable
 from pathlib import Path
+from threading import get_ident
 
 from pipeline.harness.ranks import is_first
 from pipeline.harness.written import NOTES, Written, identity
 
+PARTIAL = ".partial"
+"""Last part of the name of a file that is not yet complete."""
+ATTEMPTS = 3
+"""Number of times that a file is written if its folder disappears meanwhile."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` durably, as `write_in_parts` does."""
-    write_in_parts(path, [content])
+    """Write `content` durably, as `write_in_parts` does, even if others remove the folder."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return write_in_parts(path, [content])
+        except FileNotFoundError:  # another run of the same stage removes its resume points
+            if not left:
+                raise
+    return None
 
 
 def write_in_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file durably: a temporary file beside `path`, fsync, rename, fsync of the folder.
 
     A reader sees the old file or the new one, never a part; on a full disk the old one survives.
+    So it is if several processes write the same file.
     Each write makes a new inode, so that a file hard-linked to DVC's cache is never overwritten.
     Of several processes that train together, only the first writes.
 
@@ -35,7 +50,7 @@ def write_in_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f"{_begin(path)}{os.getpid()}-{get_ident()}{PARTIAL}")
     noted, digest = NOTES.cover(path), hashlib.md5(usedforsecurity=False)
     try:
         with partial.open("wb") as file:
@@ -51,8 +66,33 @@ def _write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             NOTES.files[path] = Written(digest.hexdigest(), made)
     finally:
         partial.unlink(missing_ok=True)
+        _remove_left(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove the temporary files that processes of this machine left when they were killed."""
+    begin = _begin(path)
+    for other in path.parent.glob(f"{glob.escape(begin)}*{PARTIAL}"):
+        number = other.name.removeprefix(begin).partition("-")[0]
+        if number.isdecimal() and not _runs(int(number)):
+            other.unlink(missing_ok=True)
+
+
+def _begin(path: Path) -> str:
+    """Return how the names of a file's temporary files on this machine begin."""
+    return f".{path.name}.{socket.gethostname()}."
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
