@@ -41,6 +41,11 @@ class GrowthState:
     trial: Trial | None = None
     events: list[Event] = field(default_factory=list)
 
+    @property
+    def epoch(self) -> int:
+        """Epochs done since the start of warmup."""
+        return self.search.epoch
+
     def roll_back(self, trial: Trial) -> None:
         """Return to the state before a growth; that kind is not tried again at that size."""
         event = trial.event

@@ -20,6 +20,7 @@ from pipeline.harness.errors import CheckpointError, GenotypeError
 from pipeline.harness.files import write_atomically
 from pipeline.space import blueprint as blueprints
 from pipeline.space import genotype as genotypes
+from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, rebuild
 
@@ -106,15 +107,21 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
         logits = tensors.pop("logits", None)
         weights = {name.removeprefix(PREFIX): tensors[name] for name in tensors}
         network = rebuild(blueprint, genotype, weights)
-        shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
-        if logits is not None and (logits.shape, logits.dtype) != (shape, torch.float32):
-            raise ValueError(f"logits are {tuple(logits.shape)}, not {shape}")  # noqa: TRY301
+        if logits is not None:
+            require_logits(logits, blueprint)
         rest = dict(facts["facts"])
     except (LookupError, TypeError, ValueError, RuntimeError, GenotypeError) as error:
         raise CheckpointError(
             f"{path}: not a checkpoint of this version; {AGAIN}: {error!r}"
         ) from None
     return Checkpoint(network=network.to(device), logits=logits, facts=rest, path=path)
+
+
+def require_logits(logits: Tensor, blueprint: Blueprint) -> None:
+    """Raise ValueError unless logits are (A, E, O) float32, as a blueprint's are."""
+    shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    if (logits.shape, logits.dtype) != (shape, torch.float32):
+        raise ValueError(f"logits are {tuple(logits.shape)}, not {shape}")
 
 
 def encode(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
