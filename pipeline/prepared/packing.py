@@ -23,6 +23,7 @@ from pipeline.prepared.facts import (
     CHECKSUM,
     FACTS,
     FORMAT,
+    NAMES,
     SPLITS,
     DatasetFacts,
     Fit,
@@ -32,7 +33,7 @@ from pipeline.prepared.facts import (
     sha256,
 )
 from pipeline.prepared.labelled import Labelled, Splits
-from pipeline.prepared.names import NAMES, encode_names
+from pipeline.prepared.names import encode_names
 
 IMAGES = "images.safetensors"
 
