@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of a stage and of `aso-se`; the README has the table."""
+    """Exit codes of a stage and of `aso-se`; docs/running.md has the table."""
 
     DONE = 0
     USER = 1
