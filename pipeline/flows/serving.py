@@ -52,9 +52,10 @@ def require_server() -> None:
         )
     try:
         httpx.get(f"{url}/health", timeout=SECONDS_TO_ANSWER).raise_for_status()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise RunError(
-            f"{hide(url)}: no Prefect server answers ({error}); {start}, or run without"
+            f"{hide(url)}: no Prefect server answers ({hide(reason)}); {start}, or run without"
             " Prefect: 'dvc repro'"
         ) from None
 

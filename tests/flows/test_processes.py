@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -104,6 +106,31 @@ def test_serving_without_a_server_is_one_clear_line(toy: Toy, start: Start) -> N
     assert process.returncode == 1
     assert output.startswith("http://127.0.0.1:9/api: no Prefect server answers")
     assert "'dvc repro'" in output
+    assert output.count("\n") == 1
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server that wants a password that it does not get."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.mark.parametrize("command", [["serve"], ["sweep", "search.epochs=1,2"]])
+def test_the_password_in_the_address_of_a_server_never_shows(
+    toy: Toy, start: Start, command: list[str]
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        Thread(target=refusing.serve_forever, daemon=True).start()
+        url = f"http://bob:CANARY12@127.0.0.1:{refusing.server_port}/api"
+        output, _ = start("-m", "pipeline", *command, PREFECT_API_URL=url).communicate()
+        refusing.shutdown()
+    assert output.startswith(f"http://***@127.0.0.1:{refusing.server_port}/api: no Prefect server")
+    assert "CANARY12" not in output
     assert output.count("\n") == 1
 
 
