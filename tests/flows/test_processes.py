@@ -223,6 +223,11 @@ def test_outside_a_clone_neither_sweep_nor_serve_begins(
     monkeypatch.chdir(tmp_path)
     line = f"{tmp_path}: holds no dvc.yaml; run this in a clone of the project"
     assert refused(*command) == (1, [line])
+    below = tmp_path / "below"
+    below.mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(below)
+    assert refused(*command) == (1, [f"{below}: holds no dvc.yaml; run this in {tmp_path}"])
 
 
 @pytest.fixture
