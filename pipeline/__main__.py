@@ -113,11 +113,27 @@ def status() -> int:
 
 
 @app.command()
-def verify() -> int:
+def verify(
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Restore from DVC's cache what differs; remove what is nowhere whole, so that"
+            " 'aso-se run' makes it again.",
+        ),
+    ] = False,
+    remote: Annotated[
+        bool,
+        typer.Option("--remote", help="Fetch what was pushed to DVC's remote, and check that."),
+    ] = False,
+) -> int:
     """Hash every artifact and compare it with dvc.lock. The exit code is 1 if any differs."""
     from pipeline.running.verifying import report  # noqa: PLC0415 - the cache is DVC's
 
-    return report(Path.cwd())
+    if repair and remote:
+        raise typer.BadParameter("--repair and --remote exclude each other")
+    return report(Path.cwd(), repair=repair, remote=remote)
 
 
 @app.command()

@@ -23,6 +23,8 @@ SWEEPS = STATE / "sweeps"
 """Folder of the locks of sweeps."""
 STUDIES = STATE / "sweeps.db"
 """File of the Optuna studies (SQLite)."""
+READ_BACK = STATE / "remote"
+"""Folder of what `aso-se verify --remote` fetches; removed when it has ended."""
 GRAPH = "dvc.yaml"
 """File that only the root of a clone of the project has."""
 
