@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from pipeline.console.progress import console, say
-from pipeline.flows.serving import require_server
+from pipeline.flows.serving import answered, require_server
 from pipeline.flows.sweeping import Ranking, check_space, sweep
 from pipeline.harness.errors import ParamsError, RunError
 from pipeline.harness.plain_yaml import plain_values
@@ -49,7 +49,10 @@ def sweep_from_words(
         grid(space)
     if PREFECT_API_URL.value():
         require_server()
-    state = sweep(space=space, trials=trials, objective=objective, **settings, return_state=True)
+    with answered():
+        state = sweep(
+            space=space, trials=trials, objective=objective, **settings, return_state=True
+        )
     if not state.is_completed():
         raise RunError(state.message or "the sweep failed")
     _print(state.result())

@@ -247,6 +247,40 @@ def scheduler(tmp_path: Path, start: Start) -> Iterator[SyncPrefectClient]:
         yield client
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serving_ends_at_a_signal_with_one_line_and_paused_schedules(
+    toy: Toy, start: Start, scheduler: SyncPrefectClient, number: signal.Signals
+) -> None:
+    words = ("-m", "pipeline", "serve", "--cron", "0 2 * * *")
+    serving = start(*words, PREFECT_API_URL=str(scheduler.api_url))
+    read_until(serving, "nightly/local")
+    time.sleep(3)  # until it polls
+    serving.send_signal(number)
+    output, _ = serving.communicate()
+    assert (serving.returncode, output) == (
+        0,
+        "stopped; the schedules are paused until the next 'aso-se serve'\n",
+    )
+    assert scheduler.read_deployment_by_name("nightly/local").paused
+
+
+def test_a_server_that_is_lost_while_serving_is_one_line(
+    toy: Toy, start: Start, scheduler: SyncPrefectClient
+) -> None:
+    url = str(scheduler.api_url).rstrip("/").replace("//", "//bob:CANARY12@")
+    serving = start("-m", "pipeline", "serve", PREFECT_API_URL=url)
+    read_until(serving, "nightly/local")
+    port = url.rpartition(":")[2].partition("/")[0]
+    for pid, command in processes_of(toy).items():
+        if port in command:
+            os.kill(pid, signal.SIGKILL)
+    output, _ = serving.communicate()
+    assert serving.returncode == 1
+    assert output.count("\n") == 1
+    assert ": the Prefect server no longer answers (" in output
+    assert "CANARY12" not in output
+
+
 def runs_in_state(client: SyncPrefectClient, state: str) -> list[FlowRun]:
     """Wait for a flow run in a state; return all of them."""
     until = time.monotonic() + 120
