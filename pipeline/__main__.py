@@ -14,9 +14,11 @@ from typer.core import TyperGroup
 from pipeline.console.progress import say
 from pipeline.harness.errors import AsoSeError, ExitCode
 from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
+from pipeline.harness.showing import in_lines, shown
 from pipeline.params import Params
 from pipeline.profiles import PROFILES, complete, read_profile
 from pipeline.running.params_file import use_params
+from pipeline.running.redaction import hide
 
 MOST_MINUTES = 1_000_000
 """Largest number of minutes that a run can be planned for: two years."""
@@ -34,15 +36,20 @@ class Commands(TyperGroup):
         try:
             sys.exit(super().invoke(ctx))
         except AsoSeError as error:
-            sys.stderr.write(f"{error}\n")
+            _tell(str(error))
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(ExitCode.INTERRUPTED)
         except OSError as error:
             if error.filename is None:
                 raise
-            sys.stderr.write(f"{error.filename}: {error.strerror}\n")
+            _tell(f"{shown(error.filename)}: {error.strerror}")
             sys.exit(1)
+
+
+def _tell(lines: str) -> None:
+    """Write an error, without secrets and without what a terminal would obey."""
+    sys.stderr.write(f"{hide(in_lines(lines))}\n")
 
 
 app = typer.Typer(
@@ -106,11 +113,27 @@ def status() -> int:
 
 
 @app.command()
-def verify() -> int:
+def verify(
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Restore from DVC's cache what differs; remove what is nowhere whole, so that"
+            " 'aso-se run' makes it again.",
+        ),
+    ] = False,
+    remote: Annotated[
+        bool,
+        typer.Option("--remote", help="Fetch what was pushed to DVC's remote, and check that."),
+    ] = False,
+) -> int:
     """Hash every artifact and compare it with dvc.lock. The exit code is 1 if any differs."""
     from pipeline.running.verifying import report  # noqa: PLC0415 - the cache is DVC's
 
-    return report(Path.cwd())
+    if repair and remote:
+        raise typer.BadParameter("--repair and --remote exclude each other")
+    return report(Path.cwd(), repair=repair, remote=remote)
 
 
 @app.command()

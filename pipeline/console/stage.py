@@ -28,6 +28,7 @@ from pipeline.harness.errors import (
 )
 from pipeline.harness.params_file import PARAMS_FILE, read_params
 from pipeline.harness.section import Section
+from pipeline.harness.showing import in_lines, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 P = TypeVar("P", bound=Section)
@@ -105,7 +106,7 @@ def run_stage(
         _fail(line, ExitCode.EXHAUSTED)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-        line = f"{error.filename or arguments[-1]}: {error.strerror or error}"
+        line = f"{shown(error.filename or arguments[-1])}: {error.strerror or error}"
         _fail(line, ExitCode.EXHAUSTED if full else ExitCode.USER)
 
 
@@ -113,7 +114,7 @@ def _fail(line: str, code: int) -> NoReturn:
     """Print a line and exit; other ranks wait, because the end of rank 0 ends them silently."""
     if not ranks.is_first():
         time.sleep(FIRST_WORD_SECONDS)
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{in_lines(line)}\n")
     sys.exit(code)
 
 

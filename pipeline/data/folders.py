@@ -16,7 +16,8 @@ from pipeline.data.params import DataParams
 from pipeline.data.scratch import Scratch
 from pipeline.data.source import Source
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import read_image, shown
+from pipeline.harness.showing import shown
+from pipeline.photos.decoding import read_image
 from pipeline.prepared.labelled import Labelled
 
 NAMED = 20
@@ -99,4 +100,6 @@ def _require_every_class(
     counts = np.bincount(labelled.labels, minlength=len(classes))
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
-            raise DataError(f"{shown(folder)}: no {split} image of class '{name}' can be read")
+            raise DataError(
+                f"{shown(folder)}: no {split} image of class '{shown(name)}' can be read"
+            )

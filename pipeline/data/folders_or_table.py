@@ -13,7 +13,7 @@ from pipeline.data.listing import Folder, has_images, images, of_kind, walk
 from pipeline.data.params import TABLES
 from pipeline.data.split_folders import split_around
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Literal
+from unicodedata import category
 
 from pydantic import Field, field_validator
 
@@ -66,17 +67,20 @@ class DataParams(Section):
     @field_validator("path")
     @classmethod
     def _check_path(cls, path: str) -> str:
+        if any(category(one) == "Cc" for one in path):
+            raise ValueError(f"expected a path without control characters, got {path!r}")
         if path.startswith("~"):
             raise ValueError(f"expected the whole path, as ~ is not expanded, got {path!r}")
-        folder = Path(normpath(path))
+        if "://" in path:
+            raise ValueError(f"expected a folder or an archive on this machine, got {path!r}")
+        folder = Path(normpath(Path.cwd() / path))
         if folder.suffix.lower() in TABLES:
             raise ValueError(
-                f"expected the folder {folder.parent} that holds this table and its images, as DVC"
-                f" watches nothing else, got {path!r}"
+                f"expected the folder {Path(path).parent} that holds this table and its images,"
+                f" as DVC watches nothing else, got {path!r}"
             )
-        if not folder.is_absolute() and (
-            ARTIFACTS.is_relative_to(folder) or folder.is_relative_to(ARTIFACTS)
-        ):
+        artifacts = Path.cwd() / ARTIFACTS
+        if artifacts.is_relative_to(folder) or folder.is_relative_to(artifacts):
             raise ValueError(
                 f"expected a folder apart from {ARTIFACTS}/, such as data/images, got {path!r}"
             )

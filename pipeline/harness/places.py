@@ -23,3 +23,13 @@ SWEEPS = STATE / "sweeps"
 """Folder of the locks of sweeps."""
 STUDIES = STATE / "sweeps.db"
 """File of the Optuna studies (SQLite)."""
+READ_BACK = STATE / "remote"
+"""Folder of what `aso-se verify --remote` fetches; removed when it has ended."""
+GRAPH = "dvc.yaml"
+"""File that only the root of a clone of the project has."""
+
+
+def where_to_run(tree: Path) -> str:
+    """Return what to do about a folder that is no clone: go to the clone around it, if any."""
+    around = next((one for one in tree.absolute().parents if (one / GRAPH).is_file()), None)
+    return f"run this in {around or 'a clone of the project'}"

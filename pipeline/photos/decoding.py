@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from pipeline.harness.errors import DataError
+from pipeline.harness.showing import shown
 from pipeline.prepared.facts import RESAMPLING, Fit
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -132,11 +133,6 @@ def formats() -> tuple[str, ...]:
     except ImportError:
         return (*FORMATS, *avif)
     return (*FORMATS, *avif, "HEIF")
-
-
-def shown(path: Path | str) -> str:
-    """Return a path or name for a message, with unprintable characters escaped."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in str(path))
 
 
 def _unreadable(path: Path, reason: str) -> DataError:

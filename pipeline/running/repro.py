@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from pipeline.harness.errors import RunError
+from pipeline.harness.showing import in_lines
 from pipeline.running.redaction import hide
 
 Fate = Literal["ran", "cached", "restored"]
@@ -273,9 +274,9 @@ def _read_pipes(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]"
 
 
 def _line(text: bytes, *, is_error: bool) -> Line:
-    shown = hide(text.decode(errors="replace").rstrip())
-    if shown.startswith("ERROR"):
+    told = hide(in_lines(text.decode(errors="replace").rstrip()))
+    if told.startswith("ERROR"):
         level = logging.ERROR
     else:
         level = logging.WARNING if is_error else logging.INFO
-    return Line(shown, level, time.monotonic())
+    return Line(told, level, time.monotonic())
