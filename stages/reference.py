@@ -17,6 +17,7 @@ from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
+from pipeline.optimizing.distilling import soft_targets
 from pipeline.optimizing.optimize import Watch
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import FACTS, read_facts
@@ -65,7 +66,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         searched=facts.images("train"),
         trained=len(context.images),
     )
-    points = PointsByName(params, (prepare / FACTS, derive))
+    points = PointsByName(params, (prepare / FACTS, derive, *params.optimize.files))
     watch = None
     if params.optimize.patience:
         held_out = read_images(prepare, "validation", device)
@@ -80,6 +81,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         points=points,
         backbone=params.reference.backbone,
         watch=watch,
+        taught=soft_targets(params.optimize.teacher, context.images, facts),
     )
 
     right = predict(problem.found, problem.test).argmax(1) == problem.test.labels.cpu()

@@ -60,7 +60,7 @@ def isolated(
             _call(folder, "git", "restore", "--source", commit, "--worktree", ".")
             write_atomically(folder / PARAMS_FILE, params.encode())
             _share_cache(tree, folder)
-            _share_images(tree, folder)
+            _share_files(tree, folder)
             yield folder
         finally:
             with _git_to_itself(tree):
@@ -147,10 +147,16 @@ def _share_cache(tree: Path, folder: Path) -> None:
         settings.write(file)
 
 
-def _share_images(tree: Path, folder: Path) -> None:
-    """Link the images that are not there: the data set's folder or file, or a folder's contents."""
-    path = YAML(typ="safe").load((folder / PARAMS_FILE).read_text(encoding="utf-8"))["data"]["path"]
-    here, there = tree / path, folder / path
+def _share_files(tree: Path, folder: Path) -> None:
+    """Link the images and the teacher that are not there."""
+    params = YAML(typ="safe").load((folder / PARAMS_FILE).read_text(encoding="utf-8"))
+    for path in (params["data"]["path"], params["optimize"]["teacher"]):
+        if path is not None:
+            _link(tree / path, folder / path)
+
+
+def _link(here: Path, there: Path) -> None:
+    """Link a folder, a file or a folder's contents, if it is not there."""
     if there == here:  # an absolute path
         return
     if there.is_dir():
