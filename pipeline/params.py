@@ -60,6 +60,11 @@ class Params(Section):
                 f"augmentation.crop_padding: {self.augmentation.crop_padding} pixels of padding"
                 f" on images of {self.data.image_size}"
             )
+        if self.data.stored_size is not None and self.augmentation.zoom == 1:
+            raise ValueError(
+                "data.stored_size: larger images are only of use if augmentation.zoom cuts parts"
+                " from them; expected null, or a zoom below 1"
+            )
         if self.augmentation.cutout >= self.data.image_size:
             raise ValueError(
                 f"augmentation.cutout: a square of {self.augmentation.cutout} pixels leaves nothing"

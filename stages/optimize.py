@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.batches.images import read_images
+from pipeline.batches.images import read_images, read_training_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
@@ -44,7 +44,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     device, dataset = choose_device(), read_facts(prepare)
     all_of_them = params.optimize.use_validation
     context = Context(
-        images=read_images(prepare, "train", device, through=params.optimize.through),
+        images=read_training_images(prepare, "train", device, through=params.optimize.through),
         classes=len(dataset.classes),
         training=params.training,
         augmentation=params.augmentation,

@@ -9,7 +9,7 @@ metrics.
 from pathlib import Path
 
 from pipeline.answering.measure import BATCH_SIZE, predict
-from pipeline.batches.images import read_images
+from pipeline.batches.images import read_images, read_training_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import sentence, write_references
 from pipeline.console.progress import say
@@ -50,7 +50,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
     device = choose_device()
     facts = read_facts(prepare)
     context = Context(
-        images=read_images(prepare, "train", device, through=params.optimize.through),
+        images=read_training_images(prepare, "train", device, through=params.optimize.through),
         classes=len(facts.classes),
         training=params.training,
         augmentation=params.augmentation,
