@@ -2,10 +2,10 @@
 
 from os.path import normpath
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from unicodedata import category
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.harness.section import Section
 from pipeline.prepared.facts import Fit
@@ -37,6 +37,12 @@ class DataParams(Section):
         default=8,
         description="side of the square images in pixels; others are resized to it, as `fit` says",
     )
+    stored_size: Annotated[int, Field(ge=5, le=2048)] | None = Field(
+        default=None,
+        description="side in pixels of the images that augmentation.zoom cuts parts from; null:"
+        " image_size; more, at most twice as much: parts have the detail that image_size loses;"
+        " augmentation.crop_padding then counts these pixels; only training sees them",
+    )
     fit: Fit = Field(
         default="crop",
         description="how a photo becomes a square; crop: its shorter side is scaled to image_size,"
@@ -63,6 +69,16 @@ class DataParams(Section):
         description="images of validation and test that other splits have too; drop: left out;"
         " keep: kept; refuse: nothing is prepared; found by equal pixels at image_size",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        stored, side = self.stored_size, self.image_size
+        if stored is not None and not side < stored <= 2 * side:
+            raise ValueError(
+                f"stored_size: expected null, or {side + 1} to {2 * side} with an image_size of"
+                f" {side}, got {stored}"
+            )
+        return self
 
     @field_validator("path")
     @classmethod

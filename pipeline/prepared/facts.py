@@ -7,7 +7,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,6 +16,8 @@ from pipeline.harness.errors import DataError
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 """In the order of their images."""
+ENLARGED: tuple[Split, ...] = ("train", "validation")
+"""The splits whose images may be there in more pixels too, for training."""
 
 FORMAT = 2
 FACTS = "dataset.json"
@@ -34,7 +36,8 @@ class DatasetFacts:
     classes: names, in the order of the labels. height, width: sides in pixels. fit: how images got
     this shape. mean, std: statistics of each channel of the training images, as fractions of 255.
     counts: split -> class -> number of images. digests: sha256 of each split's labels and pixels,
-    and of `names.json` if there is one.
+    and of `names.json` if there is one. stored_size, stored_digests: side and digests of the larger
+    images; None and nothing without any.
     """
 
     name: str
@@ -47,6 +50,21 @@ class DatasetFacts:
     std: tuple[float, ...]
     counts: Mapping[str, Mapping[str, int]]
     digests: Mapping[str, str]
+    stored_size: int | None = None
+    stored_digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def enlarged(self) -> "DatasetFacts | None":
+        """The facts of the larger images, if there are any."""
+        if self.stored_size is None:
+            return None
+        return replace(
+            self,
+            height=self.stored_size,
+            width=self.stored_size,
+            counts={split: self.counts[split] if split in ENLARGED else {} for split in SPLITS},
+            digests=self.stored_digests,
+        )
 
     def images(self, split: Split) -> int:
         """Number of images of a split."""
@@ -86,6 +104,8 @@ def read_facts(folder: Path) -> DatasetFacts:
             std=tuple(map(float, document["std"])),
             counts=document["counts"],
             digests=dict(document["sha256"]),
+            stored_size=document.get("stored_size"),
+            stored_digests=dict(document.get("stored_sha256", {})),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the facts of a data set: {error!r}; {AGAIN}") from None

@@ -53,7 +53,7 @@ def isolated(
     Raises:
         ParamsError: `params` are not valid.
     """
-    path = parse_params(Params, params, str(PARAMS_FILE), whole=True).data.path
+    named = parse_params(Params, params, str(PARAMS_FILE), whole=True)
     folder = tree / WORKTREES / name
     with hold(folder.with_name(f"{name}.lock"), name, waiting=waiting):
         with _git_to_itself(tree):
@@ -63,7 +63,8 @@ def isolated(
             _call(folder, "git", "restore", "--source", commit, "--worktree", ".")
             write_atomically(folder / PARAMS_FILE, params.encode())
             _share_cache(tree, folder)
-            _share_images(tree, folder, path)
+            for path in filter(None, (named.data.path, named.optimize.teacher)):
+                _link(tree / path, folder / path)
             yield folder
         finally:
             with _git_to_itself(tree):
@@ -158,9 +159,8 @@ def _share_cache(tree: Path, folder: Path) -> None:
         shutil.copymode(local, written)
 
 
-def _share_images(tree: Path, folder: Path, path: str) -> None:
-    """Link the images that are not there: the data set's folder or file, or a folder's contents."""
-    here, there = tree / path, folder / path
+def _link(here: Path, there: Path) -> None:
+    """Link a folder, a file or a folder's contents, if it is not there."""
     if there == here:  # an absolute path
         return
     if there.is_dir():

@@ -109,6 +109,15 @@ def test_images_in_one_file_are_there_wherever_it_is(path: str, toy: Toy) -> Non
     assert (toy.folder / "photos.zip").read_text() == "photos"
 
 
+def test_a_teacher_that_git_does_not_have_is_there_too(toy: Toy) -> None:
+    (toy.folder / "models").mkdir()
+    (toy.folder / "models/teacher.onnx").write_text("a teacher")
+    text = (toy.folder / "params.yaml").read_text()
+    params = text.replace("teacher:  ", "teacher: models/teacher.onnx  ")
+    with isolated(toy.folder, "one", commit="HEAD", params=params, waiting=nobody) as folder:
+        assert (folder / "models/teacher.onnx").read_text() == "a teacher"
+
+
 def test_two_experiments_can_exist_at_once_and_leftovers_of_killed_ones_go(toy: Toy) -> None:
     params = (toy.folder / "params.yaml").read_text()
     left = toy.folder / ".aso-se/worktrees/killed"
