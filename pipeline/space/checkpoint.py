@@ -137,7 +137,7 @@ def _on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             away.setdefault(tensor.dtype, []).append(name)
     for names in away.values():  # hundreds of small tensors: one copy waits once
         flat = torch.cat([found[name].reshape(-1) for name in names]).cpu()
-        parts = flat.split([found[name].numel() for name in names])
+        parts = torch.split(flat, [found[name].numel() for name in names])
         found |= {
             name: part.view(found[name].shape) for name, part in zip(names, parts, strict=True)
         }
