@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.harness.errors import ParamsError
-from pipeline.harness.places import GRAPH, where_to_run
+from pipeline.harness.places import clone_around, where_to_run
 from pipeline.harness.plain_yaml import plain_values, short, spelt
 from pipeline.harness.section import Section
 
@@ -45,7 +45,7 @@ def read_text(path: Path) -> str:
 
 def _without(path: Path) -> str:
     """Return what to do where there is no params file."""
-    if path.name == PARAMS_FILE.name and not (path.parent / GRAPH).is_file():
+    if path.name == PARAMS_FILE.name and clone_around(path.parent):
         return where_to_run(path.parent)
     return f"'aso-se profile digits' writes {PARAMS_FILE}"
 

@@ -31,5 +31,11 @@ GRAPH = "dvc.yaml"
 
 def where_to_run(tree: Path) -> str:
     """Return what to do about a folder that is no clone: go to the clone around it, if any."""
-    around = next((one for one in tree.absolute().parents if (one / GRAPH).is_file()), None)
-    return f"run this in {around or 'a clone of the project'}"
+    return f"run this in {clone_around(tree) or 'a clone of the project'}"
+
+
+def clone_around(folder: Path) -> Path | None:
+    """Return the clone that a folder lies in, None for a clone itself and outside all clones."""
+    here, *parents = (folder.absolute() / "_").parents
+    clones = (one for one in parents if (one / GRAPH).is_file())
+    return None if (here / GRAPH).is_file() else next(clones, None)
