@@ -6,7 +6,9 @@ bit rot in neither; this hashes both.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -38,7 +40,7 @@ def report(tree: Path) -> int:
         RunError: `tree` is not a clone or is in use, or its `dvc.lock` is missing or damaged.
     """
     require_clone(tree)
-    with hold(tree / LOCK, signature("aso-se verify"), waiting=refuse):
+    with _to_itself(tree):
         files, found = verify(tree)
     if not found:
         say(f"{files} files, all as recorded in dvc.lock")
@@ -73,6 +75,13 @@ def verify(tree: Path) -> tuple[int, list[Difference]]:
     for path, digest in files.items():
         found += _compare(tree, path, digest, objects / digest[:2] / digest[2:])
     return len(files), found
+
+
+def _to_itself(tree: Path) -> AbstractContextManager[object]:
+    """Hold the tree's lock; nothing here can change a tree that cannot be written to."""
+    if not os.access(tree, os.W_OK):
+        return nullcontext()
+    return hold(tree / LOCK, signature("aso-se verify"), waiting=refuse)
 
 
 def _compare(tree: Path, path: Path, digest: str, cached: Path) -> Iterator[Difference]:
