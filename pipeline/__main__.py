@@ -11,8 +11,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from pipeline.console.ending import InOneLine
 from pipeline.console.progress import say
-from pipeline.harness.errors import AsoSeError, ExitCode
+from pipeline.harness.errors import ExitCode
 from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
 from pipeline.params import Params
 from pipeline.profiles import PROFILES, complete, read_profile
@@ -32,17 +33,10 @@ class Commands(TyperGroup):
         reports a wrong command line, with exit code 2.
         """
         try:
-            sys.exit(super().invoke(ctx))
-        except AsoSeError as error:
-            sys.stderr.write(f"{error}\n")
-            sys.exit(error.exit_code)
+            with InOneLine():
+                sys.exit(super().invoke(ctx))
         except KeyboardInterrupt:
             sys.exit(ExitCode.INTERRUPTED)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            sys.stderr.write(f"{error.filename}: {error.strerror}\n")
-            sys.exit(1)
 
 
 app = typer.Typer(
