@@ -11,12 +11,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from pipeline.console.ending import InOneLine
 from pipeline.console.progress import say
-from pipeline.harness.errors import AsoSeError, ExitCode
+from pipeline.harness.errors import ExitCode
 from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
+from pipeline.harness.showing import in_lines
 from pipeline.params import Params
 from pipeline.profiles import PROFILES, complete, read_profile
 from pipeline.running.params_file import use_params
+from pipeline.running.redaction import hide
 
 MOST_MINUTES = 1_000_000
 """Largest number of minutes that a run can be planned for: two years."""
@@ -32,17 +35,15 @@ class Commands(TyperGroup):
         reports a wrong command line, with exit code 2.
         """
         try:
-            sys.exit(super().invoke(ctx))
-        except AsoSeError as error:
-            sys.stderr.write(f"{error}\n")
-            sys.exit(error.exit_code)
+            with InOneLine(shown=_printable):
+                sys.exit(super().invoke(ctx))
         except KeyboardInterrupt:
             sys.exit(ExitCode.INTERRUPTED)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            sys.stderr.write(f"{error.filename}: {error.strerror}\n")
-            sys.exit(1)
+
+
+def _printable(lines: str) -> str:
+    """Return an error without secrets and without what a terminal would obey."""
+    return hide(in_lines(lines))
 
 
 app = typer.Typer(
@@ -106,11 +107,27 @@ def status() -> int:
 
 
 @app.command()
-def verify() -> int:
+def verify(
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Restore from DVC's cache what differs; remove what is nowhere whole, so that"
+            " 'aso-se run' makes it again.",
+        ),
+    ] = False,
+    remote: Annotated[
+        bool,
+        typer.Option("--remote", help="Fetch what was pushed to DVC's remote, and check that."),
+    ] = False,
+) -> int:
     """Hash every artifact and compare it with dvc.lock. The exit code is 1 if any differs."""
     from pipeline.running.verifying import report  # noqa: PLC0415 - the cache is DVC's
 
-    return report(Path.cwd())
+    if repair and remote:
+        raise typer.BadParameter("--repair and --remote exclude each other")
+    return report(Path.cwd(), repair=repair, remote=remote)
 
 
 @app.command()

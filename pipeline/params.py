@@ -1,5 +1,7 @@
 """All of `params.yaml`: every section, and the checks between sections."""
 
+from os.path import normpath
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -7,7 +9,7 @@ from pydantic import Field, model_validator
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.costing.cost import least
-from pipeline.data.params import DataParams
+from pipeline.data.params import ARTIFACTS, DataParams
 from pipeline.exporting.params import ExportParams
 from pipeline.growing.params import GrowthParams
 from pipeline.harness.section import Section, Seed
@@ -58,6 +60,11 @@ class Params(Section):
                 f"augmentation.crop_padding: {self.augmentation.crop_padding} pixels of padding"
                 f" on images of {self.data.image_size}"
             )
+        if self.data.stored_size is not None and self.augmentation.zoom == 1:
+            raise ValueError(
+                "data.stored_size: larger images are only of use if augmentation.zoom cuts parts"
+                " from them; expected null, or a zoom below 1"
+            )
         if self.augmentation.cutout >= self.data.image_size:
             raise ValueError(
                 f"augmentation.cutout: a square of {self.augmentation.cutout} pixels leaves nothing"
@@ -67,6 +74,12 @@ class Params(Section):
             raise ValueError(
                 f"training.auxiliary_skip: expected 0 in {self.network.space}, whose layers have a"
                 " skip connection each"
+            )
+        teacher = self.optimize.teacher
+        if teacher is not None and Path(normpath(teacher)).is_relative_to(ARTIFACTS):
+            raise ValueError(
+                f"optimize.teacher: expected a copy outside {ARTIFACTS}/, whose files a run"
+                f" replaces, got {teacher!r}"
             )
         self._check_target()
         published = SPACES[self.network.space].edges_per_node

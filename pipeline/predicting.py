@@ -13,7 +13,7 @@ import json
 import struct
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -41,16 +41,16 @@ REMEDIES = {
     "HEIF": "a HEIC image; to read it, install pillow-heif",
 }
 HIDDEN = {"Thumbs.db", "desktop.ini"}
-REFUSED = (
-    runtime_errors.EPFail,
-    runtime_errors.Fail,
-    runtime_errors.InvalidArgument,
-    runtime_errors.InvalidGraph,
-    runtime_errors.InvalidProtobuf,
-    runtime_errors.NotImplemented,
-    runtime_errors.RuntimeException,
+REFUSED = tuple(
+    one
+    for one in vars(runtime_errors).values()
+    if isinstance(one, type) and issubclass(one, Exception)
 )
 """Errors that ONNX Runtime raises on a file that is damaged or not a model."""
+SILENT = 4
+"""Level from which on ONNX Runtime logs; only what ends the process is above it."""
+LARGEST = 4096
+"""Largest side in pixels of the images of a model."""
 UNREADABLE = (
     OSError,
     RuntimeError,
@@ -69,18 +69,19 @@ UNREADABLE = (
 
 
 class ModelError(Exception):
-    """The model is missing, damaged or not an exported classifier."""
+    """The model is missing, damaged, not an exported classifier, or cannot be computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """An exported classifier.
 
-    size: side of its images in pixels. channels: 1 (grey) or 3 (RGB). fit: how they became squares,
-    a key of `INTO_SQUARE`. unsure_below: probability of the likeliest class below which a
-    prediction is unsure; None if the model does not say.
+    path: its file. size: side of its images in pixels. channels: 1 (grey) or 3 (RGB). fit: how
+    they became squares, a key of `INTO_SQUARE`. unsure_below: probability of the likeliest class
+    below which a prediction is unsure; None if the model does not say.
     """
 
+    path: Path
     session: onnxruntime.InferenceSession
     classes: tuple[str, ...]
     size: int
@@ -135,12 +136,16 @@ def show(model_path: Path, names: Sequence[str], *, top: int, as_json: bool) -> 
     paths = list(find_images(names))
     predictions = []
     write_row = _table(paths, model.classes)
-    for prediction in predict(model, paths, top=top):
-        predictions.append(prediction)
-        if prediction.error:
-            sys.stderr.write(f"{shown(prediction.image)}: {prediction.error}\n")
-        elif not as_json:
-            write_row(prediction)
+    try:
+        for prediction in predict(model, paths, top=top):
+            predictions.append(prediction)
+            if prediction.error:
+                sys.stderr.write(f"{shown(prediction.image)}: {_printable(prediction.error)}\n")
+            elif not as_json:
+                write_row(prediction)
+    except ModelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     if as_json:
         sys.stdout.write(_document(model_path, predictions))
     return int(any(prediction.error for prediction in predictions))
@@ -150,29 +155,23 @@ def open_model(path: Path) -> Model:
     """Load a model and its metadata.
 
     Raises:
-        ModelError: the file cannot be read, is not an ONNX file, or does not name its classes.
+        ModelError: the file cannot be read, is not an ONNX file, does not name its classes, or has
+            other inputs and outputs than it says.
     """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
     try:
         content = path.read_bytes()
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        metadata = session.get_modelmeta().custom_metadata_map
-        known = {key: json.loads(metadata[key]) for key in ("format", "classes", "input")}
-        if known["format"] != METADATA_FORMAT:
-            raise ModelError(
-                f"{shown(path)}: format {known['format']}, this program reads {METADATA_FORMAT}"
-            )
-        sides, classes = known["input"], tuple(known["classes"])
-        calibration = json.loads(metadata.get("calibration", "null"))
-        unsure_below = calibration["unsure_below"] if calibration else None
-        size, channels, fit = sides["width"], sides["channels"], sides.get("fit", "crop")
-        if fit not in INTO_SQUARE:
-            raise ModelError(f"{shown(path)}: images are fitted by {fit!r}, unknown here")
-        return Model(session, classes, size, channels, fit, unsure_below)
+        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        model = _described(path, session, session.get_modelmeta().custom_metadata_map)
+        if _has_its_ends(model):
+            return model
+        reason = "its graph has other inputs or outputs than its metadata say"
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except REFUSED:
         reason = "not an ONNX model"
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         reason = "no classes and image size in its metadata; expected a model of this project"
     raise ModelError(f"{shown(path)}: {reason}")
 
@@ -191,14 +190,18 @@ def find_images(names: Iterable[str]) -> Iterator[Path]:
 
 
 def predict(model: Model, paths: Iterable[Path], *, top: int) -> Iterator[Prediction]:
-    """Yield each prediction as soon as it is known, with the `top` likeliest classes."""
+    """Yield each prediction as soon as it is known, with the `top` likeliest classes.
+
+    Raises:
+        ModelError: the model cannot be computed, or gives no probabilities.
+    """
     for path in paths:
         try:
             pixels = _pixels(model, path)
         except ValueError as error:
             yield Prediction(path, error=str(error))
             continue
-        [probabilities] = model.session.run(["probabilities"], {"images": pixels[None]})[0]
+        probabilities = _probabilities(model, pixels)
         best = np.argsort(-probabilities, kind="stable")[:top]
         classes = tuple((model.classes[i], float(probabilities[i])) for i in best)
         limit = model.unsure_below
@@ -261,6 +264,64 @@ def shown(path: Path) -> str:
 
 def _printable(text: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def _described(
+    path: Path, session: onnxruntime.InferenceSession, metadata: Mapping[str, str]
+) -> Model:
+    """Return a model as its metadata describe it; they may be anybody's.
+
+    Raises:
+        ModelError: it is of another format, or fits its images in an unknown way.
+        ValueError, LookupError, TypeError, AttributeError, RecursionError: they describe none.
+    """
+    known = {key: json.loads(metadata[key]) for key in ("format", "classes", "input")}
+    if known["format"] != METADATA_FORMAT:
+        other = _printable(str(known["format"]))
+        raise ModelError(f"{shown(path)}: format {other}, this program reads {METADATA_FORMAT}")
+    sides, classes = known["input"], known["classes"]
+    size, channels, fit = sides["width"], sides["channels"], sides.get("fit", "crop")
+    calibration = json.loads(metadata.get("calibration", "null"))
+    unsure_below = float(calibration["unsure_below"]) if calibration else None
+    if type(classes) is not list or set(map(type, classes)) != {str}:
+        raise ValueError("no names of classes")
+    if type(size) is not int or not 0 < size <= LARGEST or channels not in {1, 3}:
+        raise ValueError("no size of images")
+    if fit not in INTO_SQUARE:
+        raise ModelError(f"{shown(path)}: images are fitted by {fit!r}, unknown here")
+    return Model(path, session, tuple(classes), size, channels, fit, unsure_below)
+
+
+def _has_its_ends(model: Model) -> bool:
+    """Whether the graph takes images of the model's size and gives its classes' probabilities."""
+    ends = [*model.session.get_inputs(), *model.session.get_outputs()]
+    found = {end.name: (end.type, end.shape) for end in ends}
+    return (
+        len(model.session.get_inputs()) == 1
+        and _may_be(found.get("images"), "uint8", (1, model.size, model.size, model.channels))
+        and _may_be(found.get("probabilities"), "float", (1, len(model.classes)))
+    )
+
+
+def _may_be(found: tuple[str, list[object]] | None, kind: str, shape: tuple[int, ...]) -> bool:
+    """Whether an input or output can have a type and shape. found: its own; names are free."""
+    if found is None or found[0] != f"tensor({kind})" or len(found[1]) != len(shape):
+        return False
+    pairs = zip(found[1], shape, strict=True)
+    return all(own == size or not isinstance(own, int) for own, size in pairs)
+
+
+def _probabilities(model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the probability of each class; raise ModelError if the model gives none."""
+    found: NDArray[np.float32]
+    try:
+        [found] = model.session.run(["probabilities"], {"images": pixels[None]})
+    except REFUSED:
+        raise ModelError(f"{shown(model.path)}: cannot be computed on an image") from None
+    if found.shape != (1, len(model.classes)) or not np.isfinite(found).all():
+        raise ModelError(f"{shown(model.path)}: gives no probabilities for an image")
+    probabilities: NDArray[np.float32] = found[0]
+    return probabilities
 
 
 def _table(paths: Sequence[Path], classes: Sequence[str]) -> Callable[[Prediction], None]:

@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node
 
 from pipeline.harness.errors import ParamsError
 from pipeline.harness.params_file import read_text, validate
+from pipeline.harness.places import where_to_run
 from pipeline.harness.plain_yaml import plain_values
 from pipeline.params import Params
 
@@ -49,7 +50,7 @@ def read_profile(tree: Path, name: str) -> str:
     """
     folder = tree / PROFILES
     if not folder.is_dir():
-        raise ParamsError(f"{PROFILES}: no such folder; run this in a clone of the project")
+        raise ParamsError(f"{PROFILES}: no such folder; {where_to_run(tree)}")
     path = folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))

@@ -19,9 +19,14 @@ from pipeline.params import Params
 
 
 def main(params: Params, out: Path) -> None:
-    """Say that all of it is valid, as `run_stage` has found, and that a target can be estimated."""
+    """Say that all of it is valid, as `run_stage` has found, and that its files can be used."""
     if params.target.milliseconds is not None:
         read_latency(FILE).require_any()
+    if params.optimize.teacher is not None:
+        from pipeline.optimizing.teacher import read_teacher  # noqa: PLC0415 - takes 0.2 s
+
+        side = params.data.image_size
+        read_teacher(params.optimize.teacher).require_size(side, side)
     write_atomically(out / "params.txt", b"valid\n")
     say(f"check: {PARAMS_FILE} is valid")
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import torch
 
-from pipeline.batches.images import read_images
+from pipeline.batches.images import read_images, read_training_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import kept, write_history, write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.margins.margins import write_margins
+from pipeline.optimizing.distilling import soft_targets
 from pipeline.optimizing.optimize import Optimize, Watch, discrete_network
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import FACTS, Split, read_facts
@@ -43,7 +44,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     device, dataset = choose_device(), read_facts(prepare)
     all_of_them = params.optimize.use_validation
     context = Context(
-        images=read_images(prepare, "train", device, through=params.optimize.through),
+        images=read_training_images(prepare, "train", device, through=params.optimize.through),
         classes=len(dataset.classes),
         training=params.training,
         augmentation=params.augmentation,
@@ -66,8 +67,9 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
             images=read_images(prepare, "validation", device),
             batch_size=params.training.evaluation_batch_size,
         ),
+        taught=soft_targets(params.optimize.teacher, context.images, dataset),
     )
-    points = resume_points("optimize", params, prepare / FACTS, growth)
+    points = resume_points("optimize", params, prepare / FACTS, growth, *params.optimize.files)
     state, history = run(phase, points)
 
     trained_on: list[Split] = ["train", "validation"] if all_of_them else ["train"]

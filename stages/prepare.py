@@ -4,7 +4,8 @@
 
 Writes `images.safetensors`, the pixels and labels of the splits (train, validation, test), one
 after the other, `dataset.json`: classes, shape, counts, and the mean and standard deviation of the
-training split, and where the images have files of their own, their names in `names.json`.
+training split, and where the images have files of their own, their names in `names.json`. With
+`data.stored_size`, `larger.safetensors` has the training and validation images in more pixels.
 """
 
 from pathlib import Path

@@ -9,7 +9,7 @@ metrics.
 from pathlib import Path
 
 from pipeline.answering.measure import BATCH_SIZE, predict
-from pipeline.batches.images import read_images
+from pipeline.batches.images import read_images, read_training_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import sentence, write_references
 from pipeline.console.progress import say
@@ -17,6 +17,7 @@ from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
+from pipeline.optimizing.distilling import soft_targets
 from pipeline.optimizing.optimize import Watch
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import FACTS, read_facts
@@ -49,7 +50,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
     device = choose_device()
     facts = read_facts(prepare)
     context = Context(
-        images=read_images(prepare, "train", device, through=params.optimize.through),
+        images=read_training_images(prepare, "train", device, through=params.optimize.through),
         classes=len(facts.classes),
         training=params.training,
         augmentation=params.augmentation,
@@ -65,7 +66,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         searched=facts.images("train"),
         trained=len(context.images),
     )
-    points = PointsByName(params, (prepare / FACTS, derive))
+    points = PointsByName(params, (prepare / FACTS, derive, *params.optimize.files))
     watch = None
     if params.optimize.patience:
         held_out = read_images(prepare, "validation", device)
@@ -80,6 +81,7 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         points=points,
         backbone=params.reference.backbone,
         watch=watch,
+        taught=soft_targets(params.optimize.teacher, context.images, facts),
     )
 
     right = predict(problem.found, problem.test).argmax(1) == problem.test.labels.cpu()

@@ -129,6 +129,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "auxiliary_weight": 0.0,
         "ema_decay": 0.0,
         "from_scratch": False,
+        "teacher": None,
         "use_validation": False,
         "patience": 0,
     },

@@ -7,6 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
@@ -34,6 +37,8 @@ PLAIN = AugmentationParams(crop_padding=0, flip=False, cutout=0)
 """No augmentation."""
 FREE = TargetParams()
 """Any cost."""
+TAUGHT = torch.rand(24, 3, generator=generator(0, "taught")).softmax(1)
+"""Soft targets of the images."""
 TIGHT, ROOMY = TargetParams(parameters=2_000), TargetParams(parameters=9_000)
 """Fewer parameters than the most likely tiny network has, and room for it to grow."""
 
@@ -101,6 +106,7 @@ def optimizing(
     given: SupernetContext | None = None,
     *,
     network: NetworkParams | None = None,
+    taught: Tensor | None = None,
     **changes: object,
 ) -> Optimize[Network]:
     given, params = given or context(), tiny(OptimizeParams, **changes)
@@ -116,6 +122,7 @@ def optimizing(
             from_scratch=params.from_scratch,
         ),
         watch=Watch(images=given.validation, batch_size=16),
+        taught=taught,
     )
 
 
@@ -190,8 +197,10 @@ PHASES: dict[str, Callable[[Path], Phase[Any]]] = {
     ),
     "optimize": lambda path: optimizing(path, epochs=3),
     "optimize with patience": lambda path: optimizing(path, epochs=9, patience=2, ema_decay=0.5),
+    "optimize with a teacher": lambda path: optimizing(path, taught=TAUGHT),
     "optimize with everything": lambda path: optimizing(
         path,
+        taught=TAUGHT,
         epochs=3,
         ema_decay=0.9,
         auxiliary_weight=0.4,

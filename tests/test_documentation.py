@@ -26,6 +26,7 @@ from pipeline.exporting.golden import FOLDER, golden_vectors
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.harness.files import write_atomically
 from pipeline.params import Params
+from pipeline.referencing.kinds import KINDS
 from pipeline.training.stability import HEALTH
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -208,15 +209,15 @@ def test_the_program_in_javascript_names_the_class_that_python_does(export: Path
     assert float(probability) == pytest.approx(expected.max(), abs=1e-4)
 
 
-def test_the_citation_is_of_this_version_and_of_the_papers_that_the_readme_names() -> None:
+def test_the_citation_is_of_this_version_and_of_the_papers_that_the_method_names() -> None:
     citation = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (citation["version"], citation["license"]) == (project["version"], project["license"])
     [author] = citation["authors"]
     assert author["name"] in (ROOT / "LICENSE").read_text()
 
-    readme = (ROOT / "README.md").read_text()
-    cited = readme[readme.index("## How to cite") :]
+    method = (ROOT / "docs" / "method.md").read_text()
+    cited = method[method.index("## How to cite") :]
     items = [" ".join(item.split()) for item in cited.split("\n- ")[1:]]
     papers = {paper["url"]: paper for paper in citation["references"]}
     assert papers.keys() == set(re.findall(r"\((https://[^)]*)\)", cited))
@@ -225,6 +226,23 @@ def test_the_citation_is_of_this_version_and_of_the_papers_that_the_readme_names
         names = ", ".join(author["family-names"] for author in paper["authors"])
         assert f"{names}: [{paper['title']}]" in item
         assert item.endswith(f" {paper['year']}")
+
+
+def test_the_readme_is_short_and_its_figures_are_those_of_the_committed_run() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.split()) <= 900
+    derived, compared = (
+        json.loads((ROOT / "artifacts" / stage / "metrics.json").read_text())
+        for stage in ("derive", "reference")
+    )
+    accuracy, low, high = (
+        f"{derived[f'test_accuracy{bound}']:.1%}" for bound in ("", "_low", "_high")
+    )
+    interval = f"95 % interval {low} to {high}"
+    assert f"test accuracy {accuracy} of {derived['test_images']} images ({interval})" in readme
+    best = compared["best"]
+    assert f", {KINDS[best].title} ({compared[best]:.1%})" in readme
+    assert f"p = {compared['p_value']:.2g}." in readme
 
 
 def test_every_link_to_a_file_of_the_project_leads_somewhere() -> None:

@@ -29,6 +29,7 @@ SHRUNK: dict[str, Any] = {
     "data.name": "image_folder",
     "data.path": "photos",
     "data.image_size": 16,
+    "data.stored_size": 24,
     "data.fit": "pad",
     "data.validation_fraction": 0.5,
     "data.test_fraction": 0.3,

@@ -45,14 +45,16 @@ def augment(pixels: Tensor, params: AugmentationParams, generator: Generator) ->
     return cropped.reshape(N, H, W, C).permute(0, 3, 1, 2)
 
 
-def zoom(pixels: Tensor, *, smallest: float, generator: Generator) -> Tensor:
-    """Scale a random part of each image to the whole image (Szegedy et al. 2015).
+def zoom(pixels: Tensor, *, smallest: float, size: tuple[int, int], generator: Generator) -> Tensor:
+    """Scale a random part of each image to a whole image (Szegedy et al. 2015).
 
-    The part is up to a third wider or higher than the image's shape.
+    The part is up to a third wider or higher than the image's shape. Each pixel is interpolated
+    between four, so no pixel of images up to twice as large is left out.
 
     Args:
-        pixels: (N, C, H, W) uint8 or floats in 0..255, channels_last.
+        pixels: (N, C, S, T) uint8 or floats in 0..255, channels_last.
         smallest: smallest part of the area, in (0, 1].
+        size: H and W, at least half of S and T.
         generator: random source on the device of `pixels`.
 
     Returns:
@@ -68,7 +70,7 @@ def zoom(pixels: Tensor, *, smallest: float, generator: Generator) -> Tensor:
     parts = torch.zeros(N, 2, 3, device=device)
     parts[:, 0, 0], parts[:, 0, 2] = width, uniform(-1, 1) * (1 - width)
     parts[:, 1, 1], parts[:, 1, 2] = height, uniform(-1, 1) * (1 - height)
-    grid = F.affine_grid(parts, list(pixels.shape), align_corners=False)
+    grid = F.affine_grid(parts, [*pixels.shape[:2], *size], align_corners=False)
     zoomed = F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
     return zoomed.contiguous(memory_format=torch.channels_last)
 

@@ -27,19 +27,22 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield every image once, in random order and augmented.
 
-    A batch is (N, C, H, W) float32, normalised, and its (N,) labels.
+    A batch is (N, C, H, W) float32, normalised, and its (N,) labels. If the images are there in
+    more pixels too, the zoom cuts its parts from these.
 
     purpose: what the randomness is for, e.g. ("search", epoch); equal purposes give equal batches.
     """
     device = images.device
     order = training_order(images, batch_size=batch_size, seed=seed, purpose=purpose)
-    rows = images.pixels.permute(0, 2, 3, 1)  # images as contiguous rows: 20 times faster to pick
+    H, W = images.pixels.shape[2:]
+    drawn = images.pixels if images.larger is None else images.larger
+    rows = drawn.permute(0, 2, 3, 1)  # images as contiguous rows: 20 times faster to pick
     for step, indices in enumerate(order):
         source = generator(seed, *purpose, "augment", step, device=device)
         picked = rows.index_select(0, indices).to(device, non_blocking=True)
         pixels = augment(picked.permute(0, 3, 1, 2), augmentation, source)
         if augmentation.zoom < 1:
-            pixels = zoom(pixels, smallest=augmentation.zoom, generator=source)
+            pixels = zoom(pixels, smallest=augmentation.zoom, size=(H, W), generator=source)
         if augmentation.color:
             pixels = recolor(pixels, strength=augmentation.color, generator=source)
         if augmentation.trivial:

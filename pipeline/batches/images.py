@@ -3,7 +3,7 @@
 N images, C channels, H x W pixels; everything is channels_last.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.console.progress import say
 from pipeline.prepared.facts import Split, read_facts
-from pipeline.prepared.packing import read_split
+from pipeline.prepared.packing import read_larger, read_split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,15 +21,26 @@ class Images:
     pixels: (N, C, H, W) uint8, channels_last, on the device, or on the host if memory is short;
     on the CPU they are mapped from the file, so that more of them than memory holds are no error.
     labels: (N,) int64. mean, std: (C,) float32, of the training split, as fractions of 255.
+    larger: (N, C, S, S), the same images in more pixels, for training; None: there are none.
     """
 
     pixels: Tensor
     labels: Tensor
     mean: Tensor
     std: Tensor
+    larger: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, which: slice) -> "Images":
+        """Return some of the images."""
+        return replace(
+            self,
+            pixels=self.pixels[which],
+            labels=self.labels[which],
+            larger=None if self.larger is None else self.larger[which],
+        )
 
     @property
     def device(self) -> torch.device:
@@ -55,6 +66,21 @@ def read_images(
         mean=torch.tensor(facts.mean, device=device),
         std=torch.tensor(facts.std, device=device),
     )
+
+
+def read_training_images(
+    folder: Path, split: Split, device: torch.device | str, *, through: Split | None = None
+) -> Images:
+    """Read one split, or several as one, as `read_images` does, for `training_batches`.
+
+    They are there in more pixels too if `data.stored_size` says so.
+    """
+    images = read_images(folder, split, device, through=through)
+    found = read_larger(folder, split, through=through)
+    if found is None:
+        return images
+    larger = _near(torch.from_numpy(found), torch.device(device))
+    return replace(images, larger=larger.permute(0, 3, 1, 2))
 
 
 def _near(images: Tensor, device: torch.device) -> Tensor:

@@ -18,6 +18,7 @@ from pipeline.harness.metrics import COLUMNS
 from pipeline.harness.places import PROGRESS
 from pipeline.harness.ranks import is_first
 from pipeline.harness.records import Row, write_history
+from pipeline.harness.showing import in_lines
 
 BESIDE_BAR = ("validation_accuracy", "temperature")
 """Columns shown beside the bar, which fit on a terminal of 80 characters.
@@ -35,13 +36,13 @@ MOST_MINUTES = 90
 """Number of minutes from which on hours are shown instead."""
 
 T = TypeVar("T")
-console = Console(highlight=False, soft_wrap=True)
+console = Console(markup=False, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Print one line; of several processes that train together, only the first prints."""
+    """Print a text as `in_lines` shows it; of several ranks, only the first prints."""
     if is_first():
-        console.print(text, markup=False)
+        console.print(in_lines(text))
 
 
 def watch(

@@ -14,7 +14,7 @@ from pipeline.console.progress import say
 from pipeline.data.listing import Folder, has_images, named_as_images, of_kind
 from pipeline.data.params import TABLES
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 KINDS = frozenset({".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2"})

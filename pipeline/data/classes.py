@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.data.listing import Folder, composed, has_images, named_as_images
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 Classes = Mapping[str, Folder]
 """Folder of each class by its name in composed Unicode, sorted by name."""
@@ -53,7 +53,7 @@ def require_same_classes(train: Folder, part: Folder, classes: Classes, other: C
             raise DataError(f"{shown(folder.path)}: no such class in {shown(train.path)}{hint}")
     for name in classes:
         if name not in other:
-            where = f"{shown(part.path)}: no folder for class '{name}'"
+            where = f"{shown(part.path)}: no folder for class '{shown(name)}'"
             raise DataError(f"{where} of {shown(train.path)}")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 OF_FILES = (
     "file file_name file_path filename filepath image image_file image_name image_path img"

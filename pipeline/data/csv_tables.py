@@ -18,7 +18,7 @@ from pipeline.data.listing import Folder, composed, of_kind, walk
 from pipeline.data.params import TABLES
 from pipeline.data.split_folders import split_around, split_in
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 ENCODING = "utf-8-sig"  # with or without the mark that Windows puts first
 DELIMITERS = ",;\t"

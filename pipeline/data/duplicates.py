@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.console.progress import say
 from pipeline.data.params import Duplicates
 from pipeline.harness.errors import DataError
+from pipeline.harness.showing import shown
 from pipeline.prepared.labelled import Labelled, Splits
 
 REMEDY = "remove the copies, or set data.duplicates to keep"
@@ -80,7 +81,7 @@ def _without(
     for label in np.unique(labelled.labels):
         if label not in kept.labels:
             raise DataError(
-                f"class '{classes[label]}': every {name} image is a copy of another split's;"
+                f"class '{shown(classes[label])}': every {name} image is a copy of another split's;"
                 f" {REMEDY}"
             )
     return kept if copied.any() else labelled

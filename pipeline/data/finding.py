@@ -10,7 +10,7 @@ from posixpath import normpath
 from pipeline.data.listing import composed
 from pipeline.data.split_folders import split_around
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 
 class Finder:

@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.console.progress import say
@@ -16,7 +17,8 @@ from pipeline.data.params import DataParams
 from pipeline.data.scratch import Scratch
 from pipeline.data.source import Source
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import read_image, shown
+from pipeline.harness.showing import shown
+from pipeline.photos.decoding import read_image
 from pipeline.prepared.labelled import Labelled
 
 NAMED = 20
@@ -66,19 +68,24 @@ def _decode(
     params: DataParams, layout: Layout, files: Files, scratch: Scratch, name: str
 ) -> tuple[Labelled, list[str]]:
     """Return the images that can be read, and a line for each of the others. name: of the split."""
-    paths, size = list(chain.from_iterable(files)), params.image_size
+    paths = list(chain.from_iterable(files))
+
+    def fill(file: str, side: int) -> tuple[NDArray[np.uint8], dict[int, str]]:
+        shape = (len(paths), side, side, 3)
+        return scratch.fill(file, shape, lambda number: read_image(paths[number], side, params.fit))
+
     with warnings.catch_warnings():
         # A picture above 90 million pixels is refused; damaged EXIF leaves the pixels intact.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        images, problems = scratch.fill(
-            name,
-            (len(paths), size, size, 3),
-            lambda number: read_image(paths[number], size, params.fit),
-        )
+        images, problems = fill(name, params.image_size)
+        larger = None
+        if params.stored_size is not None and name != "test":
+            larger, more = fill(f"larger {name}", params.stored_size)
+            problems = {**more, **problems}
     labels = np.repeat(np.arange(len(files)), [len(found) for found in files])
     names = tuple(layout.name(path) for path in paths)
-    every = Labelled(images=images, labels=labels, names=names)
+    every = Labelled(images=images, labels=labels, names=names, larger=larger)
     good = np.delete(np.arange(len(paths)), list(problems))
     return every.take(good), list(problems.values())
 
@@ -99,4 +106,6 @@ def _require_every_class(
     counts = np.bincount(labelled.labels, minlength=len(classes))
     for name, count in zip(classes, counts, strict=True):
         if count == 0:
-            raise DataError(f"{shown(folder)}: no {split} image of class '{name}' can be read")
+            raise DataError(
+                f"{shown(folder)}: no {split} image of class '{shown(name)}' can be read"
+            )

@@ -12,7 +12,7 @@ from pipeline.data.classes import Classes, class_folders, look, nested, require_
 from pipeline.data.listing import Folder, has_images, images, skipped
 from pipeline.data.split_folders import Part, parts, split_of
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 Files = tuple[tuple[Path, ...], ...]
 """The images of each class, in the order of the classes."""
@@ -88,7 +88,7 @@ def _training_classes(train: Folder) -> Classes:
     if len(classes) == 1:
         (name,) = classes
         raise DataError(
-            f"{shown(train.path)}: only one class, '{name}'; a classifier needs at least two"
+            f"{shown(train.path)}: only one class, '{shown(name)}'; a classifier needs at least two"
         )
     for folder in classes.values():
         if len({split_of(one) for one in folder.folders} - {None}) > 1:

@@ -22,7 +22,7 @@ from pipeline.data.params import TABLES
 from pipeline.data.rows import Row, lay_out
 from pipeline.data.split_folders import SPLITS
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 
 def read_listed(tree: Folder) -> Layout | None:

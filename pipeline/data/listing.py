@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.data.kinds import IMAGE_SUFFIXES, other_file, other_folder, suffix
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 DOWNLOADS = "downloads"
 """Folder directly in `data.path` that holds the downloads of torchvision and is no class."""

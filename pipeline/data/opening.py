@@ -15,7 +15,7 @@ from pipeline.data.listed import read_listed
 from pipeline.data.listing import Folder, list_folder, of_kind, walk
 from pipeline.data.params import TABLES
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 PACKED = archives.KINDS | {parquet_files.KIND}
 """Kinds of files that may have to be unpacked."""

@@ -2,9 +2,10 @@
 
 from os.path import normpath
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from unicodedata import category
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.harness.section import Section
 from pipeline.prepared.facts import Fit
@@ -36,6 +37,12 @@ class DataParams(Section):
         default=8,
         description="side of the square images in pixels; others are resized to it, as `fit` says",
     )
+    stored_size: Annotated[int, Field(ge=5, le=2048)] | None = Field(
+        default=None,
+        description="side in pixels of the images that augmentation.zoom cuts parts from; null:"
+        " image_size; more, at most twice as much: parts have the detail that image_size loses;"
+        " augmentation.crop_padding then counts these pixels; only training sees them",
+    )
     fit: Fit = Field(
         default="crop",
         description="how a photo becomes a square; crop: its shorter side is scaled to image_size,"
@@ -63,20 +70,33 @@ class DataParams(Section):
         " keep: kept; refuse: nothing is prepared; found by equal pixels at image_size",
     )
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        stored, side = self.stored_size, self.image_size
+        if stored is not None and not side < stored <= 2 * side:
+            raise ValueError(
+                f"stored_size: expected null, or {side + 1} to {2 * side} with an image_size of"
+                f" {side}, got {stored}"
+            )
+        return self
+
     @field_validator("path")
     @classmethod
     def _check_path(cls, path: str) -> str:
+        if any(category(one) == "Cc" for one in path):
+            raise ValueError(f"expected a path without control characters, got {path!r}")
         if path.startswith("~"):
             raise ValueError(f"expected the whole path, as ~ is not expanded, got {path!r}")
-        folder = Path(normpath(path))
+        if "://" in path:
+            raise ValueError(f"expected a folder or an archive on this machine, got {path!r}")
+        folder = Path(normpath(Path.cwd() / path))
         if folder.suffix.lower() in TABLES:
             raise ValueError(
-                f"expected the folder {folder.parent} that holds this table and its images, as DVC"
-                f" watches nothing else, got {path!r}"
+                f"expected the folder {Path(path).parent} that holds this table and its images,"
+                f" as DVC watches nothing else, got {path!r}"
             )
-        if not folder.is_absolute() and (
-            ARTIFACTS.is_relative_to(folder) or folder.is_relative_to(ARTIFACTS)
-        ):
+        artifacts = Path.cwd() / ARTIFACTS
+        if artifacts.is_relative_to(folder) or folder.is_relative_to(artifacts):
             raise ValueError(
                 f"expected a folder apart from {ARTIFACTS}/, such as data/images, got {path!r}"
             )

@@ -17,7 +17,7 @@ from pipeline.data.listing import Folder, composed, named_as_images, of_kind, sk
 from pipeline.data.rows import Row, lay_out
 from pipeline.data.split_folders import split_around, split_in
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 KIND = ".parquet"
 ROWS = 64

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.data.classes import require_distinct
 from pipeline.data.layout import Files, Layout
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 MARKS = "|;, "
 """Characters between the labels of a list."""

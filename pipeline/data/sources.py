@@ -27,12 +27,16 @@ def read_source(params: DataParams, scratch: Scratch) -> Source:
     Raises:
         DataError: it cannot be downloaded, or the image folder cannot be used.
     """
-    source, size = SOURCES[params.name](params, scratch), params.image_size
+    source, stored = SOURCES[params.name](params, scratch), params.stored_size
+
+    def fitted(labelled: Labelled, name: str, stored: int | None) -> Labelled:
+        return _resize(labelled, params.image_size, stored, scratch, name)
+
     return replace(
         source,
-        train=_resize(source.train, size, scratch, "training"),
-        validation=source.validation and _resize(source.validation, size, scratch, "validation"),
-        test=source.test and _resize(source.test, size, scratch, "test"),
+        train=fitted(source.train, "training", stored),
+        validation=source.validation and fitted(source.validation, "validation", stored),
+        test=source.test and fitted(source.test, "test", None),
     )
 
 
@@ -64,14 +68,24 @@ SOURCES: dict[DataName, Callable[[DataParams, Scratch], Source]] = {
 """Function that reads each data set, by its `data.name`; the images may be of any size."""
 
 
-def _resize(labelled: Labelled, size: int, scratch: Scratch, name: str) -> Labelled:
-    """Return images of `size`; those of an image folder have it already."""
-    images = labelled.images
+def _resize(
+    labelled: Labelled, size: int, stored: int | None, scratch: Scratch, name: str
+) -> Labelled:
+    """Return images of `size`, and larger ones if asked; those of an image folder have both."""
+    larger = labelled.larger
+    if stored is not None and larger is None:
+        larger = _resized(labelled.images, stored, scratch, f"larger {name}")
+    return replace(labelled, images=_resized(labelled.images, size, scratch, name), larger=larger)
+
+
+def _resized(
+    images: NDArray[np.uint8], size: int, scratch: Scratch, name: str
+) -> NDArray[np.uint8]:
+    """(N, H, W, C) -> (N, size, size, C), kept on disk; the same array if it has this size."""
     if images.shape[1:3] == (size, size):
-        return labelled
+        return images
     shape = (len(images), size, size, images.shape[-1])
-    resized, _ = scratch.fill(name, shape, lambda number: _resize_image(images[number], size))
-    return Labelled(images=resized, labels=labelled.labels)
+    return scratch.fill(name, shape, lambda number: _resize_image(images[number], size))[0]
 
 
 def _resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

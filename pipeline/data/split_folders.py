@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.data.classes import look
 from pipeline.data.listing import Folder, has_images, named_as_images
 from pipeline.harness.errors import DataError
-from pipeline.photos.decoding import shown
+from pipeline.harness.showing import shown
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),

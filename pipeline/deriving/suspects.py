@@ -20,6 +20,7 @@ from torch import Tensor
 from pipeline.answering.measure import BATCH_SIZE, Answers, predict
 from pipeline.batches.images import read_images
 from pipeline.harness.files import write_atomically
+from pipeline.harness.showing import cell
 from pipeline.margins.margins import margins, read_margins
 from pipeline.prepared.facts import SPLITS, Split, read_facts
 from pipeline.prepared.names import read_names
@@ -84,8 +85,8 @@ def write_suspects(path: Path, suspects: Sequence[Suspect], classes: Sequence[st
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     for one in suspects:
-        words = classes[one.label], classes[one.looks_like]
-        table.writerow((one.split, one.index, one.name, *words, f"{one.score:.6g}"))
+        words = map(cell, (one.name, classes[one.label], classes[one.looks_like]))
+        table.writerow((one.split, one.index, *words, f"{one.score:.6g}"))
     write_atomically(path, text.getvalue().encode())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from pipeline.harness.showing import Markdown, code, markdown
 from pipeline.space.architecture import Gene
 from pipeline.space.network import Network
 
@@ -15,7 +16,7 @@ def architecture_of(network: Network) -> str:
     space = blueprint.rules
     inputs, output = [one.words for one in space.inputs], space.output
     rows = [
-        (architecture.name, node, ", ".join(_gene(gene, inputs) for gene in genes) or "nothing")
+        (architecture.name, node, _sum(genes, inputs))
         for architecture in genotype.architectures
         for node, genes in enumerate(architecture.nodes)
     ]
@@ -34,15 +35,15 @@ def architecture_of(network: Network) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table in Markdown; each cell is one line."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    """Return a table in Markdown. head: Markdown. rows: cells, which may be texts of strangers."""
+    lines = [head, ["---"] * len(head), *(map(markdown, row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _sum(genes: Sequence[Gene], inputs: Sequence[str]) -> Markdown:
+    return Markdown(", ".join(_gene(gene, inputs) for gene in genes) or "nothing")
 
 
 def _gene(gene: Gene, inputs: Sequence[str]) -> str:
     sources = [*inputs, *(f"node {node}" for node in range(gene.source))]
-    return f"`{gene.operation}` of {sources[gene.source]}"
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).replace("|", r"\|").split())
+    return f"{code(gene.operation)} of {sources[gene.source]}"

@@ -20,6 +20,7 @@ from pipeline.exporting.exporter import OPSET
 from pipeline.exporting.onnx_file import INPUT, IR_VERSION, LOGITS, PROBABILITIES, ModelFacts
 from pipeline.exporting.parity import BATCH_SIZES, SINGLY, Parity
 from pipeline.exporting.variants import Variant
+from pipeline.harness.showing import code
 from pipeline.prepared.facts import RESAMPLING
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -135,9 +136,9 @@ def _contract(facts: ModelFacts) -> Iterator[tuple[str, ...]]:
     scores = f"(N, {len(facts.classes)})"
     order = "grey" if facts.channels == 1 else "red, green, blue"
     pixels = f"(N, {sides}, {facts.channels})"
-    yield "input", f"`{INPUT}`", "uint8", pixels, f"rows of pixels, 0 to 255, {order}"
-    yield "output", f"`{LOGITS}`", "float32", scores, "scores before the softmax"
-    yield "output", f"`{PROBABILITIES}`", "float32", scores, "sum to 1 for each image"
+    yield "input", code(INPUT), "uint8", pixels, f"rows of pixels, 0 to 255, {order}"
+    yield "output", code(LOGITS), "float32", scores, "scores before the softmax"
+    yield "output", code(PROBABILITIES), "float32", scores, "sum to 1 for each image"
 
 
 def _measured(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -172,7 +173,7 @@ def _classes(facts: ModelFacts, metrics: Mapping[str, Any]) -> Iterator[tuple[ob
 
 
 def _variant(one: Variant) -> tuple[str, ...]:
-    file = f"`{VARIANTS}/{variant_file(one)}`"
+    file = code(f"{VARIANTS}/{variant_file(one)}")
     return file, _number(len(one.content)), _number(one.accuracy), f"{one.agreement:.2%}"
 
 

@@ -13,5 +13,8 @@ from pipeline.flows.experimenting import experiment
 from pipeline.flows.registering import nightly
 from pipeline.flows.reproducing import reproduce
 from pipeline.flows.sweeping import sweep
+from pipeline.running.redaction import hide_in_logs
+
+hide_in_logs()  # what a server answers has its address in it, with the password
 
 __all__ = ["experiment", "nightly", "reproduce", "sweep"]

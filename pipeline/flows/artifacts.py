@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from pipeline.flows.stages import Outcome
+from pipeline.harness.showing import shown
 from pipeline.running.results import read_metrics
 
 KEY_METRICS = (
@@ -36,7 +37,7 @@ def publish(tree: Path, outcomes: Sequence[Outcome], *, key: str) -> None:
             "stage": outcome.stage,
             "state": outcome.state,
             "seconds": round(outcome.seconds, 1),
-            "result": outcome.message if outcome.failed else _summary(metrics, outcome.stage),
+            "result": shown(outcome.message or _summary(metrics, outcome.stage)),
         }
         for outcome in outcomes
     ]

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from pipeline.console.progress import console, say
-from pipeline.flows.serving import require_server
+from pipeline.flows.serving import answered, require_server
 from pipeline.flows.sweeping import Ranking, check_space, sweep
 from pipeline.harness.errors import ParamsError, RunError
 from pipeline.harness.plain_yaml import plain_values
+from pipeline.harness.showing import shown
 from pipeline.running.front import require_clone
 from pipeline.running.proposals import Range, grid
 from pipeline.running.results import check_metric
@@ -48,7 +49,10 @@ def sweep_from_words(
         grid(space)
     if PREFECT_API_URL.value():
         require_server()
-    state = sweep(space=space, trials=trials, objective=objective, **settings, return_state=True)
+    with answered():
+        state = sweep(
+            space=space, trials=trials, objective=objective, **settings, return_state=True
+        )
     if not state.is_completed():
         raise RunError(state.message or "the sweep failed")
     _print(state.result())
@@ -73,9 +77,9 @@ def _print(ranking: Ranking) -> None:
     table = Table("rank", "experiment", "objective", "state", *swept, *SHOWN)
     for rank, one in enumerate(ranking["ranking"], start=1):
         value = "" if one["value"] is None else f"{one['value']:.6g}"
-        shown = [str(one["overrides"].get(key, "")) for key in swept]
-        shown += [f"{one['costs'][key]:,.0f}" if key in one["costs"] else "" for key in SHOWN]
-        table.add_row(str(rank), one["experiment"], value, one["state"], *shown)
+        cells = [shown(one["overrides"].get(key, "")) for key in swept]
+        cells += [f"{one['costs'][key]:,.0f}" if key in one["costs"] else "" for key in SHOWN]
+        table.add_row(str(rank), one["experiment"], value, one["state"], *cells)
     console.print(table)
     ran = ", ".join(f"{stage} {times}" for stage, times in ranking["ran"].items())
     if ranking["picture"]:

@@ -10,7 +10,9 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 
 from pipeline.harness.errors import AsoSeError
+from pipeline.harness.showing import in_lines
 from pipeline.locking.lock import signature
+from pipeline.running.redaction import hide
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +46,7 @@ def in_one_line(body: Callable[P, T]) -> Callable[P, T]:
         try:
             return body(*args, **kwargs)
         except AsoSeError as error:
-            return cast("T", Failed(message=str(error)))  # Prefect makes it the flow's state
+            message = hide(in_lines(str(error)))
+            return cast("T", Failed(message=message))  # Prefect makes it the flow's state
 
     return told

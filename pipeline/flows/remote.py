@@ -11,16 +11,17 @@ from prefect.tasks import exponential_backoff
 
 from pipeline.harness.errors import RunError
 from pipeline.running.experiments import dvc
+from pipeline.running.remote import default_remote
 
 RETRIES = 4
 
 
 def require_remote(tree: Path) -> None:
     """Raise RunError if the tree has no DVC remote to push to."""
-    if not dvc(tree, "config", "core.remote"):
-        raise RunError(
-            "push: this project has no default DVC remote; 'dvc remote add --default NAME URL'"
-        )
+    try:
+        default_remote(tree)
+    except RunError as error:
+        raise RunError(f"push: {error}") from None
 
 
 @task(

@@ -1,16 +1,23 @@
 """`aso-se serve`: deployments that this process runs, for people without a work pool."""
 
+import asyncio
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import httpx
-from prefect import Flow, serve
+from prefect import Flow
 from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
 from prefect.schedules import Cron, Schedule
 from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
+from pipeline.console.progress import say
 from pipeline.flows import experiment, nightly, reproduce, sweep
 from pipeline.harness.errors import RunError
 from pipeline.running.front import require_clone
@@ -18,6 +25,17 @@ from pipeline.running.redaction import hide
 
 NAME = "local"
 SECONDS_TO_ANSWER = 10.0
+SECONDS_BETWEEN, TRIES = 3.0, 5
+"""How often the server is asked whether it is there, and after how many failures it is lost.
+
+Prefect itself gives up after three failures in about 30 s, with a page of tracebacks.
+"""
+OBSERVERS = (
+    "prefect.FlowRunCancellingObserver",
+    "prefect.events.clients",
+    "prefect.runner.event_emitter",
+)
+"""Loggers that report each failed connection, some with a traceback."""
 
 
 def serve_flows(cron: str | None, timezone: str) -> None:
@@ -33,17 +51,24 @@ def serve_flows(cron: str | None, timezone: str) -> None:
     require_clone(Path.cwd())
     schedule = _schedule(cron, timezone) if cron else None
     require_server()
-    serve(
-        _deployment(reproduce),
-        _deployment(experiment),
-        _deployment(sweep),
-        _deployment(nightly, schedule),
-    )
+    runner = Runner(pause_on_shutdown=True)
+    with answered():
+        deployments = [
+            _deployment(reproduce),
+            _deployment(experiment),
+            _deployment(sweep),
+            _deployment(nightly, schedule),
+        ]
+        for deployment in deployments:
+            runner.add_deployment(deployment)
+    names = ", ".join(f"{one.flow_name}/{one.name}" for one in deployments)
+    say(f"serving {names}; 'prefect deployment run NAME' starts one, Ctrl-C ends this")
+    asyncio.run(_serve(runner))
 
 
 def require_server() -> None:
     """Raise RunError unless a Prefect server answers."""
-    url = (PREFECT_API_URL.value() or "").rstrip("/")
+    url = _url()
     start = "start one with 'prefect server start'"
     if not url:
         raise RunError(
@@ -52,11 +77,76 @@ def require_server() -> None:
         )
     try:
         httpx.get(f"{url}/health", timeout=SECONDS_TO_ANSWER).raise_for_status()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise RunError(
-            f"{hide(url)}: no Prefect server answers ({error}); {start}, or run without"
+            f"{hide(url)}: no Prefect server answers ({_reason(error)}); {start}, or run without"
             " Prefect: 'dvc repro'"
         ) from None
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """Raise RunError, one line, if the Prefect server fails while the block runs."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise RunError(f"{hide(_url())}: the Prefect server failed ({_reason(error)})") from None
+
+
+async def _serve(runner: Runner) -> None:
+    """Run what the server asks for until a signal, or until the server is gone: one line each.
+
+    Raises:
+        RunError: the server has not answered `TRIES` times.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def end(*_: object) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    loop.add_signal_handler(signal.SIGINT, end)
+    # Prefect takes SIGTERM for itself, and its answer to it forgets to await what it calls.
+    runner.handle_sigterm = end  # type: ignore[method-assign]
+    for name in OBSERVERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    serving, stopped, lost = map(asyncio.create_task, (runner.start(), stop.wait(), _lost()))
+    await asyncio.wait({serving, stopped, lost}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        await serving
+    logging.disable(logging.CRITICAL)
+    runner.pause_on_shutdown = not lost.done()  # a server that is gone cannot pause anything
+    for task in (serving, stopped, lost):
+        task.cancel()
+    await asyncio.wait({serving})
+    if lost.done() and not lost.cancelled():
+        raise RunError(
+            f"{hide(_url())}: the Prefect server no longer answers ({lost.result()}); start it"
+            " again, then 'aso-se serve'"
+        )
+    say("stopped; the schedules are paused until the next 'aso-se serve'")
+
+
+async def _lost() -> str:
+    """Return why the server has not answered `TRIES` times in a row, as soon as it has not."""
+    failed = 0
+    async with httpx.AsyncClient(timeout=SECONDS_TO_ANSWER) as client:
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN)
+            try:
+                (await client.get(f"{_url()}/health")).raise_for_status()
+                failed = 0
+            except httpx.HTTPError as error:
+                failed += 1
+                if failed == TRIES:
+                    return _reason(error)
+
+
+def _url() -> str:
+    return (PREFECT_API_URL.value() or "").rstrip("/")
+
+
+def _reason(error: Exception) -> str:
+    return hide(str(error).partition("\n")[0]) or type(error).__name__
 
 
 def _schedule(cron: str, timezone: str) -> Schedule:

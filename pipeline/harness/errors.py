@@ -9,12 +9,14 @@ from enum import IntEnum
 
 from pydantic import ValidationError
 
+from pipeline.harness.showing import shown
+
 LONGEST_REASON = 300
 """Number of characters that are shown of what a library says."""
 
 
 class ExitCode(IntEnum):
-    """Exit codes of a stage and of `aso-se`; the README has the table."""
+    """Exit codes of a stage and of `aso-se`; docs/running.md has the table."""
 
     DONE = 0
     USER = 1
@@ -82,12 +84,6 @@ class TrainingFailedError(AsoSeError):
     exit_code = ExitCode.TRAINING
 
 
-def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python or torch means that the host or the device is out of memory."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
-
-
 def reason(error: BaseException) -> str:
     """Return what is wrong by a library's error, as one printable line of limited length."""
     if isinstance(error, ValidationError):
@@ -95,5 +91,4 @@ def reason(error: BaseException) -> str:
         text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
     else:
         text = repr(error)
-    line = " ".join(text.split())[:LONGEST_REASON]
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    return shown(" ".join(text.split())[:LONGEST_REASON])

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.harness.errors import ParamsError
+from pipeline.harness.places import clone_around, where_to_run
 from pipeline.harness.plain_yaml import plain_values, short, spelt
 from pipeline.harness.section import Section
 
@@ -18,6 +19,8 @@ PARAMS_FILE = Path("params.yaml")
 P = TypeVar("P", bound=Section)
 OURS = "Value error, "
 """Prefix that pydantic adds to the message of a validator's error."""
+WORDS = re.compile(r"^(Input should be|String should have) ")
+"""Beginning of pydantic's messages, in the place of which ours say 'expected'."""
 MISTAKES = 20
 """Largest number of mistakes that are shown at once."""
 
@@ -32,14 +35,19 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ParamsError(
-            f"{path}: no such file; 'aso-se profile digits' writes {PARAMS_FILE}"
-        ) from None
+        raise ParamsError(f"{path}: no such file; {_without(path)}") from None
     except UnicodeDecodeError as error:
         line = 1 + error.object.count(b"\n", 0, error.start)
         raise ParamsError(f"{path}: line {line}: cannot be read: not UTF-8") from None
     except OSError as error:
         raise ParamsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _without(path: Path) -> str:
+    """Return what to do where there is no params file."""
+    if path.name == PARAMS_FILE.name and clone_around(path.parent):
+        return where_to_run(path.parent)
+    return f"'aso-se profile digits' writes {PARAMS_FILE}"
 
 
 def parse_params(model: type[P], text: str, where: str, *, whole: bool = False) -> P:
@@ -157,7 +165,7 @@ def _explain(key: str, details: list[ErrorDetails]) -> str:
     if first["type"] == "value_error":  # a section's begins with the key: "epochs: expected ..."
         separator = ": " if _is_of_value(first) else "."
         return (key + separator + first["msg"].removeprefix(OURS)).lstrip(".")
-    wanted = " or ".join(detail["msg"].removeprefix("Input should be ") for detail in details)
+    wanted = " or ".join(WORDS.sub("", detail["msg"]) for detail in details)
     return f"{key}: expected {wanted}, got {short(repr(first['input']))}"
 
 

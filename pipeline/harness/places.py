@@ -25,3 +25,19 @@ SWEEPS = STATE / "sweeps"
 """Folder of the locks of sweeps."""
 STUDIES = STATE / "sweeps.db"
 """File of the Optuna studies (SQLite)."""
+READ_BACK = STATE / "remote"
+"""Folder of what `aso-se verify --remote` fetches; removed when it has ended."""
+GRAPH = "dvc.yaml"
+"""File that only the root of a clone of the project has."""
+
+
+def where_to_run(tree: Path) -> str:
+    """Return what to do about a folder that is no clone: go to the clone around it, if any."""
+    return f"run this in {clone_around(tree) or 'a clone of the project'}"
+
+
+def clone_around(folder: Path) -> Path | None:
+    """Return the clone that a folder lies in, None for a clone itself and outside all clones."""
+    here, *parents = (folder.absolute() / "_").parents
+    clones = (one for one in parents if (one / GRAPH).is_file())
+    return None if (here / GRAPH).is_file() else next(clones, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.harness.files import write_atomically
 from pipeline.harness.metrics import COLUMNS
+from pipeline.harness.showing import cell
 
 Row = dict[str, float | int | str]
 """Record of an epoch: column -> value."""
@@ -39,4 +40,4 @@ def kept(row: Row) -> Row:
 
 
 def _cell(value: float | str) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else cell(str(value))

@@ -1,5 +1,7 @@
 """The loss that optimize minimises: cross entropy with the labels of images, which may be mixed.
 
+With a teacher, the divergence from its answers is a part of it.
+
 N images, K classes.
 """
 
@@ -10,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.batches.images import Images
+from pipeline.optimizing.distilling import WEIGHT, divergence
 from pipeline.optimizing.mixing import partners
 from pipeline.optimizing.params import OptimizeParams
 
@@ -29,24 +32,29 @@ class Loss:
             weights = class_weights(images.labels, classes, params.balance)
         return cls(label_smoothing=params.label_smoothing, weights=weights)
 
-    def __call__(self, logits: Tensor, labels: Tensor, own: Tensor | None) -> Tensor:
+    def __call__(
+        self, logits: Tensor, labels: Tensor, own: Tensor | None, taught: Tensor | None = None
+    ) -> Tensor:
         """(N, K) logits, (N,) labels -> the mean over the images.
 
         own: (N,) share of each image that is its own, the rest is its partner's; None if the images
-        are not mixed.
+        are not mixed. taught: (N, K) soft targets of the images, None without a teacher.
         """
         if own is not None:
-            losses = self.of_each(logits, labels), self.of_each(logits, partners(labels))
-            return losses[1].lerp(losses[0], own).mean()
-        if self.weights is not None:
-            return self.of_each(logits, labels).mean()
+            others = None if taught is None else partners(taught)
+            of_others = self.of_each(logits, partners(labels), others)
+            return of_others.lerp(self.of_each(logits, labels, taught), own).mean()
+        if self.weights is not None or taught is not None:
+            return self.of_each(logits, labels, taught).mean()
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
-    def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def of_each(self, logits: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
         """(N, K) logits, (N,) labels -> (N,), each times the weight of its class."""
         losses = F.cross_entropy(
             logits, labels, label_smoothing=self.label_smoothing, reduction="none"
         )
+        if taught is not None:
+            losses = losses.lerp(divergence(logits, taught), WEIGHT)
         return losses if self.weights is None else losses * self.weights[labels]
 
 

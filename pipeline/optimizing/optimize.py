@@ -51,13 +51,15 @@ class Optimize(Generic[N]):
     """The phase (see `Phase`): from an untrained network to a trained one.
 
     fresh: function that returns the network and the number of epochs done before. watch: evaluation
-    after each epoch, or None if no images are held out.
+    after each epoch, or None if no images are held out. taught: (N, K) soft targets of the training
+    images, or None without a teacher.
     """
 
     context: Context
     params: OptimizeParams
     fresh: Callable[[], tuple[N, int]]
     watch: Watch | None = None
+    taught: Tensor | None = None
 
     @property
     def expected(self) -> Expected:
@@ -95,9 +97,10 @@ class Optimize(Generic[N]):
             )
             tally, order, seen = Tally(), context.order(epoch), torch.zeros_like(state.margins)
             for step in context.steps(epoch):
-                forward = partial(self._forward, state, epoch, step, loss)
+                indices = order[step.number]
+                forward = partial(self._forward, state, epoch, step, loss, indices)
                 logits = weight_step(state, step, forward, tally)
-                self._note_margins(seen, logits, order[step.number])
+                self._note_margins(seen, logits, indices)
                 if state.averaged is not None:
                     state.averaged.update_parameters(state.network)
             add_up([seen])
@@ -136,10 +139,15 @@ class Optimize(Generic[N]):
         seen[part] = found * (len(whole) / total)  # a batch that all processes take is added up
 
     def _forward(
-        self, state: OptimizeState[Any], epoch: Epoch, step: Step, loss_of: Loss
+        self, state: OptimizeState[Any], epoch: Epoch, step: Step, loss_of: Loss, indices: Tensor
     ) -> Forward:
-        """Return the forward pass of a step; a restarted step makes the same draws."""
-        params = self.params
+        """Return the forward pass of a step; a restarted step makes the same draws.
+
+        It is called with one part of the batch after the other. indices: of the whole batch.
+        """
+        params, left = self.params, self.taught
+        if left is not None:  # soft targets of this process's images that are still to come
+            left = left[share(indices, indices)[0].to(left.device)]
         probability = params.drop_path * epoch.done / max(1, epoch.epochs - 1)
 
         def source(purpose: str) -> Generator:
@@ -148,7 +156,10 @@ class Optimize(Generic[N]):
             return generator(self.context.seed, *whole, device=self.context.images.device)
 
         def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            own = None
+            nonlocal left
+            own = taught = None
+            if left is not None:
+                taught, left = left[: len(labels)], left[len(labels) :]
             if mixing is not None:
                 images, own = mix(
                     images, mixup=params.mixup, cutmix=params.cutmix, generator=mixing
@@ -159,10 +170,10 @@ class Optimize(Generic[N]):
                 else:
                     outputs = list(state.network.trunk(images, drop_path=drop))
                     logits = state.network.classify(outputs[-1])
-                loss = loss_of(logits, labels, own)
+                loss = loss_of(logits, labels, own, taught)
                 if state.auxiliary is not None:
                     second = state.auxiliary(outputs[auxiliary_cell(state.network)])
-                    loss = loss + params.auxiliary_weight * loss_of(second, labels, own)
+                    loss = loss + params.auxiliary_weight * loss_of(second, labels, own, taught)
             return logits, loss
 
         drop = None

@@ -1,5 +1,6 @@
 """The `optimize` section."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -66,6 +67,12 @@ class OptimizeParams(ScheduleParams):
     from_scratch: bool = Field(
         default=False, description="fresh weights (the DARTS protocol) instead of the supernet's"
     )
+    teacher: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="exported ONNX classifier whose answers are learnt beside the labels; null:"
+        " none; same classes in the same order, same image size (or export.any_size), trained"
+        " without this run's test images; a changed file does not cause a rerun, another name does",
+    )
     use_validation: bool = Field(
         default=True,
         description="train on the validation images too; probabilities are then not calibrated",
@@ -90,3 +97,8 @@ class OptimizeParams(ScheduleParams):
     def through(self) -> Literal["train", "validation"]:
         """Last of the splits that the network is trained on."""
         return "validation" if self.use_validation else "train"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that training reads beside artifacts, for the names of resume points."""
+        return () if self.teacher is None else (Path(self.teacher),)

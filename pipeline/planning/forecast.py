@@ -17,6 +17,7 @@ from pipeline.console.progress import about, say
 from pipeline.devices.device import choose_device
 from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
+from pipeline.harness.showing import shown
 from pipeline.params import Params
 from pipeline.planning.images import PREPARED
 from pipeline.planning.measuring import Measured, measure
@@ -115,7 +116,7 @@ def main() -> int:
             say(line)
     except (AsoSeError, MemoryError, OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        sys.stderr.write(f"how long it takes cannot be said: {reason}\n")
+        sys.stderr.write(f"how long it takes cannot be said: {shown(reason)}\n")
         return 1
     return 0
 

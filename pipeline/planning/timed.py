@@ -5,7 +5,7 @@ epoch does not count. The others evaluate on few and on more validation images.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from itertools import islice, pairwise
 from math import inf
 from statistics import median
@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from pipeline.batches.images import Images
 from pipeline.supernet.supernet import SupernetContext
 from pipeline.training.context import Epoch, Step
 from pipeline.training.fitting import Counted
@@ -134,12 +133,8 @@ def time_phase(
 def _shortened(context: SupernetContext, *, most_steps: int, most_images: int) -> TimedContext:
     """Return a context with short epochs and few validation images."""
     same: dict[str, Any] = {one.name: getattr(context, one.name) for one in fields(context)}
-    same["validation"] = _first(context.validation, most_images)
+    same["validation"] = context.validation.part(slice(most_images))
     return TimedContext(**same, most_steps=most_steps)
-
-
-def _first(images: Images, count: int) -> Images:
-    return replace(images, pixels=images.pixels[:count], labels=images.labels[:count])
 
 
 def _run(phase: Phase[State], state: State, context: TimedContext) -> list[float]:

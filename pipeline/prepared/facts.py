@@ -7,7 +7,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -18,6 +18,8 @@ from pipeline.harness.errors import DataError, reason
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 """In the order of their images."""
+ENLARGED: tuple[Split, ...] = ("train", "validation")
+"""The splits whose images may be there in more pixels too, for training."""
 
 FORMAT = 2
 FACTS = "dataset.json"
@@ -37,7 +39,8 @@ class DatasetFacts:
     classes: names, in the order of the labels. height, width: sides in pixels. fit: how images got
     this shape. mean, std: statistics of each channel of the training images, as fractions of 255.
     counts: split -> class -> number of images. digests: sha256 of each split's labels and pixels,
-    and of `names.json` if there is one.
+    and of `names.json` if there is one. stored_size, stored_digests: side and digests of the larger
+    images; None and nothing without any.
     """
 
     name: str
@@ -50,6 +53,21 @@ class DatasetFacts:
     std: tuple[float, ...]
     counts: Mapping[str, Mapping[str, int]]
     digests: Mapping[str, str]
+    stored_size: int | None = None
+    stored_digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def enlarged(self) -> "DatasetFacts | None":
+        """The facts of the larger images, if there are any."""
+        if self.stored_size is None:
+            return None
+        return replace(
+            self,
+            height=self.stored_size,
+            width=self.stored_size,
+            counts={split: self.counts[split] if split in ENLARGED else {} for split in SPLITS},
+            digests=self.stored_digests,
+        )
 
     def images(self, split: Split) -> int:
         """Number of images of a split."""
@@ -76,6 +94,8 @@ class Document(BaseModel):
     std: list[Level]
     counts: dict[str, dict[str, Annotated[int, Field(ge=0)]]]
     sha256: dict[str, Digest]
+    stored_size: Side | None = None
+    stored_sha256: dict[str, Digest] = {}
 
     @model_validator(mode="after")
     def _require_agreement(self) -> Self:
@@ -85,6 +105,9 @@ class Document(BaseModel):
             raise ValueError("a class is named twice")
         if set(self.counts) != set(SPLITS) or set(self.sha256) - {NAMES} != set(SPLITS):
             raise ValueError("expected counts and a digest of each split")
+        larger = set() if self.stored_size is None else set(ENLARGED)
+        if set(self.stored_sha256) != larger:
+            raise ValueError("expected a digest of the larger images of each split, or no size")
         if any(list(counts) != self.classes for counts in self.counts.values()):
             raise ValueError("the counts are not of these classes")
         return self
@@ -122,6 +145,8 @@ def read_facts(folder: Path) -> DatasetFacts:
         std=tuple(given.std),
         counts=given.counts,
         digests=given.sha256,
+        stored_size=given.stored_size,
+        stored_digests=given.stored_sha256,
     )
 
 

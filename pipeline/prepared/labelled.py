@@ -19,13 +19,14 @@ class Labelled:
 
     images: (M, H, W, C) uint8. labels: (N,) int64, an index into the classes. rows: (N,) int64,
     place of each image in `images`; None: all of them, in order. names: names of the images' files,
-    or None if they have none.
+    or None if they have none. larger: (M, S, S, C) uint8, the same images in more pixels, or None.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     rows: NDArray[np.int64] | None = None
     names: tuple[str, ...] | None = None
+    larger: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         assert self.images.ndim == 4
@@ -42,7 +43,13 @@ class Labelled:
             labels=self.labels[places],
             rows=places if self.rows is None else self.rows[places],
             names=None if self.names is None else tuple(self.names[one] for one in places),
+            larger=self.larger,
         )
+
+    def enlarged(self) -> "Labelled":
+        """Return the same images with `larger` as their pixels."""
+        assert self.larger is not None
+        return Labelled(images=self.larger, labels=self.labels, rows=self.rows)
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:
         """Yield all images in order, (n, H, W, C), a few megabytes at a time."""

@@ -1,15 +1,16 @@
-"""Write and read the outputs of `prepare`: a file of images, one of facts, one of names.
+"""Write and read the outputs of `prepare`: files of images, one of facts, one of names.
 
 `images.safetensors` holds `labels` (N,) int64 and `images` (N, H, W, C) uint8 of all splits, one
 after the other, so that several are read as one without a copy. `dataset.json` holds the rest, with
-a sha256 of the labels and pixels of each split, and of itself. This module does not import torch,
-which `prepare` does not need.
+a sha256 of the labels and pixels of each split, and of itself. `larger.safetensors` is there if
+training has larger images: it is like the first, without the test split. This module does not
+import torch, which `prepare` does not need.
 """
 
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.harness.records import write_json
 from pipeline.prepared.facts import (
     AGAIN,
     CHECKSUM,
+    ENLARGED,
     FACTS,
     FORMAT,
     NAMES,
@@ -35,7 +37,7 @@ from pipeline.prepared.facts import (
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.names import encode_names
 
-IMAGES = "images.safetensors"
+IMAGES, LARGER = "images.safetensors", "larger.safetensors"
 
 
 def write_dataset(
@@ -66,7 +68,13 @@ def write_dataset(
     }
     shape = splits.train.images.shape[1:]
     digests: dict[str, str] = {}
-    write_in_parts(folder / IMAGES, _encode(parts, shape, digests))
+    write_in_parts(folder / IMAGES, _encode(parts, digests))
+    stored: dict[str, object] = {}
+    if splits.train.larger is not None:
+        of_larger: dict[str, str] = {}
+        enlarged = {split: parts[split].enlarged() for split in ENLARGED}
+        write_in_parts(folder / LARGER, _encode(enlarged, of_larger))
+        stored = {"stored_size": splits.train.larger.shape[1], "stored_sha256": of_larger}
     names = {split: one.names for split, one in parts.items() if one.names is not None}
     if names:
         content = encode_names(names)
@@ -82,6 +90,7 @@ def write_dataset(
         "std": std,
         "counts": {split: _counts(one.labels, classes) for split, one in parts.items()},
         "sha256": digests,
+        **stored,
     }
     write_json(folder / FACTS, {**document, CHECKSUM: checksum(document)})
 
@@ -94,14 +103,31 @@ def read_split(folder: Path, split: Split, *, through: Split | None = None) -> L
     Raises:
         DataError: a file is missing, or differs from what `prepare` wrote.
     """
-    facts, path = read_facts(folder), folder / IMAGES
+    return _read(folder / IMAGES, read_facts(folder), split, through or split)
+
+
+def read_larger(
+    folder: Path, split: Split, *, through: Split | None = None
+) -> NDArray[np.uint8] | None:
+    """Map the larger images of one or more splits, (N, S, S, C), or return None without any.
+
+    Raises:
+        DataError: as `read_split` does.
+    """
+    facts = read_facts(folder).enlarged
+    if facts is None:
+        return None
+    return _read(folder / LARGER, facts, split, through or split).images
+
+
+def _read(path: Path, facts: DatasetFacts, first: Split, last: Split) -> Labelled:
     try:
-        return _read(path, facts, SPLITS[SPLITS.index(split) : SPLITS.index(through or split) + 1])
+        return _checked(path, facts, SPLITS[SPLITS.index(first) : SPLITS.index(last) + 1])
     except (LookupError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not the images of {FACTS}: {error!r}; {AGAIN}") from None
 
 
-def _read(path: Path, facts: DatasetFacts, splits: tuple[Split, ...]) -> Labelled:
+def _checked(path: Path, facts: DatasetFacts, splits: tuple[Split, ...]) -> Labelled:
     labels, images = _map(path, facts)
     starts = dict(zip(SPLITS, np.cumsum([0, *map(facts.images, SPLITS)]), strict=False))
     for split in splits:
@@ -116,10 +142,10 @@ def _read(path: Path, facts: DatasetFacts, splits: tuple[Split, ...]) -> Labelle
 
 
 def _encode(
-    parts: dict[Split, Labelled], shape: tuple[int, ...], digests: dict[str, str]
+    parts: Mapping[Split, Labelled], digests: dict[str, str]
 ) -> Iterator[bytes | memoryview]:
     """Yield the content of the file, and put the digest of each split into `digests`."""
-    yield _header(sum(map(len, parts.values())), shape)
+    yield _header(sum(map(len, parts.values())), parts["train"].images.shape[1:])
     for one in parts.values():
         yield np.ascontiguousarray(one.labels).data
     for name, one in parts.items():

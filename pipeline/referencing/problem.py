@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.batches.images import Images
 from pipeline.harness.section import Section
@@ -44,7 +45,8 @@ class Problem:
     device. found: derived network. rules: rules by which it was decided. all_epochs: number of
     epochs of optimize that make as many passes as all phases. points: function from the name of a
     trained reference to its resume points. backbone: see ReferenceParams. watch: evaluation of
-    trained references after each epoch, None if optimize has no patience.
+    trained references after each epoch, None if optimize has no patience. taught: (N, K) soft
+    targets of the training images, which trained references learn too; None without a teacher.
     """
 
     context: Context
@@ -56,6 +58,7 @@ class Problem:
     points: Callable[[str], Points]
     backbone: str | None
     watch: Watch | None = None
+    taught: Tensor | None = None
 
     @property
     def training(self) -> Images:

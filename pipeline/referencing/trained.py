@@ -58,6 +58,7 @@ def _trained(
         params=problem.optimize.model_copy(update={"epochs": count}),
         fresh=fresh,
         watch=problem.watch,
+        taught=problem.taught,
     )
     try:
         state, history = run(phase, problem.points(f"{name}_all_passes" if all_passes else name))

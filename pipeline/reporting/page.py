@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 
 from pipeline.comparison.references import sentence
+from pipeline.harness.showing import shown
 from pipeline.reporting.costs import shares
 from pipeline.reporting.findings import PHASES, Findings
 from pipeline.reporting.outcome import confusions
@@ -47,6 +48,7 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
     """Return the page; params: section -> key -> value, or name -> value."""
     environment = jinja2.Environment(
         autoescape=True,
+        finalize=_printable,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -93,6 +95,11 @@ def phase(findings: Findings, name: str) -> Phase:
         health=min(float(row["health"]) for row in rows),
         verdicts=Counter(str(row["verdict"]) for row in rows if row["verdict"]),
     )
+
+
+def _printable(value: object) -> object:
+    """Return a value as the page shows it: texts as `shown` does, but for what is HTML already."""
+    return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _entries(value: Any) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.harness.errors import ReportError
+from pipeline.harness.showing import cell
 from pipeline.prepared.facts import SPLITS, DatasetFacts, Split
 from pipeline.reporting.files import AGAIN, read_csv, read_table
 
@@ -46,7 +47,7 @@ def read_predictions(path: Path, classes: Sequence[str], labels: Sequence[int]) 
     Raises:
         ReportError: the file is missing, or not of these images.
     """
-    index = {name: number for number, name in enumerate(classes)}
+    index = {cell(name): number for number, name in enumerate(classes)}
     try:
         predictions = [
             Prediction(
@@ -69,7 +70,7 @@ def read_suspects(path: Path, dataset: DatasetFacts) -> list[Suspect]:
     Raises:
         ReportError: the file is missing, or not of this data set.
     """
-    class_of = {name: number for number, name in enumerate(dataset.classes)}
+    class_of = {cell(name): number for number, name in enumerate(dataset.classes)}
     split_of: dict[str, Split] = {split: split for split in SPLITS}
     try:
         found = [

@@ -19,6 +19,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pipeline.harness.showing import shown
+
 INK, MUTED, FAINT, PAPER = "#1f2933", "#66727f", "#d3dae1", "#fdfdfe"
 SCHEME = {
     INK: ("ink", "#e4e9ef"),
@@ -118,7 +120,7 @@ def colors() -> str:
 
 def label(text: str, length: int = 24) -> str:
     """Return a name for display: unprintable characters escaped, cut to `length` characters."""
-    plain = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    plain = shown(text)
     return plain if len(plain) <= length else f"{plain[: length - 1]}…"
 
 

@@ -13,13 +13,12 @@ from configparser import ConfigParser
 from contextlib import contextmanager
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
-from pipeline.harness.params_file import PARAMS_FILE
+from pipeline.harness.params_file import PARAMS_FILE, parse_params
 from pipeline.harness.places import MODELS, WORKTREES
 from pipeline.locking.lock import hold, is_held
+from pipeline.params import Params
 from pipeline.running.redaction import hide
 from pipeline.running.repro import POLL_SECONDS, bound_to_this, environment_of_dvc
 from pipeline.running.results import copy_export
@@ -50,7 +49,11 @@ def isolated(
 
     Its base is HEAD, its files are those of `commit`, and `params.yaml` holds `params`. waiting:
     function that is called with the holder if another run has the name and this one waits.
+
+    Raises:
+        ParamsError: `params` are not valid.
     """
+    named = parse_params(Params, params, str(PARAMS_FILE), whole=True)
     folder = tree / WORKTREES / name
     with hold(folder.with_name(f"{name}.lock"), name, waiting=waiting):
         with _git_to_itself(tree):
@@ -60,7 +63,8 @@ def isolated(
             _call(folder, "git", "restore", "--source", commit, "--worktree", ".")
             write_atomically(folder / PARAMS_FILE, params.encode())
             _share_cache(tree, folder)
-            _share_images(tree, folder)
+            for path in filter(None, (named.data.path, named.optimize.teacher)):
+                _link(tree / path, folder / path)
             yield folder
         finally:
             with _git_to_itself(tree):
@@ -139,18 +143,24 @@ def _reason(printed: str, code: int) -> str:
 
 
 def _share_cache(tree: Path, folder: Path) -> None:
-    """Give a worktree the tree's local settings of DVC, such as credentials, and its cache."""
+    """Give a worktree the tree's local settings of DVC, such as credentials, and its cache.
+
+    Nobody may read them there who may not read the tree's.
+    """
     settings = ConfigParser(interpolation=None)
-    settings.read(tree / ".dvc" / "config.local", encoding="utf-8")
+    local = tree / ".dvc" / "config.local"
+    settings.read(local, encoding="utf-8")
     settings.read_dict({"cache": {"dir": dvc(tree, "cache", "dir")}})
-    with (folder / ".dvc" / "config.local").open("w", encoding="utf-8") as file:
+    written = folder / ".dvc" / local.name
+    written.touch(mode=0o600)
+    with written.open("w", encoding="utf-8") as file:
         settings.write(file)
+    if local.exists():
+        shutil.copymode(local, written)
 
 
-def _share_images(tree: Path, folder: Path) -> None:
-    """Link the images that are not there: the data set's folder or file, or a folder's contents."""
-    path = YAML(typ="safe").load((folder / PARAMS_FILE).read_text(encoding="utf-8"))["data"]["path"]
-    here, there = tree / path, folder / path
+def _link(here: Path, there: Path) -> None:
+    """Link a folder, a file or a folder's contents, if it is not there."""
     if there == here:  # an absolute path
         return
     if there.is_dir():
@@ -166,7 +176,8 @@ def _sweep_up(tree: Path, own: Path) -> None:
     """Remove worktrees left by killed runs: an old one of this run, and those not locked."""
     for lock in (tree / WORKTREES).glob("*.lock"):
         folder = lock.with_suffix("")
-        if folder.exists() and (folder == own or not is_held(lock)):
+        # Where there are no locks, a worktree may be another run's.
+        if folder.exists() and (folder == own or is_held(lock) is False):
             _remove(tree, folder)
 
 

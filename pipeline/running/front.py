@@ -12,7 +12,7 @@ from pipeline.console.interruption import SHOW_CURSOR
 from pipeline.console.progress import say
 from pipeline.harness.errors import ExitCode, RunError
 from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
-from pipeline.harness.places import LOCK
+from pipeline.harness.places import GRAPH, LOCK, where_to_run
 from pipeline.locking.lock import hold, signature
 from pipeline.params import Params
 from pipeline.running.ahead import PREPARE, look_ahead
@@ -66,8 +66,8 @@ def run_safely(tree: Path, targets: Sequence[str], *, force: bool, announce: Ann
 
 def require_clone(tree: Path) -> None:
     """Raise RunError if `tree` holds no pipeline."""
-    if not (tree / "dvc.yaml").is_file():
-        raise RunError(f"{tree}: holds no dvc.yaml; run this in a clone of the project")
+    if not (tree / GRAPH).is_file():
+        raise RunError(f"{tree}: holds no {GRAPH}; {where_to_run(tree)}")
 
 
 def refuse(other: str) -> NoReturn:

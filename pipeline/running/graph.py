@@ -9,6 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pipeline.harness.errors import RunError
+from pipeline.harness.places import GRAPH, where_to_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +32,7 @@ def read_graph(tree: Path) -> tuple[Stage, ...]:
     Raises:
         RunError: there is no `dvc.yaml` in `tree`.
     """
-    path = tree / "dvc.yaml"
-    if not path.is_file():
-        raise RunError(f"{path}: no such file; run this in a clone of the project")
-    entries: dict[str, dict[str, Any]] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))[
-        "stages"
-    ]
+    entries = _entries(tree)
     outputs = {name: _outputs(entry) for name, entry in entries.items()}
     stages = {
         name: Stage(
@@ -65,9 +61,30 @@ def touched(graph: Iterable[Stage], keys: Iterable[str]) -> set[str]:
     return found
 
 
+def kept_by_git(tree: Path) -> set[str]:
+    """Return the paths of the outputs that DVC's cache does not hold; errors as `read_graph`."""
+    outs = [out for entry in _entries(tree).values() for out in _listed(entry)]
+    options = {path: given for out in outs if isinstance(out, dict) for path, given in out.items()}
+    return {path for path, given in options.items() if not given.get("cache", True)}
+
+
+def _entries(tree: Path) -> dict[str, dict[str, Any]]:
+    path = tree / GRAPH
+    if not path.is_file():
+        raise RunError(f"{path}: no such file; {where_to_run(tree)}")
+    entries: dict[str, dict[str, Any]] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))[
+        "stages"
+    ]
+    return entries
+
+
 def _outputs(entry: dict[str, Any]) -> set[PurePosixPath]:
-    listed = [*entry.get("outs", []), *entry.get("metrics", []), *entry.get("plots", [])]
-    return {PurePosixPath(next(iter(out)) if isinstance(out, dict) else out) for out in listed}
+    outs = _listed(entry)
+    return {PurePosixPath(next(iter(out)) if isinstance(out, dict) else out) for out in outs}
+
+
+def _listed(entry: dict[str, Any]) -> list[Any]:
+    return [*entry.get("outs", []), *entry.get("metrics", []), *entry.get("plots", [])]
 
 
 def _reads(deps: list[str], outputs: set[PurePosixPath]) -> bool:

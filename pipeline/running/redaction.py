@@ -1,19 +1,89 @@
-"""Hide secrets from logs: values of secret variables and passwords in addresses."""
+"""Hide secrets from logs: values of secret variables, passwords and queries in addresses, headers.
 
+A line that hides too much is still a line; a password in a log has to be changed.
+"""
+
+import logging
 import os
 import re
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+from urllib.parse import quote, unquote
 
 NAMES = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY", re.IGNORECASE
+    r"TOKEN|SECRET|PASS|CREDENTIAL|AUTH_STRING|CUSTOM_HEADERS|CONN(ECTION)?_?STR|DSN"
+    r"|KEYS?(_|$)|SIGNATURE|COOKIE|(?<=_)PWD",
+    re.IGNORECASE,
 )
-IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")
+"""Names of environment variables whose values are secret: MY_TOKEN, PGPASS, AZURE_..._KEY."""
+NAMED_PART = re.compile(r"[:=](?=[^=])")
+"""What separates a secret from its name in a value: `admin:word`, `Account=a;Key=word==`."""
+USER = re.compile(r"(?<=://)([^/\s@:]*:\S*|[^/\s@]+)@")
+"""User and password of an address; the password may hold '/' and '@'."""
+QUERY = re.compile(r"(://[^\s?#]*[?#])\S+")
+"""What follows an address, in which many services take a token."""
+HEADER = re.compile(
+    r"""(authorization["']?\s*[:=]\s*["']?)(\w+ )?[^\s"',]+|\b(bearer )\S{6,}""", re.IGNORECASE
+)
+NAMED = re.compile(
+    r"""(?ix) ( \b [\w-]* (?: token | secret | pass(?:word|wd|phrase)? | pwd | \w[_-]?key
+    | signature | credential ) ["']? \s* = \s* ["']?
+    | ["'] [\w-]* (?: token | secret | password | key ) ["'] \s* : \s* ["'] ) [^\s"',;&]{6,}"""
+)
+"""A value with the name of a secret before it: `AccountKey=...`, `'password': '...'`."""
 SHORTEST = 6
 """Smallest number of characters of a secret; shorter values would blank harmless words."""
+HIDDEN = "***"
 
 
 def hide(text: str) -> str:
     """Return the text with every secret replaced by `***`."""
-    for name, value in os.environ.items():
-        if len(value) >= SHORTEST and NAMES.search(name):
-            text = text.replace(value, "***")
-    return IN_ADDRESS.sub("***@", text)
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    text = USER.sub(f"{HIDDEN}@", text)
+    text = QUERY.sub(rf"\1{HIDDEN}", text)
+    text = HEADER.sub(rf"\1\3{HIDDEN}", text)
+    return NAMED.sub(rf"\1{HIDDEN}", text)
+
+
+def hide_in_logs() -> None:
+    """Hide secrets from now on in all that this process logs, whichever library logs it."""
+    make = logging.getLogRecordFactory()
+    formatter = logging.Formatter()
+
+    def without_secrets(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        with suppress(KeyError, TypeError, ValueError):  # its format is wrong: logging says so
+            if (message := record.getMessage()) != (told := hide(message)):
+                record.msg, record.args = told, ()
+        if record.exc_info:
+            record.exc_text = hide(formatter.formatException(record.exc_info))
+        return record
+
+    logging.setLogRecordFactory(without_secrets)
+
+
+def _secrets() -> set[str]:
+    """Return all secrets of the environment, in every form in which a program may write them."""
+    values = chain.from_iterable(_values(name, value) for name, value in os.environ.items())
+    return {form for value in values if len(value) >= SHORTEST for form in _forms(value)}
+
+
+def _values(name: str, value: str) -> Iterator[str]:
+    """Yield a secret value, whole and in parts, and the password of an address."""
+    if NAMES.search(name):
+        yield value
+        for part in re.split(r"[;\n]", value):
+            yield NAMED_PART.split(part, 1)[-1].strip()
+    if found := USER.search(value):
+        yield found[1].partition(":")[2]
+
+
+def _forms(value: str) -> Iterator[str]:
+    yield value
+    yield quote(value, safe="")
+    yield unquote(value)
+    yield b64encode(value.encode(errors="surrogateescape")).decode()

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from pipeline.harness.errors import RunError
+from pipeline.harness.showing import in_lines
 from pipeline.running.redaction import hide
 
 Fate = Literal["ran", "cached", "restored"]
@@ -261,6 +262,7 @@ def _read_pipes(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]"
     """
     rests = {pipe: b"" for pipe in (process.stdout, process.stderr) if pipe}
     with ExitStack() as stack:
+        stack.callback(lambda: arrived.put(Line("", END, time.monotonic())))  # else all wait on
         selector = stack.enter_context(selectors.DefaultSelector())
         for pipe in rests:
             selector.register(stack.enter_context(pipe), selectors.EVENT_READ)
@@ -274,13 +276,12 @@ def _read_pipes(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]"
                     whole += [rests[pipe]]
                 for text in whole:
                     arrived.put(_line(text, is_error=pipe is process.stderr))
-    arrived.put(Line("", END, time.monotonic()))
 
 
 def _line(text: bytes, *, is_error: bool) -> Line:
-    shown = hide(text.decode(errors="replace").rstrip())
-    if shown.startswith("ERROR"):
+    told = hide(in_lines(text.decode(errors="replace").rstrip()))
+    if told.startswith("ERROR"):
         level = logging.ERROR
     else:
         level = logging.WARNING if is_error else logging.INFO
-    return Line(shown, level, time.monotonic())
+    return Line(told, level, time.monotonic())

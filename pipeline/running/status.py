@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.console.progress import say
 from pipeline.harness.errors import ParamsError, RunError
-from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
+from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
 from pipeline.harness.places import LOCK, PROGRESS, RESUME
 from pipeline.harness.plain_yaml import plain_values
 from pipeline.locking.lock import is_held
@@ -30,6 +30,8 @@ from pipeline.running.repro import StoppedError
 from pipeline.running.results import read_metrics
 
 UP_TO_DATE, CHANGED, NEVER_RUN = "up to date", "changed", "never run"
+RECORDED = "ran"
+"""State of a stage in a tree that cannot be written to, where DVC cannot look for changes."""
 NOT_HERE = "not in this clone"
 """State of a stage computed elsewhere or deleted: DVC's cache or remote may have its outputs."""
 
@@ -76,17 +78,27 @@ def report(tree: Path) -> int:
 
     Raises:
         RunError: `tree` is not a clone, there is no DVC, or `dvc.lock` is damaged.
-        ParamsError: `params.yaml` cannot be read.
+        ParamsError: `params.yaml` cannot be read, or DVC cannot work with what it says.
     """
     graph = read_graph(tree)
     if (tree / LOCK).exists() and is_held(tree / LOCK):
         say(f"running: {(tree / LOCK).read_text(encoding='utf-8')}")
         say(_latest_epoch(tree))
         return 0
+    recorded = _recorded(tree)
+    if not os.access(tree, os.W_OK):
+        states = {stage.name: RECORDED if stage.name in recorded else NEVER_RUN for stage in graph}
+        _show(tree, [Standing(stage=one, state=states[one]) for one in states], recorded)
+        say("\nchanges since are unknown: DVC finds them only in a tree that it can write to")
+        return 0
     if find_spec("dvc") is None:
         raise RunError("dvc: not installed, so changes are unknown; run 'make install'")
-    standings = read_standings(tree, graph)
-    _show(tree, standings, _recorded(tree))
+    try:
+        standings = read_standings(tree, graph)
+    except RunError:
+        _require_params(tree)  # if these are wrong, DVC has words of its own for it
+        raise
+    _show(tree, standings, recorded)
     say(f"\nnext: {_next(tree, standings)}")
     return 0
 
@@ -239,7 +251,7 @@ def _show(
     metrics = read_metrics(tree)
     rows = [
         (one.stage, one.state, _metric(metrics, one.stage), _age(tree, recorded[one.stage]))
-        if one.stage in recorded and one.state != NOT_HERE
+        if one.stage in recorded and _is_here(tree, recorded[one.stage])
         else (one.stage, one.state, "", "")
         for one in standings
     ]
@@ -256,12 +268,17 @@ def _show(
 def _next(tree: Path, standings: Sequence[Standing]) -> str:
     """Return the command to type."""
     try:
-        read_params(Params, tree / PARAMS_FILE, whole=True)
+        _require_params(tree)
     except ParamsError:
         return "aso-se check"
     if all(one.state == UP_TO_DATE for one in standings):
         return "aso-se predict artifacts/export/model.onnx IMAGE..."
     return "aso-se run"
+
+
+def _require_params(tree: Path) -> None:
+    """Raise ParamsError unless all params are valid."""
+    parse_params(Params, read_text(tree / PARAMS_FILE), str(PARAMS_FILE), whole=True)
 
 
 def _metric(metrics: Mapping[str, float], stage: str) -> str:
@@ -271,6 +288,11 @@ def _metric(metrics: Mapping[str, float], stage: str) -> str:
         if f"{stage}.{name}" in metrics
     )
     return next(found, "")
+
+
+def _is_here(tree: Path, recorded: Mapping[str, Any]) -> bool:
+    """Whether a stage's outputs are in the tree; Git has its metrics even where it never ran."""
+    return all((tree / out["path"]).exists() for out in recorded.get("outs", ()))
 
 
 def _age(tree: Path, recorded: Mapping[str, Any]) -> str:

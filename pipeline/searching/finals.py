@@ -220,4 +220,4 @@ def _sampled_accuracy(finals: Finals) -> float:
 def _some(images: Images, count: int) -> Images:
     """Return at most `count` images, evenly spaced."""
     every = -(-len(images) // count)
-    return replace(images, pixels=images.pixels[::every], labels=images.labels[::every])
+    return images.part(slice(None, None, every))

@@ -142,11 +142,27 @@ def encode(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """Return the bytes of a safetensors file that contains the facts and its own digest."""
     document = {"format": FORMAT, "sha256": BLANK, **facts}
     content: bytes = safetensors.torch.save(
-        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+        _on_host(tensors),
         {KEY: json.dumps(document, ensure_ascii=True)},
     )
     digest = hashlib.sha256(content).hexdigest()
     return content.replace(BLANK.encode(), digest.encode(), 1)
+
+
+def _on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors on the CPU; those of a device are copied together, by dtype."""
+    found = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    away: dict[torch.dtype, list[str]] = {}
+    for name, tensor in found.items():
+        if tensor.device.type != "cpu":
+            away.setdefault(tensor.dtype, []).append(name)
+    for names in away.values():  # hundreds of small tensors: one copy waits once
+        flat = torch.cat([found[name].reshape(-1) for name in names]).cpu()
+        parts = torch.split(flat, [found[name].numel() for name in names])
+        found |= {
+            name: part.view(found[name].shape) for name, part in zip(names, parts, strict=True)
+        }
+    return found
 
 
 def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.batches.images import Images, read_images
+from pipeline.batches.images import Images, read_training_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import at_a_time
@@ -53,8 +53,8 @@ class SupernetContext(Context):
 def read_context(prepare: Path, device: torch.device, params: "ContextParams") -> SupernetContext:
     """Read the images of a prepared data set for a phase that trains a supernet."""
     return SupernetContext(
-        images=read_images(prepare, "train", device),
-        validation=read_images(prepare, "validation", device),
+        images=read_training_images(prepare, "train", device),
+        validation=read_training_images(prepare, "validation", device),
         classes=len(read_facts(prepare).classes),
         training=params.training,
         augmentation=params.augmentation,

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from pipeline.harness.errors import AsoSeError, CheckpointError, is_lack_of_memory, reason
+from pipeline.harness.errors import AsoSeError, CheckpointError, reason
+from pipeline.harness.lacks import is_lack_of_memory
 from pipeline.harness.records import Row
 from pipeline.training.resume import Points, Snapshot
 from pipeline.training.stability import Verdict

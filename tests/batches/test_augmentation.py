@@ -120,7 +120,7 @@ def test_a_zoomed_image_has_only_values_between_those_it_had(
     shape: tuple[int, ...], smallest: float, seed: int
 ) -> None:
     pixels = random_pixels(shape, seed)
-    zoomed = zoom(pixels, smallest=smallest, generator=seeded(seed))
+    zoomed = zoom(pixels, smallest=smallest, size=pixels.shape[2:], generator=seeded(seed))
     assert zoomed.shape == pixels.shape
     assert zoomed.is_contiguous(memory_format=torch.channels_last)
     low, high = (pixels.float().amin((2, 3)), pixels.float().amax((2, 3)))
@@ -130,7 +130,7 @@ def test_a_zoomed_image_has_only_values_between_those_it_had(
 
 def test_a_zoom_shows_a_part_of_the_image_and_every_part_comes() -> None:
     ramp = torch.arange(64.0).expand(1, 1, 64, 64).expand(2000, -1, -1, -1)  # a pixel is its column
-    zoomed = zoom(ramp, smallest=0.25, generator=seeded(0))
+    zoomed = zoom(ramp, smallest=0.25, size=(64, 64), generator=seeded(0))
     first, last = zoomed[:, 0, 0, 0], zoomed[:, 0, 0, -1]
     widths = last - first
     assert (widths > 0).all()

@@ -36,6 +36,7 @@ def main(params: Params, source: Path, out: Path) -> None:
 if __name__ == "__main__":
     run_stage(Params, main, together=True)
 """
+HOSTILE = "two\\n\\x1b[2Jlines"
 Stage = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -279,3 +280,19 @@ def test_a_stage_whose_params_were_edited_meanwhile_refuses_to_finish(
 ) -> None:
     done = stage(f"Path('params.yaml').write_text({edited!r})")
     assert (done.returncode, done.stderr) == (1 if error else 0, error)
+
+
+def test_an_error_shows_nothing_that_a_terminal_would_obey(stage: Stage) -> None:
+    for body in (
+        f'raise errors.DataError("{HOSTILE}")',
+        f'raise OSError(5, "damaged", "{HOSTILE}")',
+    ):
+        done = stage(body)
+        assert done.returncode == 1
+        assert "\x1b" not in done.stderr
+        assert "\\x1b[2Jlines" in done.stderr
+
+
+def test_a_line_of_a_stage_shows_nothing_that_a_terminal_would_obey(stage: Stage) -> None:
+    done = stage(f'from pipeline.console.progress import say; say("{HOSTILE}")')
+    assert (done.stdout, done.stderr) == ("two\n\\x1b[2Jlines\n", "")

@@ -22,6 +22,7 @@ data:
   name: digits
   path: images
   image_size: 8
+  stored_size:
   fit: crop
   unreadable: refuse
   validation_fraction: 0.3

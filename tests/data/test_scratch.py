@@ -24,8 +24,8 @@ from stages import prepare as prepare_stage
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = """
 seed: 0
-data: {name: image_folder, path: images, image_size: 16, fit: crop, unreadable: refuse,
-  validation_fraction: 0.3, test_fraction: 0.2, duplicates: keep}
+data: {name: image_folder, path: images, image_size: 16, stored_size: null, fit: crop,
+  unreadable: refuse, validation_fraction: 0.3, test_fraction: 0.2, duplicates: keep}
 """
 KILLED = """
 import os, runpy, signal, sys

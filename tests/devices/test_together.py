@@ -28,6 +28,7 @@ NAMES = (
     "growth that is accepted",
     "growth of all kinds",
     "optimize",
+    "optimize with a teacher",
     "optimize with patience",
 )
 RUN = """

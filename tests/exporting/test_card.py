@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from markdown_it import MarkdownIt
 from PIL import Image
 from ruamel.yaml import YAML
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ from pipeline.exporting.card import Export, model_json
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import Parity
 from pipeline.exporting.variants import Variant
+from pipeline.harness.showing import shown
 from pipeline.photos.decoding import read_image
 from pipeline.space.network import Network
 
@@ -215,6 +218,19 @@ def test_it_says_which_cells_the_network_has_and_what_a_grown_one_does(card: str
 
 def test_no_name_of_a_class_breaks_a_table(card: str) -> None:
     assert r"| 4 | a\|b | 0.7500 | 0.8000 | 0.7000 |" in card
+
+
+def test_no_name_of_a_class_is_html_or_a_link_or_turns_the_line(facts: ModelFacts) -> None:
+    names = ("<svg onload=alert(1)>", "[here](javascript:alert(1))", "abc\u202egpj.exe", "x\x1b[2J")
+    hostile = replace(facts, classes=names)
+    metrics = {name: value for name, value in METRICS.items() if name != "measures_by_class"}
+    card = model_card(hostile, metrics, PARITY, architecture="", dataset="pets")
+    assert not {"\u202e", "\x1b"} & set(card)
+    [*_, table] = re.split(r"## Classes\n", card)
+    html = MarkdownIt("commonmark").enable("table").render(table.partition("\n## ")[0])
+    assert not re.search("<(svg|a|img)", html)
+    for name in names:
+        assert escape(shown(name)) in html
 
 
 def test_a_card_says_that_probabilities_are_not_calibrated_and_which_param_allows_it(

@@ -45,6 +45,7 @@ VALUES = (
 NUMBERS = (-1, 0, 0.5, 1.5, HUGE, -HUGE, 1e300)
 CONTRADICTED = {  # a value that is possible by itself -> the key that the line names
     "data.image_size": "augmentation.crop_padding",
+    "data.stored_size": "data.stored_size",
     "augmentation.crop_padding": "augmentation.crop_padding",
     "augmentation.cutout": "augmentation.cutout",
     "network.cells": "growth.max_cells",

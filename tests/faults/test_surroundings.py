@@ -118,6 +118,13 @@ def test_a_bad_image_of_any_name_is_one_line_in_any_locale(image: str, elsewhere
     assert not (elsewhere / "out").exists()
 
 
+def test_a_name_that_would_clear_or_turn_a_line_is_printed_escaped(elsewhere: Path) -> None:
+    (elsewhere / "Bilder" / CLASSES[0]).rename(elsewhere / "Bilder" / "abc\u202egpj")
+    done = run(elsewhere, "prepare", "out")
+    assert b"abc\\u202egpj 30" in done.stdout
+    assert "\u202e".encode() not in done.stdout + done.stderr
+
+
 def test_a_file_in_the_place_of_the_output_folder_stays_what_it_is(elsewhere: Path) -> None:
     out = elsewhere / "out"
     out.write_text("mine")

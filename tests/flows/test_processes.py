@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -107,6 +109,31 @@ def test_serving_without_a_server_is_one_clear_line(toy: Toy, start: Start) -> N
     assert output.count("\n") == 1
 
 
+class Refusing(BaseHTTPRequestHandler):
+    """A server that wants a password that it does not get."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@pytest.mark.parametrize("command", [["serve"], ["sweep", "search.epochs=1,2"]])
+def test_the_password_in_the_address_of_a_server_never_shows(
+    toy: Toy, start: Start, command: list[str]
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        Thread(target=refusing.serve_forever, daemon=True).start()
+        url = f"http://bob:CANARY12@127.0.0.1:{refusing.server_port}/api"
+        output, _ = start("-m", "pipeline", *command, PREFECT_API_URL=url).communicate()
+        refusing.shutdown()
+    assert output.startswith(f"http://***@127.0.0.1:{refusing.server_port}/api: no Prefect server")
+    assert "CANARY12" not in output
+    assert output.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "schedule", [["--cron", "0 25 * * *"], ["--cron", "0 2 * * *", "--timezone", "Mars"]]
 )
@@ -196,6 +223,11 @@ def test_outside_a_clone_neither_sweep_nor_serve_begins(
     monkeypatch.chdir(tmp_path)
     line = f"{tmp_path}: holds no dvc.yaml; run this in a clone of the project"
     assert refused(*command) == (1, [line])
+    below = tmp_path / "below"
+    below.mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(below)
+    assert refused(*command) == (1, [f"{below}: holds no dvc.yaml; run this in {tmp_path}"])
 
 
 @pytest.fixture
@@ -213,6 +245,40 @@ def scheduler(tmp_path: Path, start: Start) -> Iterator[SyncPrefectClient]:
             assert time.monotonic() < until
             time.sleep(0.5)
         yield client
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serving_ends_at_a_signal_with_one_line_and_paused_schedules(
+    toy: Toy, start: Start, scheduler: SyncPrefectClient, number: signal.Signals
+) -> None:
+    words = ("-m", "pipeline", "serve", "--cron", "0 2 * * *")
+    serving = start(*words, PREFECT_API_URL=str(scheduler.api_url))
+    read_until(serving, "nightly/local")
+    time.sleep(3)  # until it polls
+    serving.send_signal(number)
+    output, _ = serving.communicate()
+    assert (serving.returncode, output) == (
+        0,
+        "stopped; the schedules are paused until the next 'aso-se serve'\n",
+    )
+    assert scheduler.read_deployment_by_name("nightly/local").paused
+
+
+def test_a_server_that_is_lost_while_serving_is_one_line(
+    toy: Toy, start: Start, scheduler: SyncPrefectClient
+) -> None:
+    url = str(scheduler.api_url).rstrip("/").replace("//", "//bob:CANARY12@")
+    serving = start("-m", "pipeline", "serve", PREFECT_API_URL=url)
+    read_until(serving, "nightly/local")
+    port = url.rpartition(":")[2].partition("/")[0]
+    for pid, command in processes_of(toy).items():
+        if port in command:
+            os.kill(pid, signal.SIGKILL)
+    output, _ = serving.communicate()
+    assert serving.returncode == 1
+    assert output.count("\n") == 1
+    assert ": the Prefect server no longer answers (" in output
+    assert "CANARY12" not in output
 
 
 def runs_in_state(client: SyncPrefectClient, state: str) -> list[FlowRun]:

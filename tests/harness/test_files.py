@@ -1,8 +1,10 @@
 """A file is either the old one or the new one."""
 
+import errno
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +100,31 @@ def test_a_folder_that_another_process_removes_is_made_again_a_few_times(
     else:
         with pytest.raises(FileNotFoundError, match="folder/file"):
             write_atomically(path, b"whole")
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_is_written_to(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(tmp_path / "new/file", b"whole")
+    assert (tmp_path / "new/file").read_bytes() == b"whole"
+
+
+def test_a_broken_disk_that_cannot_sync_a_folder_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=r"Input/output error: .*new/file"):
+        write_atomically(tmp_path / "new/file", b"whole")

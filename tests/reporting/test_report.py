@@ -15,6 +15,7 @@ import pytest
 from pipeline.comparison.references import References, write_references
 from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
+from pipeline.harness.showing import shown
 from pipeline.reporting.pictures import PICTURES
 from stages import report
 from tests.reporting.conftest import DEEPENED, write_artifacts
@@ -30,6 +31,10 @@ HOSTILE = (
     "日本語",
     "x" * 200,
     "line\u2028break",
+    "abc\u202egpj.exe",
+    "\x1b[2J",
+    "=1+1",
+    "'=1+1",
     "]]> --> <!--",
 )
 
@@ -189,10 +194,16 @@ def test_hostile_names_of_classes_are_text_everywhere(tmp_path: Path) -> None:
     page = Page((out / "report.html").read_text())
     assert not {"script", "b"} & set(page.elements)
     for name in HOSTILE:
-        assert name in page.words
+        assert shown(name) in page.words
+    assert not {"\u202e", "\x1b"} & set(page.words)
     for name in PICTURES:
         root = ET.fromstring((out / f"{name}.svg").read_text())  # noqa: S314
         assert not [element for element in root.iter() if element.tag.endswith(("script", "}b"))]
+    derive = tmp_path / "artifacts" / "derive"
+    for name, separator in (("confusion.tsv", "\t"), ("suspects.csv", ",")):
+        text = (derive / name).read_text()
+        assert not {"\u202e", "\x1b"} & set(text)
+        assert not [one for one in re.split(f"[{separator}\n]", text) if one.startswith("=")]
     text = (out / "confusion.svg").read_text()
     assert "&lt;script&gt;" in text
     assert "$\\frac{x$" in text

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.harness.errors import RunError
+from pipeline.harness.errors import ParamsError, RunError
 from pipeline.running.experiments import check_name, dvc, isolated, keep_model, save, snapshot
 from tests.toy import Toy
 
@@ -68,6 +68,34 @@ def test_images_that_git_does_not_have_are_there_too(toy: Toy) -> None:
     assert (toy.folder / "data/images/cat/1.txt").read_text() == "a cat"
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640])
+def test_the_secrets_of_dvc_are_as_private_there_as_here(mode: int, toy: Toy) -> None:
+    local = toy.folder / ".dvc" / "config.local"
+    local.write_text("['remote \"s\"']\n    url = s3://bucket\n    secret_access_key = abc\n")
+    local.chmod(mode)
+    params = (toy.folder / "params.yaml").read_text()
+    with isolated(toy.folder, "one", commit="HEAD", params=params, waiting=nobody) as folder:
+        written = folder / ".dvc" / "config.local"
+        assert "secret_access_key = abc" in written.read_text()
+        assert written.stat().st_mode & 0o777 == mode
+
+
+def test_without_secrets_of_its_own_nobody_else_reads_the_settings(toy: Toy) -> None:
+    params = (toy.folder / "params.yaml").read_text()
+    with isolated(toy.folder, "one", commit="HEAD", params=params, waiting=nobody) as folder:
+        assert (folder / ".dvc" / "config.local").stat().st_mode & 0o077 == 0
+
+
+def test_params_without_a_data_path_are_refused_by_name(toy: Toy) -> None:
+    lines = (toy.folder / "params.yaml").read_text().splitlines(keepends=True)
+    params = "".join(line for line in lines if not line.startswith("  path: "))
+    with (
+        pytest.raises(ParamsError, match=r"^params.yaml: data.path: missing; add 'path: data'$"),
+        isolated(toy.folder, "one", commit="HEAD", params=params, waiting=nobody),
+    ):
+        pytest.fail("there is no such experiment")
+
+
 @pytest.mark.parametrize("path", ["photos.zip", "untracked.zip", "absolute"])
 def test_images_in_one_file_are_there_wherever_it_is(path: str, toy: Toy) -> None:
     (toy.folder / "photos.zip").write_text("photos")
@@ -79,6 +107,15 @@ def test_images_in_one_file_are_there_wherever_it_is(path: str, toy: Toy) -> Non
     with isolated(toy.folder, "one", commit=commit, params=params, waiting=nobody) as folder:
         assert (folder / path).read_text() == "photos"
     assert (toy.folder / "photos.zip").read_text() == "photos"
+
+
+def test_a_teacher_that_git_does_not_have_is_there_too(toy: Toy) -> None:
+    (toy.folder / "models").mkdir()
+    (toy.folder / "models/teacher.onnx").write_text("a teacher")
+    text = (toy.folder / "params.yaml").read_text()
+    params = text.replace("teacher:  ", "teacher: models/teacher.onnx  ")
+    with isolated(toy.folder, "one", commit="HEAD", params=params, waiting=nobody) as folder:
+        assert (folder / "models/teacher.onnx").read_text() == "a teacher"
 
 
 def test_two_experiments_can_exist_at_once_and_leftovers_of_killed_ones_go(toy: Toy) -> None:

@@ -86,13 +86,34 @@ def until_gone(toy: Toy, words: str = "") -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("path", ["''", ".", "artifacts", "~/photos"])
+@pytest.mark.parametrize("path", ["''", ".", "artifacts", "~/photos", "..", r'"a\0b"', r'"\e[2J"'])
 def test_a_data_path_that_cannot_be_is_named_before_dvc_begins(path: str, toy: Toy) -> None:
     toy.edit("path: data ", f"path: {path} ")
-    code, output = aso_se("run")
-    assert code == 1
-    assert output.startswith("params.yaml: data.path: expected ")
-    assert output.count("\n") == 1
+    graph = toy.folder / "dvc.yaml"
+    graph.write_text(graph.read_text().replace("[toy_stage.py]", '[toy_stage.py, "${data.path}"]'))
+    for command in ("check", "run"):
+        code, output = aso_se(command)
+        assert code == 1
+        assert output.startswith("params.yaml: data.path: expected ")
+        assert output.count("\n") == 1
+        assert output.removesuffix("\n").isprintable()
+    _, output = aso_se("status")
+    assert output.startswith("params.yaml: data.path: expected ") or output.endswith(
+        "\nnext: aso-se check\n"
+    )
+    assert output.replace("\n", "").isprintable()
+
+
+def test_a_missing_data_path_is_named_before_dvc_begins(toy: Toy) -> None:
+    params = toy.folder / "params.yaml"
+    lines = params.read_text().splitlines(keepends=True)
+    params.write_text("".join(line for line in lines if not line.startswith("  path: ")))
+    for command in (["check"], ["run"], ["sweep", "search.epochs=1,2"]):
+        code, output = aso_se(*command)
+        assert code == 1
+        assert output.splitlines()[-1].endswith(": data.path: missing; add 'path: data'")
+        assert output.count("\n") == 1
+    assert toy.ran() == []
 
 
 def test_a_run_shows_what_dvc_and_the_stages_say_and_runs_only_what_changed(toy: Toy) -> None:
@@ -243,6 +264,20 @@ def test_the_stages_have_the_terminal_and_it_gets_its_cursor_back(toy: Toy) -> N
     os.close(here)
     assert "\r\nTrue\r\n" in output
     assert output.endswith("\x1b[?25h")
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "status", "verify", "check", "profile digits", "plan --minutes 1", "latency"]
+)
+def test_in_a_subfolder_of_a_clone_every_command_says_where_to_run_it(
+    command: str, toy: Toy
+) -> None:
+    below = toy.folder / "some" / "where"
+    below.mkdir(parents=True)
+    code, output = aso_se(*command.split(), folder=below)
+    assert code == 1
+    assert output.endswith(f"; run this in {toy.folder}\n")
+    assert output.count("\n") == 1
 
 
 def test_a_folder_that_is_no_clone_or_cannot_be_written_gives_one_line(

@@ -79,6 +79,11 @@ def test_a_fresh_clone_says_that_the_results_are_elsewhere(
     stages, below = shown(capsys)
     assert all(state == "not in this clone" for state in stages.values())
     assert below == ["", "next: aso-se run"]
+    code = tmp_path / "clone" / "toy_stage.py"
+    code.write_text(code.read_text() + "# edited\n")  # Git has the metrics, nothing has run here
+    stages, _ = shown(capsys)
+    assert stages["prepare"] == "changed"
+    assert stages["search"] == "follows warmup"
 
 
 def test_an_interrupted_stage_says_after_which_epoch(

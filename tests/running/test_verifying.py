@@ -1,6 +1,5 @@
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,8 +38,9 @@ def follow_the_advice(toy: Toy, output: str) -> None:
     """Do what the output says, with this interpreter's `aso-se`."""
     *commands, last = output.split("\nTo restore them:\n")[1].splitlines()
     assert last == "  aso-se run"
-    for command in commands:
-        subprocess.run(["sh", "-c", command], check=True)
+    assert commands in ([], ["  aso-se verify --repair"])
+    if commands:
+        aso_se("verify", "--repair")
     assert aso_se("run")[0] == 0
     files, found = verify(toy.folder)
     assert found == []
@@ -53,9 +53,116 @@ def test_a_flipped_bit_that_dvc_does_not_see_is_found_and_the_cache_has_the_file
     assert "up to date" in aso_se("run")[1]
     code, output = aso_se("verify")
     assert code == 1
-    assert output == f"{RESULT}: changed\n\nTo restore them:\n  rm -rf {RESULT}\n  aso-se run\n"
+    advice = "\nTo restore them:\n  aso-se verify --repair\n  aso-se run\n"
+    assert output == f"{RESULT}: changed\n{advice}"
     follow_the_advice(toy, output)
     assert toy.ran() == []
+
+
+def test_what_the_cache_still_has_is_repaired_at_once(toy: Toy) -> None:
+    files, _ = verify(toy.folder)
+    whole = (toy.folder / RESULT).read_bytes()
+    rot(toy.folder / RESULT)
+    lost = "artifacts/export/model.onnx"
+    (toy.folder / lost).unlink()
+    code, output = aso_se("verify", "--repair")
+    assert code == 0
+    *repaired, last = output.splitlines()
+    assert sorted(repaired) == [f"{path}: repaired" for path in (lost, RESULT)]
+    assert last == f"{files} files, all as recorded in dvc.lock"
+    assert (toy.folder / RESULT).read_bytes() == whole
+    assert "up to date" in aso_se("run")[1]
+    assert toy.ran() == []
+
+
+def test_rot_in_the_cache_is_repaired_from_the_tree(toy: Toy) -> None:
+    stored = cached(toy, RESULT)
+    whole = stored.read_bytes()
+    rot(stored)
+    assert aso_se("verify", "--repair")[0] == 0
+    assert stored.read_bytes() == whole == (toy.folder / RESULT).read_bytes()
+    assert stored.stat().st_mode & 0o777 == 0o444
+
+
+def test_what_is_nowhere_whole_is_removed_and_made_again(toy: Toy) -> None:
+    stored = cached(toy, RESULT)
+    rot(stored)
+    rot(toy.folder / RESULT)
+    code, output = aso_se("verify", "--repair")
+    assert code == 1
+    assert output.endswith(f"{RESULT}: missing\n\nTo restore them:\n  aso-se run\n")
+    assert not stored.exists()
+    assert aso_se("run")[0] == 0
+    assert toy.ran() == ["search"]
+    assert aso_se("verify")[0] == 0
+
+
+def test_a_clone_in_which_nothing_ran_is_one_line(toy: Toy, tmp_path: Path) -> None:
+    toy.run("git", "clone", "--quiet", str(toy.folder), str(tmp_path / "clone"))
+    line = "nothing that dvc.lock records is in this clone; 'aso-se run' makes it\n"
+    assert aso_se("verify", folder=tmp_path / "clone") == (1, line)
+
+
+@pytest.fixture
+def store(toy: Toy) -> Path:
+    """A remote in a folder beside the project, to which everything was pushed."""
+    toy.dvc("remote", "add", "--default", "shelf", "../shelf")
+    toy.dvc("push", "--quiet")
+    return toy.folder.parent / "shelf"
+
+
+def pushed(toy: Toy, store: Path, path: str) -> Path:
+    return store / cached(toy, path).relative_to(toy.folder / ".dvc/cache")
+
+
+def test_what_was_pushed_is_read_back_whole(toy: Toy, store: Path) -> None:
+    shutil.rmtree(toy.folder / ".dvc/cache")  # so it comes from nowhere else
+    code, output = aso_se("verify", "--remote")
+    assert code == 0
+    [_, line] = output.splitlines()
+    assert line.endswith("files and lists, all in the remote 'shelf' as recorded in dvc.lock")
+    assert not (toy.folder / ".aso-se/remote").exists()
+    assert not (toy.folder / ".dvc/cache").exists()
+
+
+def test_what_the_remote_lacks_or_has_otherwise_is_named(toy: Toy, store: Path) -> None:
+    changed, missing = pushed(toy, store, RESULT), pushed(toy, store, "artifacts/export/model.onnx")
+    rot(changed)
+    missing.unlink()
+    code, output = aso_se("verify", "--remote")
+    assert code == 1
+    place = changed.relative_to(store)
+    assert f"\n{RESULT}: changed in the remote 'shelf', as {place}\n" in output
+    assert "\nartifacts/export/model.onnx: missing in the remote 'shelf'\n" in output
+    assert output.count(" in the remote 'shelf'") == 3
+    changed.unlink()  # as it is told
+    toy.dvc("push", "--quiet")
+    assert aso_se("verify", "--remote")[0] == 0
+
+
+def test_a_folder_in_the_remote_is_read_back_with_its_list(toy: Toy, store: Path) -> None:
+    with (toy.folder / "dvc.yaml").open("a") as file:
+        file.write(IMAGES)
+    assert aso_se("run")[0] == 0
+    code, output = aso_se("verify", "--remote")
+    assert code == 1
+    assert "\nthe list of files in images: missing in the remote 'shelf'\n" in output
+    toy.dvc("push", "--quiet")
+    assert aso_se("verify", "--remote")[0] == 0
+    rot(pushed(toy, store, "images/of/b"))
+    assert "\nimages/of/b: changed in the remote 'shelf'" in aso_se("verify", "--remote")[1]
+
+
+def test_without_a_remote_or_with_one_that_is_gone_there_is_one_line(toy: Toy) -> None:
+    code, output = aso_se("verify", "--remote")
+    assert (code, output.count("\n")) == (1, 1)
+    assert output.startswith("this project has no default DVC remote; 'dvc remote add --default")
+    toy.dvc("remote", "add", "--default", "shelf", "http://mary:CANARY12@127.0.0.1:9/nowhere")
+    code, output = aso_se("verify", "--remote")
+    assert code == 1
+    [_, line] = output.splitlines()
+    assert line.startswith("nothing that dvc.lock records is in the remote 'shelf', or it does not")
+    assert "CANARY12" not in output
 
 
 def test_missing_files_are_found_metrics_too(toy: Toy) -> None:
@@ -100,10 +207,20 @@ def test_files_of_a_folder_are_named_and_its_list_may_be_lost(toy: Toy) -> None:
     assert output.startswith("images/of/b: changed\n\n")
     follow_the_advice(toy, output)
     (listed,) = (toy.folder / ".dvc/cache").rglob("*.dir")
+    whole = listed.read_bytes()
     listed.unlink()
+    assert aso_se("verify")[0] == 0  # a cache may lack what the tree has
+    listed.write_bytes(whole)
+    rot(listed)
     code, output = aso_se("verify")
     assert code == 1
-    assert output.startswith(f"{listed}: missing: the list of files in images\n")
+    assert output.startswith(f"{listed}: changed: the list of files in images\n")
+    assert aso_se("verify", "--repair")[0] == 0
+    assert listed.read_bytes() == whole
+    rot(listed)
+    rot(toy.folder / "images/of/b")
+    code, output = aso_se("verify")
+    assert code == 1
     follow_the_advice(toy, output)
 
 

@@ -1,0 +1,88 @@
+"""Runs stages, or phases, on the pretended accelerator, in a process of its own.
+
+    python -m tests.accelerator.drive stages PROFILE FREE_BYTES
+    python -m tests.accelerator.drive phases MOST_IMAGES NAME...
+
+Torch keeps a device once it knows it, so no other test may share the process. Runs in the current
+folder. Memory runs out for convolutions of more than MOST_IMAGES. Prints a JSON line for each stage
+or phase: its name, and what each function did in it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.batches.images import Images
+from pipeline.harness.params_file import parse_params
+from pipeline.running.overrides import compose
+from pipeline.supernet.supernet import SupernetContext
+from pipeline.training.loop import run
+from pipeline.training.resume import Points
+from tests import phases
+from tests.accelerator.backend import install, pretended
+from tests.accelerator.pretended import LOG, NAME, here
+from tests.conftest import context, write_noise, write_supernet
+from tests.test_every_profile import ROOT, SHRUNK, STAGES
+
+TRAINING = ("warmup", "search", "growth", "optimize", "derive", "reference")
+
+
+def run_stages(profile: str, free_bytes: int) -> None:
+    """Run all stages that compute on a device."""
+    text = compose(ROOT, profile, SHRUNK)
+    write_noise(Path("prepare"), training=24, validation=16)
+    with pretended(free_bytes=free_bytes):
+        for stage, inputs, name in STAGES:
+            if name in TRAINING:
+                LOG.clear()
+                stage.main(
+                    parse_params(stage.Params, text, "params"), *map(Path, inputs), Path(name)
+                )
+                tell(name)
+
+
+def run_phases(most_images: int, names: Sequence[str]) -> None:
+    """Run each phase, then once more from the point before its last epoch."""
+    checkpoint = write_supernet(Path("checkpoint.safetensors"))
+    with pretended():
+        given = there(context())
+        phases.context = lambda: given
+        for name in names:
+            LOG.clear()
+            LOG.most_images = most_images
+            points = Points("phase", Path(name))
+            _, history = run(phases.PHASES[name](checkpoint), points)
+            tell(name, epochs=len(history))
+            max(points.folder.glob("*.safetensors")).unlink()
+            assert run(phases.PHASES[name](checkpoint), points)[1] == history
+
+
+def tell(name: str, **more: int) -> None:
+    """Print what was done."""
+    sys.stdout.write(json.dumps([name, LOG.summary() | more]) + "\n")
+    sys.stdout.flush()
+
+
+def there(given: SupernetContext) -> SupernetContext:
+    """Return a context with its images on the device."""
+    return replace(given, images=moved(given.images), validation=moved(given.validation))
+
+
+def moved(images: Images) -> Images:
+    """Return images on the device."""
+    names: tuple[Any, ...] = ("pixels", "labels", "mean", "std")
+    return replace(images, **{one: getattr(images, one).to(here()) for one in names})
+
+
+if __name__ == "__main__":
+    os.environ["ASO_SE_DEVICE"] = NAME
+    kept = install()
+    kind, first, *rest = sys.argv[1:]
+    if kind == "stages":
+        run_stages(first, int(rest[0]))
+    else:
+        run_phases(int(first), rest)

@@ -1,0 +1,252 @@
+"""A pretended accelerator: its tensors have a device of their own, their numbers are on the CPU.
+
+What a real one refuses (tensors of two devices in one operation, a generator of another device) is
+an error here, too. What makes the host wait for the device, and what is launched on it, is counted
+by the function of the engine that did it. `backend.py` makes torch know it.
+"""
+
+import sys
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+ROOT = Path(__file__).parents[2]
+NAME = "pretended"
+ANY = 1 << 20
+"""Number of images that no batch has."""
+FREE = {
+    *("view", "_unsafe_view", "t", "transpose", "permute", "expand", "slice", "select"),
+    *("unsqueeze", "squeeze", "detach", "alias", "as_strided", "split", "split_with_sizes"),
+    *("tensor_split", "unbind", "_reshape_alias", "lift_fresh", "diagonal", "chunk", "view_as"),
+    *("unfold", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"),
+    *("_local_scalar_dense", "is_same_size", "sym_size"),
+}
+"""Operations that launch nothing: views, memory."""
+MIXING = {"copy_", "_to_copy", "set_", "_has_same_storage_numel", "is_same_size"}
+"""Operations that take tensors of two devices."""
+OF_UNKNOWN_SIZE = {"nonzero", "masked_select", "unique2", "_unique2", "repeat_interleave"}
+"""Operations whose result has a size that the host waits for."""
+CALLS = {
+    "weight_step": "training/steps.py",
+    "architecture_step": "alternating/alternation.py",
+    "compare": "alternating/agreement.py",
+    "evaluate": "training/evaluation.py",
+    "evaluate_paths": "supernet/evaluation.py",
+    "training_batches": "batches/batches.py",
+}
+"""Functions of the engine by which is counted, and their files."""
+
+
+class RefusedError(AssertionError):
+    """What a real accelerator refuses."""
+
+
+@dataclass(slots=True)
+class Call:
+    """What one call of a function of the engine did, but for what inner ones of `CALLS` did."""
+
+    name: str
+    launches: int = 0
+    waits: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Log:
+    """Everything that was done. most_images: of a convolution; memory runs out for more."""
+
+    calls: dict[FrameType | None, Call] = field(default_factory=dict)
+    newest: Call = field(default_factory=lambda: Call(""))
+    most_images: int = ANY
+
+    def call(self) -> Call:
+        """Return the call that is running."""
+        if threading.current_thread() is not threading.main_thread():
+            return self.newest  # a backward pass, in torch's own thread
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            code = frame.f_code
+            if code.co_filename.endswith(CALLS.get(code.co_name, "no such file")):
+                break
+            frame = frame.f_back
+        name = frame.f_code.co_name if frame else ""
+        self.newest = self.calls.setdefault(frame, Call(name))
+        return self.newest
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Return by function: calls, most launches and waits of a call, and lines that wait."""
+        found = {}
+        for name in sorted({call.name for call in self.calls.values()}):
+            calls = [call for call in self.calls.values() if call.name == name]
+            found[name] = {
+                "calls": len(calls),
+                "launches": max(call.launches for call in calls),
+                "waits": max(len(call.waits) for call in calls),
+                "lines": dict(Counter(line for call in calls for line in call.waits)),
+            }
+        return found
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.calls.clear()
+        self.newest = Call("")
+        self.most_images = ANY
+
+
+LOG = Log()
+
+
+class Tensor(torch.Tensor):
+    """A tensor of the device."""
+
+    inner: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> "Tensor":
+        made: Tensor = torch.Tensor._make_wrapper_subclass(
+            cls,
+            inner.size(),
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
+            layout=inner.layout,
+            device=here(),
+        )
+        made.inner = inner
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return dispatch(function, args, kwargs or {})
+
+    def tolist(self) -> Any:
+        """Return the numbers; the host waits."""
+        LOG.call().waits.append(line())
+        return self.inner.tolist()
+
+
+def here() -> torch.device:
+    """Return the device; torch knows it after `install`."""
+    return torch.device(f"{NAME}:0")
+
+
+class Mode(TorchDispatchMode):
+    """Sees operations that have no tensor of the device yet, such as those that create one."""
+
+    def __torch_dispatch__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return dispatch(function, args, kwargs or {})
+
+
+def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Compute an operation on the CPU; refuse it or count it as an accelerator would."""
+    name = function._schema.name.split("::")[1]
+    tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, torch.Tensor)]
+    near = [one for one in tensors if isinstance(one, Tensor)]
+    far = [one for one in tensors if not isinstance(one, Tensor) and one.dim()]
+    wanted = kwargs.get("device")
+    creates = wanted is not None and "device" in {one.name for one in function._schema.arguments}
+    stays = torch.device(wanted).type == NAME if creates else bool(near)
+    if (source := kwargs.get("generator")) is not None:
+        home = Generator.homes.get(source.initial_seed(), "cpu")
+        if stays != (home == NAME):
+            raise RefusedError(f"{name}: a generator of {home} at {line()}")
+    if not stays and not near:
+        return function(*args, **kwargs)
+    leaves = creates and not stays
+    call = LOG.call()
+    call.launches += name not in FREE
+    if waits(name, args, near, far, leaves=leaves):
+        call.waits.append(f"{name} {line()}")
+    elif far and name not in MIXING and not name.startswith("index"):
+        raise RefusedError(f"{name}: tensors of two devices at {line()}")
+    if name == "convolution" and len(args[0]) > LOG.most_images:
+        raise torch.OutOfMemoryError(f"no memory for {len(args[0])} images")
+    return computed(function, name, args, kwargs, created=stays and creates, leaves=leaves)
+
+
+def waits(name: str, args: Any, near: list[Any], far: list[Any], *, leaves: bool) -> bool:
+    """Whether the host waits for an operation. leaves: whether its result is on the host."""
+    if name in OF_UNKNOWN_SIZE or (near and (leaves or name == "_local_scalar_dense")):
+        return True
+    if name == "copy_":
+        return bool(near and far) and not isinstance(args[0], Tensor)
+    if name in {"index", "index_put", "index_put_"}:
+        tensors = [one for one in args[1] if isinstance(one, torch.Tensor)]
+        masks = any(one.dtype in (torch.bool, torch.uint8) for one in tensors)
+        return masks or any(not isinstance(one, Tensor) and one.dim() for one in tensors)
+    return False
+
+
+def computed(
+    function: Any, name: str, args: Any, kwargs: Any, *, created: bool, leaves: bool
+) -> Any:
+    """Return the result of an operation, on the device unless it leaves it.
+
+    created: whether it is made there from nothing.
+    """
+
+    def inner(one: Any) -> Any:
+        return one.inner if isinstance(one, Tensor) else one
+
+    given = tree_flatten((args, kwargs))[0]
+    args, kwargs = tree_map(inner, args), tree_map(inner, kwargs)
+    if created:
+        kwargs["device"] = torch.device("cpu")
+    kwargs.pop("pin_memory", None)
+    if name == "_to_copy":
+        kwargs.pop("non_blocking", None)
+    result = function(*args, **kwargs)
+    if name == "_local_scalar_dense":
+        return result
+    if leaves:
+        return result.clone()
+    known = {id(inner(one)): one for one in given if isinstance(one, torch.Tensor)}
+
+    def outer(one: Any) -> Any:
+        if not isinstance(one, torch.Tensor) or isinstance(one, Tensor):
+            return one
+        return known[id(one)] if id(one) in known else Tensor(one)
+
+    return tree_map(outer, result)
+
+
+def line() -> str:
+    """Return the innermost line of the engine that is running."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(ROOT / "pipeline") or path.is_relative_to(ROOT / "stages"):
+            return f"{path.relative_to(ROOT)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "a test"
+
+
+class Generator(torch.Generator):
+    """A generator of the device; known again by its seed, because torch hands on another object."""
+
+    homes: ClassVar[dict[int, str]] = {}
+    home: str
+
+    def __new__(cls, device: torch.device | str = "cpu") -> "Generator":
+        made = super().__new__(cls, "cpu")
+        made.home = torch.device(device).type
+        return made
+
+    @property
+    def device(self) -> torch.device:
+        """Where its draws are."""
+        return here() if self.home == NAME else torch.device("cpu")
+
+    def manual_seed(self, seed: int) -> "Generator":
+        """Begin anew."""
+        super().manual_seed(seed)
+        self.homes[seed] = self.home
+        return self
