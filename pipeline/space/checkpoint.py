@@ -114,7 +114,8 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     tensors, facts = decode(path)
     try:
         blueprint = blueprints.from_dict(facts["blueprint"])
-        genotype = genotypes.from_dict(facts["genotype"]) if facts["genotype"] else None
+        found = facts["genotype"]
+        genotype = None if found is None else genotypes.from_dict(found)
         logits = tensors.pop("logits", None)
         weights = {name.removeprefix(PREFIX): tensors[name] for name in tensors}
         network = rebuild(blueprint, genotype, weights)

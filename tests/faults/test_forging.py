@@ -146,6 +146,8 @@ def test_facts_of_a_supernet(count: int, checkpoint: Path, tmp_path: Path) -> No
         "('facts', 'temperature') now",
         "('facts', 'epoch') now",
         *(f"('blueprint', 'cells', {number}, 'grown') removed" for number in range(3)),
+        "('format',) removed",  # it is written again
+        *(f"('blueprint', '{name}') removed" for name in ("space", "stem_stride")),
         "('blueprint', 'stem_widths') removed",  # these have defaults, which are what was there
     )
     require_refused(count, attempt, read, free)
