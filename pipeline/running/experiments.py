@@ -176,7 +176,8 @@ def _sweep_up(tree: Path, own: Path) -> None:
     """Remove worktrees left by killed runs: an old one of this run, and those not locked."""
     for lock in (tree / WORKTREES).glob("*.lock"):
         folder = lock.with_suffix("")
-        if folder.exists() and (folder == own or not is_held(lock)):
+        # Where there are no locks, a worktree may be another run's.
+        if folder.exists() and (folder == own or is_held(lock) is False):
             _remove(tree, folder)
 
 

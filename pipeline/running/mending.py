@@ -5,6 +5,7 @@ every later `dvc repro` fails:
 
 - `.dvc/tmp/rwlock`, JSON with the process that runs a stage. A killed process stays in it; DVC
   notices, unless another process or a zombie now has its number.
+- `.dvc/tmp/lock`, if DVC is told to lock by hard links: it outlives its holder by a year.
 - `dvc.lock`. DVC finds whatever was recorded since the last commit again in its run cache.
 - its databases of hashes and links, which survive kills but not a full disk or a power cut.
 
@@ -14,9 +15,10 @@ recomputes whatever is missing or changed.
 
 import json
 import shutil
+import socket
 import sqlite3
 import subprocess
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -25,7 +27,7 @@ import psutil
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
 from pipeline.harness.places import DAMAGED
-from pipeline.locking.lock import hold
+from pipeline.locking.lock import hold, is_held
 from pipeline.running.recorded import DVC_LOCK, read_outputs
 from pipeline.running.repro import SITE_CACHE
 
@@ -46,14 +48,38 @@ def mend(tree: Path) -> list[str]:
     if not (tree / ".dvc").is_dir():
         return []
     _require_no_conflict(tree)
-    # While another command holds DVC's own lock, a file that looks broken may be half written.
-    with suppress(_BusyError), hold(tree / DVC_STATE / "lock", "", waiting=_leave):
-        return [*_mend_rwlock(tree), *_mend_databases(tree), *_mend_dvc_lock(tree)]
+    lock = tree / DVC_STATE / "lock"
+    # While another command holds DVC's own lock, a file that looks broken may be half written. It
+    # is not created here: where DVC locks by hard links, a file that exists is a lock.
+    held = hold(lock, "", waiting=_leave) if lock.exists() else nullcontext()
+    with suppress(_BusyError), held:
+        unlocked = _mend_hard_link(tree)
+        return [*unlocked, *_mend_rwlock(tree), *_mend_databases(tree), *_mend_dvc_lock(tree)]
     return []
 
 
 def _leave(_: str) -> None:
     raise _BusyError
+
+
+def _mend_hard_link(tree: Path) -> list[str]:
+    """Remove DVC's lock if it is one by hard link, of a process of this machine that is gone.
+
+    Raises:
+        _BusyError: the process is alive, or of another machine.
+    """
+    path = tree / DVC_STATE / "lock"
+    # flufl.lock writes path|host|pid|number; a file lock writes a number at most.
+    words = path.read_text(encoding="utf-8").split("|") if path.exists() else []
+    if len(words) < 3:
+        if words and is_held(path) is None:  # left by a DVC that tried a file lock here
+            path.unlink()
+        return []
+    _, host, pid, *_ = words
+    if host != socket.gethostname() or _is_dvc(int(pid)):
+        raise _BusyError
+    path.unlink()
+    return [f"{path.relative_to(tree)}: of a run that was killed; removed"]
 
 
 def _require_no_conflict(tree: Path) -> None:

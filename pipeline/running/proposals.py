@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from pipeline.harness.errors import ParamsError, RunError
+from pipeline.harness.files import make_folder
 
 Direction = Literal["maximize", "minimize"]
 UNPRUNED_TRIALS = 3
@@ -164,7 +165,7 @@ def tpe(
         RunError: a study of that name has other facts.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     study = optuna.create_study(
         storage=f"sqlite:///{file}",
         study_name=name,

@@ -30,6 +30,8 @@ from pipeline.running.repro import StoppedError
 from pipeline.running.results import read_metrics
 
 UP_TO_DATE, CHANGED, NEVER_RUN = "up to date", "changed", "never run"
+RECORDED = "ran"
+"""State of a stage in a tree that cannot be written to, where DVC cannot look for changes."""
 NOT_HERE = "not in this clone"
 """State of a stage computed elsewhere or deleted: DVC's cache or remote may have its outputs."""
 
@@ -83,6 +85,12 @@ def report(tree: Path) -> int:
         say(f"running: {(tree / LOCK).read_text(encoding='utf-8')}")
         say(_latest_epoch(tree))
         return 0
+    recorded = _recorded(tree)
+    if not os.access(tree, os.W_OK):
+        states = {stage.name: RECORDED if stage.name in recorded else NEVER_RUN for stage in graph}
+        _show(tree, [Standing(stage=one, state=states[one]) for one in states], recorded)
+        say("\nchanges since are unknown: DVC finds them only in a tree that it can write to")
+        return 0
     if find_spec("dvc") is None:
         raise RunError("dvc: not installed, so changes are unknown; run 'make install'")
     try:
@@ -90,7 +98,7 @@ def report(tree: Path) -> int:
     except RunError:
         _require_params(tree)  # if these are wrong, DVC has words of its own for it
         raise
-    _show(tree, standings, _recorded(tree))
+    _show(tree, standings, recorded)
     say(f"\nnext: {_next(tree, standings)}")
     return 0
 

@@ -6,9 +6,10 @@ bit rot in neither; this hashes both.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -56,7 +57,7 @@ def report(tree: Path, *, repair: bool = False, remote: bool = False) -> int:
             is no remote, or it does not answer.
     """
     require_clone(tree)
-    with hold(tree / LOCK, signature("aso-se verify"), waiting=refuse):
+    with _to_itself(tree):
         if remote:
             return _report_remote(tree)
         if not repair and _is_empty(tree):
@@ -103,6 +104,13 @@ def verify(tree: Path) -> tuple[int, list[Difference]]:
             count += 1
             found += _compare(tree, path, one, objects / one[:2] / one[2:], output)
     return count, found
+
+
+def _to_itself(tree: Path) -> AbstractContextManager[object]:
+    """Hold the tree's lock; nothing here can change a tree that cannot be written to."""
+    if not os.access(tree, os.W_OK):
+        return nullcontext()
+    return hold(tree / LOCK, signature("aso-se verify"), waiting=refuse)
 
 
 def _report_remote(tree: Path) -> int:

@@ -35,12 +35,25 @@ def among_artifacts(files: list[Path]) -> set[str]:
     return {"/".join(path.parts[2:]) for path in files if path.parts[0] == "artifacts"}
 
 
+def syncs(place: Workplace, stage: str) -> list[tuple[int, int]]:
+    """Return for each sync of a stage which file fails with it, and how many are then in place."""
+    done, before, found = 0, "", []
+    for operation, *_ in map(str.split, place.trace(stage)):
+        done += operation == "rename"
+        if (
+            operation == "fsync"
+        ):  # of a file, of the folder that a file is now in, or of a new one's
+            found.append((done - (before == "rename"), done))
+        before = operation
+    return found
+
+
 def fail_and_rerun(place: Workplace, stage: str, way: str, number: int) -> None:
     """Make a stage's operation number `number` fail; check the files; run the stage again."""
     operation, error = way.split()
     files, whole = place.written[stage], place.whole[stage]
-    # Every file is synced and, once it has its name, its folder.
-    failing, done = ((number - 1) // 2, number // 2) if operation == "fsync" else 2 * (number - 1,)
+    synced = operation == "fsync"
+    failing, done = syncs(place, stage)[number - 1] if synced else 2 * (number - 1,)
     place.rewind(stage)
 
     ended = place.run(stage, f"{operation} {number}: {error}")
@@ -83,7 +96,8 @@ def test_a_write_may_fail_in_any_way(place: Workplace, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("stage", COMMANDS)
 def test_any_write_of_any_stage_may_fail_in_any_way(place: Workplace, stage: str, way: str) -> None:
-    instants = len(place.written[stage]) * (2 if way.startswith("fsync") else 1)
+    synced = way.startswith("fsync")
+    instants = len(syncs(place, stage) if synced else place.written[stage])
     for number in range(1, instants + 1):
         fail_and_rerun(place, stage, way, number)
 

@@ -1,6 +1,8 @@
 """A file is either the old one or the new one."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,31 @@ def test_a_partial_file_that_a_crash_left_is_no_obstacle(tmp_path: Path) -> None
     write_atomically(path, b"whole")
     assert path.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_is_written_to(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        synced(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(tmp_path / "new/file", b"whole")
+    assert (tmp_path / "new/file").read_bytes() == b"whole"
+
+
+def test_a_broken_disk_that_cannot_sync_a_folder_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=r"Input/output error: .*new/file"):
+        write_atomically(tmp_path / "new/file", b"whole")

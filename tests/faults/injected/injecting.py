@@ -2,7 +2,7 @@
 
     arm("write 3: ENOSPC")   the third write stops half-way, and so does each after it
     arm("fsync 2: EIO")      of a file or a folder
-    arm("rename 1: EROFS")   likewise "open", for writing
+    arm("rename 1: EROFS")   likewise "open", for writing, and "mkdir" and "flock"
     arm("write 3: SIGKILL")  at any of these, or in the middle of "step", a training step
     arm("step 2: CUDA")      likewise; a broken GPU, which fails in each step from then on
     arm("trace")             nothing fails; each of them is a line on stderr: what, and which file
@@ -11,6 +11,7 @@ Everything that writes here opens its files by `Path.open("wb")` and renames the
 """
 
 import errno
+import fcntl
 import io
 import os
 import re
@@ -51,16 +52,17 @@ def arm(text: str) -> None:
     if text == "trace":
         fault = Fault("", 0, "trace")
     else:
-        match = re.fullmatch(r"(open|write|fsync|rename|step) (\d+): (\w+)", text)
+        match = re.fullmatch(r"(open|write|fsync|rename|mkdir|flock|step) (\d+): (\w+)", text)
         assert match, text
         fault = Fault(match[1], int(match[2]), match[3])
     _patch_files(fault)
+    _patch_locks(fault)
     if fault.operation == "step" or fault.effect == "trace":
         _patch_steps(fault)
 
 
 def _patch_files(fault: Fault) -> None:
-    opened, synced, renamed = io.open, os.fsync, os.replace
+    opened, synced, renamed, made = io.open, os.fsync, os.replace, os.mkdir
 
     class HalfWritten(io.FileIO):
         def write(self, content: Any) -> int:
@@ -83,7 +85,21 @@ def _patch_files(fault: Fault) -> None:
         fault("rename", target)
         renamed(source, target)
 
-    io.open, os.fsync, os.replace = open_, fsync, replace  # type: ignore[assignment]
+    def mkdir(path: Any, *arguments: Any, **named: Any) -> None:
+        made(path, *arguments, **named)
+        fault("mkdir", path)
+
+    io.open, os.fsync, os.replace, os.mkdir = open_, fsync, replace, mkdir  # type: ignore[assignment]
+
+
+def _patch_locks(fault: Fault) -> None:
+    locked = fcntl.flock
+
+    def flock(file: Any, how: int) -> None:
+        fault("flock", file)
+        locked(file, how)
+
+    fcntl.flock = flock
 
 
 def _patch_steps(fault: Fault) -> None:

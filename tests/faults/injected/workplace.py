@@ -52,6 +52,7 @@ class Workplace:
 
     whole: stage -> file -> content after that run. written: stage -> files that it renames into
     place, in this order, with resume points and progress. steps: stage -> number of training steps.
+    traces: stage -> what it did to files in that run, such as "mkdir artifacts/warmup".
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Workplace:
     whole: dict[str, dict[str, bytes]] = field(default_factory=dict)
     written: dict[str, list[Path]] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
+    traces: dict[str, list[str]] = field(default_factory=dict)
 
     def run(self, stage: str, fault: str = "") -> Ended:
         """Run a stage."""
@@ -67,6 +69,11 @@ class Workplace:
         self.forks.stdin.write(json.dumps({"words": COMMANDS[stage], "fault": fault}) + "\n")
         self.forks.stdin.flush()
         return Ended(**json.loads(self.forks.stdout.readline()))
+
+    def trace(self, stage: str) -> list[str]:
+        """Return what a stage does to files when it runs again."""
+        self.rewind(stage)
+        return self.run(stage, "trace").errors.splitlines()
 
     def artifacts(self, stage: str) -> dict[str, bytes]:
         """Return all files that a stage has left, hidden ones too."""
@@ -89,6 +96,7 @@ class Workplace:
     def rewind(self, stage: str) -> None:
         """Restore the state before a stage ran: its outputs are those of an earlier run."""
         shutil.rmtree(self.folder / ".aso-se", ignore_errors=True)
+        (self.folder / ".aso-se").mkdir()
         shutil.rmtree(self.folder / "artifacts" / stage)
         (self.folder / "artifacts" / stage).mkdir()
         for name in self.whole[stage]:
@@ -119,7 +127,7 @@ def workplace(folder: Path) -> Iterator[Workplace]:
         for stage in COMMANDS:
             done = made.run(stage, "trace")
             assert done.code == 0, done.errors
-            lines = done.errors.splitlines()
+            made.traces[stage] = lines = done.errors.splitlines()
             made.written[stage] = [Path(line[7:]) for line in lines if line.startswith("rename ")]
             made.steps[stage] = lines.count("step ")
             made.whole[stage] = made.artifacts(stage)
