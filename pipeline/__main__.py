@@ -11,10 +11,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from pipeline.console.ending import InOneLine
 from pipeline.console.progress import say
-from pipeline.harness.errors import AsoSeError, ExitCode
+from pipeline.harness.errors import ExitCode
 from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
-from pipeline.harness.showing import in_lines, shown
+from pipeline.harness.showing import in_lines
 from pipeline.params import Params
 from pipeline.profiles import PROFILES, complete, read_profile
 from pipeline.running.params_file import use_params
@@ -34,22 +35,15 @@ class Commands(TyperGroup):
         reports a wrong command line, with exit code 2.
         """
         try:
-            sys.exit(super().invoke(ctx))
-        except AsoSeError as error:
-            _tell(str(error))
-            sys.exit(error.exit_code)
+            with InOneLine(words=_safe):
+                sys.exit(super().invoke(ctx))
         except KeyboardInterrupt:
             sys.exit(ExitCode.INTERRUPTED)
-        except OSError as error:
-            if error.filename is None:
-                raise
-            _tell(f"{shown(error.filename)}: {error.strerror}")
-            sys.exit(1)
 
 
-def _tell(lines: str) -> None:
-    """Write an error, without secrets and without what a terminal would obey."""
-    sys.stderr.write(f"{hide(in_lines(lines))}\n")
+def _safe(lines: str) -> str:
+    """Return an error without secrets and without what a terminal would obey."""
+    return hide(in_lines(lines))
 
 
 app = typer.Typer(

@@ -4,36 +4,26 @@ DVC records the hashes of code and params after a stage has run. If either was e
 DVC would record the new hash with the old code's result; such a stage refuses to finish.
 """
 
-import errno
 import hashlib
 import inspect
 import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from pipeline.console.ending import InOneLine
 from pipeline.console.interruption import TOLD
 from pipeline.harness import ranks
-from pipeline.harness.errors import (
-    AsoSeError,
-    CodeChangedError,
-    DeviceError,
-    ExitCode,
-    is_lack_of_memory,
-)
+from pipeline.harness.errors import CodeChangedError, DeviceError, ExitCode
 from pipeline.harness.params_file import PARAMS_FILE, read_params
 from pipeline.harness.section import Section
-from pipeline.harness.showing import in_lines, shown
 
 ROOT = Path(__file__).resolve().parents[2]
 P = TypeVar("P", bound=Section)
-FIRST_WORD_SECONDS = 1.0
-"""Delay in seconds before other ranks print, so that rank 0 reports first."""
 Finish = Callable[[], None]
 
 
@@ -84,7 +74,7 @@ def run_stage(
         sys.exit(ExitCode.USAGE)
     if not CODE.at_start:  # not run as `python -m stages.NAME`, which hashes it sooner
         remember_code()
-    try:
+    with InOneLine(arguments[-1]):
         params = read_params(model, whole=whole)
         processes = _processes() if together else 1
         if processes > 1 and ranks.count() == 1:
@@ -93,29 +83,6 @@ def run_stage(
         _require_unchanged(params, whole=whole)
         if finish:
             finish()
-    except AsoSeError as error:
-        _fail(str(error), error.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if is_lack_of_memory(error):
-            line = f"out of memory: {reason}; free some, or choose a smaller network"
-        elif type(error).__name__ == "AcceleratorError":
-            line = f"the device failed: {reason}; run it again, or set ASO_SE_DEVICE to another"
-        else:
-            raise
-        _fail(line, ExitCode.EXHAUSTED)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-        line = f"{shown(error.filename or arguments[-1])}: {error.strerror or error}"
-        _fail(line, ExitCode.EXHAUSTED if full else ExitCode.USER)
-
-
-def _fail(line: str, code: int) -> NoReturn:
-    """Print a line and exit; other ranks wait, because the end of rank 0 ends them silently."""
-    if not ranks.is_first():
-        time.sleep(FIRST_WORD_SECONDS)
-    sys.stderr.write(f"{in_lines(line)}\n")
-    sys.exit(code)
 
 
 def _processes() -> int:

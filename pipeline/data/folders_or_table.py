@@ -13,6 +13,7 @@ from pipeline.data.listing import Folder, has_images, images, of_kind, walk
 from pipeline.data.params import TABLES
 from pipeline.data.split_folders import split_around
 from pipeline.harness.errors import DataError
+from pipeline.harness.lacks import lack
 from pipeline.harness.showing import shown
 
 
@@ -57,7 +58,9 @@ def _says_others(path: Path, finder: Finder, inside: set[Path]) -> bool:
     """Whether a table labels images `inside` by other classes than their folders."""
     try:
         table = read_table(path, finder.root)
-    except DataError:  # beside class folders, a table may have any form
+    except DataError as error:  # beside class folders, a table may have any form
+        if lack(error):
+            raise
         return False
     if table is None or table.is_submission:
         return False
@@ -94,8 +97,8 @@ def _naming(table: Table, finder: Finder, inside: set[Path]) -> list[NamingRow]:
                 around = (image.relative_to(finder.root).parent.parts for image in found)
                 folders = frozenset(_plain(name) for parts in around for name in parts)
                 rows.append(NamingRow(where=where, cells=cells, found=found, folders=folders))
-    except DataError:
-        if rows:
+    except DataError as error:
+        if rows or lack(error):
             raise
     return rows
 

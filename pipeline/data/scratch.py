@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pipeline.console.progress import say, track
 from pipeline.console.stage import code_in_use
 from pipeline.harness.errors import DataError
+from pipeline.harness.lacks import lack
 from pipeline.harness.places import SCRATCH
 from pipeline.locking.lock import hold
 
@@ -123,6 +124,8 @@ def _place(pixels: int, marks: int, size: int, decode: Decode, number: int) -> s
     try:
         image = decode(number).tobytes()
     except DataError as error:
+        if lack(error):
+            raise
         return str(error)
     _write(pixels, image, number * size)
     _write(marks, _mark(image), number * MARK_BYTES)

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import AbstractContextManager
+from threading import Event, Thread
 
 import torch
 
@@ -33,8 +34,24 @@ def choose_device() -> torch.device:
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     processes = f", one of {ranks.count()} processes" if ranks.count() > 1 else ""
     say(f"on {device}{threads}{processes}")
+    if device.type == "cpu":
+        _require_threads(torch.get_num_threads())
     meet(device)
     return device
+
+
+def _require_threads(count: int) -> None:
+    """Raise RuntimeError if so many threads cannot be started now.
+
+    OpenMP would end the process, with an exit code that says something else.
+    """
+    done = Event()
+    threads = [Thread(target=done.wait, daemon=True) for _ in range(count - 1)]
+    try:
+        for thread in threads:
+            thread.start()
+    finally:
+        done.set()
 
 
 def _own(kind: str) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pipeline.console.progress import say
 from pipeline.harness import ranks
-from pipeline.harness.errors import is_lack_of_memory
+from pipeline.harness.lacks import is_lack_of_memory
 
 T = TypeVar("T")
 

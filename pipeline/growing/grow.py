@@ -32,7 +32,8 @@ from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import choose, hurts, size, stagnates
 from pipeline.growing.state import GrowthState, Trial
 from pipeline.harness import ranks
-from pipeline.harness.errors import ParamsError, is_lack_of_memory
+from pipeline.harness.errors import ParamsError
+from pipeline.harness.lacks import is_lack_of_memory
 from pipeline.harness.records import Row
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint

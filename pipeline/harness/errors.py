@@ -71,9 +71,3 @@ class TrainingFailedError(AsoSeError):
     """Training diverged, or lost what it had learnt, and could not recover."""
 
     exit_code = ExitCode.TRAINING
-
-
-def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python or torch means that the host or the device is out of memory."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from pipeline.harness.errors import DataError
+from pipeline.harness.lacks import is_lack_of_memory, lack
 from pipeline.harness.showing import shown
 from pipeline.prepared.facts import RESAMPLING, Fit
 
@@ -44,7 +45,7 @@ UNREADABLE = (
     TypeError,  # a fraction of TIFF as a length
     ArithmeticError,
     LookupError,
-    MemoryError,  # sizes within JPEG 2000; whole pictures are limited
+    MemoryError,  # also of sizes within JPEG 2000, which are not limited as whole pictures are
     struct.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
@@ -80,6 +81,9 @@ class Limit:
 
 DECODED = Limit(100_000_000)
 """Pixels decoded at once, which take about a gigabyte."""
+
+PIXEL_BYTES = 16
+"""Bytes that decoding a pixel takes at most: 15.4 were measured, of a transparent PNG."""
 
 
 def read_image(path: Path, size: int, fit: Fit = "crop") -> NDArray[np.uint8]:
@@ -118,7 +122,12 @@ def _upright(path: Path, size: int) -> Iterator[Image.Image]:
     except UnidentifiedImageError:
         raise _unreadable(path, _explained(path)) from None
     except UNREADABLE as error:
-        raise _unreadable(path, " ".join(str(error).split()) or type(error).__name__) from None
+        if is_lack_of_memory(error) and not _is_room():
+            raise MemoryError(f"{shown(path)}, when it was decoded") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if is_lack_of_memory(error):  # sizes within the file: the cause is the file, not the memory
+            raise _unreadable(path, reason) from ValueError(reason)
+        raise _unreadable(path, reason) from None
 
 
 @cache
@@ -130,9 +139,21 @@ def formats() -> tuple[str, ...]:
     avif = ("AVIF",) if features.check("avif") else ()
     try:
         import_module("pillow_heif").register_heif_opener()
-    except ImportError:
+    except ImportError as error:
+        if lack(error):
+            raise
         return (*FORMATS, *avif)
     return (*FORMATS, *avif, "HEIF")
+
+
+def _is_room() -> bool:
+    """Whether there is memory for as many pixels as are ever decoded at once."""
+    with DECODED.room(DECODED.most):  # when all other threads are done
+        try:
+            np.empty(PIXEL_BYTES * DECODED.most, np.uint8)
+        except MemoryError:
+            return False
+    return True
 
 
 def _unreadable(path: Path, reason: str) -> DataError:

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 from pipeline.console.progress import say
 from pipeline.devices.device import choose_device
-from pipeline.harness.errors import DeviceBusyError, ParamsError, is_lack_of_memory
+from pipeline.harness.errors import DeviceBusyError, ParamsError
+from pipeline.harness.lacks import is_lack_of_memory
 from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
 from pipeline.harness.places import LOCK
 from pipeline.locking.lock import hold, signature

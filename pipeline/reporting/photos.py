@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.harness.errors import DataError
+from pipeline.harness.lacks import lack
 from pipeline.photos.decoding import read_image, read_whole
 from pipeline.prepared.facts import SPLITS, Fit, Split, read_facts
 from pipeline.prepared.labelled import Labelled
@@ -85,7 +86,9 @@ def _original(path: Path, prepared: NDArray[np.uint8], fit: Fit) -> NDArray[np.u
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             again = read_image(path, len(prepared), fit)
             whole = read_whole(path, LONGEST)
-    except DataError:
+    except DataError as error:
+        if lack(error):
+            raise
         return None
     difference = np.abs(again.astype(np.int16) - prepared).mean()
     return whole if difference <= ALIKE else None

@@ -257,6 +257,7 @@ def _read_pipes(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]"
     """
     rests = {pipe: b"" for pipe in (process.stdout, process.stderr) if pipe}
     with ExitStack() as stack:
+        stack.callback(lambda: arrived.put(Line("", END, time.monotonic())))  # else all wait on
         selector = stack.enter_context(selectors.DefaultSelector())
         for pipe in rests:
             selector.register(stack.enter_context(pipe), selectors.EVENT_READ)
@@ -270,7 +271,6 @@ def _read_pipes(process: "subprocess.Popen[bytes]", arrived: "queue.Queue[Line]"
                     whole += [rests[pipe]]
                 for text in whole:
                     arrived.put(_line(text, is_error=pipe is process.stderr))
-    arrived.put(Line("", END, time.monotonic()))
 
 
 def _line(text: bytes, *, is_error: bool) -> Line:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.devices.memory import at_a_time, parts, within_memory
-from pipeline.harness.errors import is_lack_of_memory
+from pipeline.harness.lacks import is_lack_of_memory
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import skip_only
 from pipeline.supernet.supernet import along

@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pipeline.harness.errors import DataError
+from pipeline.harness.lacks import lack
 from pipeline.photos.decoding import read_image
 
 RED = (200, 30, 40)
@@ -245,6 +246,9 @@ def test_whatever_pillow_stumbles_over_the_file_is_named(
 
     monkeypatch.setattr(Image, "open", stumble)  # seen with 1 of 6,000 damaged files
     assert (str(error) or "MemoryError") in refusal(tmp_path / "image", b"")
+    with pytest.raises(DataError) as caught:
+        read_image(tmp_path / "image", 8)
+    assert lack(caught.value) == ""
 
 
 def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import os
 import runpy
 import sys
 import tempfile
-import traceback
 from typing import IO, Any, NoReturn
 
 import injecting
@@ -41,9 +40,12 @@ def become(words: list[str], fault: str, ends: tuple[IO[str], IO[str]]) -> NoRet
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
-    except BaseException:  # noqa: BLE001 - Python's own last resort
-        traceback.print_exc()
-        code = 1
+    except BaseException as error:  # noqa: BLE001 - Python's own last resort
+        try:
+            sys.excepthook(type(error), error, error.__traceback__)
+            code = 1
+        except SystemExit as end:
+            code = end.code
     sys.stdout.flush()
     os._exit(code if isinstance(code, int) else 0)  # at exit, libraries wait for lost threads
 
