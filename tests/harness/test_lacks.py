@@ -18,7 +18,7 @@ MEMORY = [
     "GET was unable to find an engine to execute this computation",
     "CUDA error: out of memory\nCUDA kernel errors might be reported at some other call",
     "std::bad_alloc",
-    "\nIMPORTANT: READ THIS!\nOriginal error was: libx.so: failed to map segment from shared object\n",
+    "\nIMPORTANT: READ THIS!\nOriginal error: libx.so: failed to map segment from shared object\n",
     "unable to mmap 4096 bytes from file </x>: Cannot allocate memory (12)",
 ]
 OTHERS = ["mat1 and mat2 shapes cannot be multiplied", "cuDNN error: CUDNN_STATUS_BAD_PARAM"]
