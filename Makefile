@@ -9,7 +9,7 @@ export DVC_NO_ANALYTICS := 1
 # Containers often forbid bytecode; then every stage would compile torch anew, for 2 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-lowest install lint types params lock clean
+.PHONY: run test test-lowest install lint types params lock constraints clean
 
 run: install  ## install, then search, grow, train and export (only what changed runs)
 	aso-se run
@@ -25,13 +25,15 @@ install: .venv/installed
 
 # Installed again when a dependency changes; otherwise this takes no time.
 .venv/installed: pyproject.toml constraints.txt $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dvc,prefect,heic,parquet,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --build-constraint constraints.txt --editable '.[dvc,prefect,heic,parquet,dev]'
 	touch $@
 
+# uv compares every file that it downloads with the hashes in constraints.txt, pip those of uv.
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; name it: make run PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet uv --constraint constraints.txt
+	sed -n '/^uv==/,/[^\\]$$/p' constraints.txt >.venv/uv.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt
 
 # Made from nothing, for uv keeps what is installed. constraints.txt is left out: it holds newer versions.
 .venv-lowest/installed: pyproject.toml $(BIN)/uv
@@ -52,6 +54,9 @@ params: install  ## write docs/params.md, params.schema.json and params.yaml fro
 
 lock: install  ## does dvc.lock belong to the tree?
 	./.ci/lock
+
+constraints: install  ## write constraints.txt for the dependencies in pyproject.toml; known versions stay
+	printf 'pip\nuv\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-header --no-annotate --output-file constraints.txt pyproject.toml -
 
 clean:
 	rm -rf .venv .venv-lowest
