@@ -41,3 +41,28 @@ def test_a_good_image_is_not_blamed_for_what_the_machine_lacks(
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(line.format(path=path))
     assert done.stdout.endswith(" 4\n")
+
+
+TOGETHER = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from pipeline.photos import decoding
+paths = list(Path(sys.argv[1]).iterdir())
+decoding.read_image(paths[0], 8)
+decoding.DECODED.most = int(sys.argv[2])
+alone = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ThreadPoolExecutor(len(paths)) as pool:
+    list(pool.map(lambda path: decoding.read_image(path, 8), paths))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - alone)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others count the memory differently")
+def test_large_pictures_in_many_threads_take_little_more_memory_than_one(tmp_path: Path) -> None:
+    pixels = 4000 * 4000
+    for number in range(8):
+        Image.new("RGBA", (4000, 4000)).save(tmp_path / f"{number}.png", compress_level=1)
+    command = [sys.executable, "-c", TOGETHER, str(tmp_path), str(pixels)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 8 * pixels
