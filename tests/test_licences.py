@@ -17,7 +17,7 @@ PERMISSIVE = re.compile(
 """Words of licences without conditions on other code; MPL's are on its own files alone."""
 COPYLEFT = re.compile(r"\bL?GPL|GNU ")
 NAMED = {"grandalf", "pygit2", "pillow-heif"}
-"""What docs/running.md names. The code of the last is under a BSD licence, but its wheels hold x265."""
+"""What docs/running.md names. The code of the last is under BSD, but its wheels hold x265."""
 CHOSEN = {"asyncssh": "EPL", "dulwich": "Apache", "text-unidecode": "Artistic"}
 """What is under the GPL or, as one likes, another licence -> a word of that."""
 NVIDIA = ("nvidia-", "cuda-toolkit")
