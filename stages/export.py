@@ -44,7 +44,7 @@ def main(params: Params, prepare: Path, derive: Path, reference: Path, out: Path
     images = read_images(prepare, "test", "cpu")
     derived = read_checkpoint(model)
     derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
-    genotype, metrics = derived.decided(), derived.fact("metrics")
+    genotype, metrics = derived.decided(), derived.measured(dataset.classes)
     network = derived.network.eval()
     facts = ModelFacts(
         classes=dataset.classes,

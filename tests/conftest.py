@@ -1,6 +1,6 @@
 """Shared by all tests: small params, networks and images, and strategies that draw blueprints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -213,6 +213,22 @@ def write_noise(
         mean=(0.5, 0.5, 0.5),
         std=(0.3, 0.3, 0.3),
     )
+
+
+def measures(classes: Sequence[str]) -> dict[str, Any]:
+    """Return metrics as derive writes them, without a calibration."""
+    names = ("accuracy", "accuracy_low", "accuracy_high", "precision", "recall", "f1", "loss")
+    return {
+        **{f"test_{name}": 0.5 for name in names},
+        "accuracy_by_class": dict.fromkeys(classes, 0.5),
+        "measures_by_class": {
+            name: {"precision": 0.5, "recall": 0.5, "f1": 0.5} for name in classes
+        },
+        "test_calibration_error": 0.1,
+        "test_images": 8,
+        "parameters": 1000,
+        "mflops": 0.5,
+    }
 
 
 def random_logits(blueprint: Blueprint) -> Tensor:

@@ -145,6 +145,14 @@ def architecture_step(phase: Search, state: SearchState, *, left: float = 0.0) -
     )
 
 
+class Epochs(dict[str, int]):
+    """The state of a scripted phase: {"epoch": number}."""
+
+    @property
+    def epoch(self) -> int:
+        return self["epoch"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Told:
     """A scripted phase: a function of (epoch, slowdown) gives its rows or raises an error."""
@@ -154,20 +162,20 @@ class Told:
     context: SupernetContext = field(default_factory=context)
     expected: Expected = field(default_factory=partial(Expected, classes=10))
 
-    def begin(self) -> dict[str, int]:
-        return {"epoch": 0}
+    def begin(self) -> Epochs:
+        return Epochs(epoch=0)
 
-    def train(self, state: dict[str, int], slowdown: float, _: Sequence[Row]) -> Any:
+    def train(self, state: Epochs, slowdown: float, _: Sequence[Row]) -> Any:
         while state["epoch"] < self.epochs:
             row = self.does(state["epoch"] + 1, slowdown)
             state["epoch"] += 1
             yield {"epoch": state["epoch"], "slowdown": slowdown, **row}
 
-    def snapshot(self, state: dict[str, int]) -> dict[str, int]:
+    def snapshot(self, state: Epochs) -> dict[str, int]:
         return dict(state)
 
-    def resumed(self, saved: dict[str, int]) -> dict[str, int]:
-        return saved
+    def resumed(self, saved: dict[str, int]) -> Epochs:
+        return Epochs(saved)
 
 
 PHASES: dict[str, Callable[[Path], Phase[Any]]] = {

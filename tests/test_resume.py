@@ -99,6 +99,17 @@ def test_the_optimization_above_ends_early_and_keeps_an_earlier_epoch(
     assert phase.watch(state.result) == (rows[-1]["validation_loss"], accuracies[-1])
 
 
+def test_a_point_of_another_run_is_passed_over_with_a_line(
+    points: Points, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Points("search", points.folder, "another")
+    assert other.newest() == (None, [])
+    line = f"{points.folder}/00003.safetensors: of a run with other params, inputs or code: skipped"
+    assert capsys.readouterr().out.splitlines()[0] == line
+    assert replace(points, stage="growth").newest() == (None, [])
+    assert points.of("finalists").run != points.run
+
+
 @pytest.fixture
 def points(tmp_path: Path) -> Points:
     """Return the points of three epochs whose state is a number and a tensor."""

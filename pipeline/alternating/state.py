@@ -102,9 +102,8 @@ def resumed(saved: dict[str, Any], context: SupernetContext) -> SearchState:
     fields = supernet.restored(saved, context.training, context.images.device)
     logits = fields["logits"].requires_grad_()
     logit_optimizer = Adam(logits, saved["arch_learning_rate"])
-    for name, moment in saved["moments"].items():
-        setattr(logit_optimizer, name, moment)
-    agreement = saved["agreement"] and Agreement(**saved["agreement"])
+    logit_optimizer.load(saved["moments"])
+    agreement = None if saved["agreement"] is None else Agreement(**saved["agreement"])
     if agreement:
         stop(fields["network"], agreement.stopped)
     return SearchState(

@@ -5,13 +5,16 @@ Accuracies are those on the test images, as fractions of 1.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
-from pipeline.harness.errors import ReportError
+from pipeline.harness.errors import ReportError, reason
 from pipeline.harness.records import write_json
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Verdict = Literal["better", "worse", "tie"]
 AGAIN = "run 'dvc repro --force reference' to write it again"
 
@@ -25,21 +28,25 @@ class Reference:
     number of parameters of a network. epochs: number of epochs that it was trained.
     """
 
+    __pydantic_config__ = STRICT
+
     name: str
     title: str
-    test_accuracy: float
-    low: float
-    high: float
-    difference: float
-    p_value: float
+    test_accuracy: Fraction
+    low: Fraction
+    high: Fraction
+    difference: Annotated[float, Field(ge=-1, le=1)]
+    p_value: Fraction
     verdict: Verdict
-    parameters: int | None = None
-    epochs: int | None = None
+    parameters: Count | None = None
+    epochs: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
     """A reference that was not tried."""
+
+    __pydantic_config__ = STRICT
 
     title: str
     reason: str
@@ -48,6 +55,8 @@ class Skipped:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
     """All references of one run."""
+
+    __pydantic_config__ = STRICT
 
     compared: tuple[Reference, ...] = ()
     skipped: tuple[Skipped, ...] = ()
@@ -96,5 +105,4 @@ def read_references(path: Path) -> References:
     except OSError as error:
         raise ReportError(f"{path}: cannot be read: {error.strerror}; {AGAIN}") from None
     except ValueError as error:  # pydantic's errors too
-        reason = str(error).splitlines()[0]
-        raise ReportError(f"{path}: not a list of references: {reason}; {AGAIN}") from None
+        raise ReportError(f"{path}: not a list of references: {reason(error)}; {AGAIN}") from None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from pipeline.console.ending import InOneLine
+from pipeline.console.guarding import PARENT, remember_files, require_kept
 from pipeline.console.interruption import TOLD
 from pipeline.harness import ranks
 from pipeline.harness.errors import CodeChangedError, DeviceError, ExitCode
@@ -76,11 +77,14 @@ def run_stage(
         remember_code()
     with InOneLine(arguments[-1]):
         params = read_params(model, whole=whole)
+        *inputs, out = map(Path, arguments)
+        at_start = remember_files(inputs, out)
         processes = _processes() if together else 1
         if processes > 1 and ranks.count() == 1:
             _become_several(processes)
-        finish = main(params, *map(Path, arguments))
+        finish = main(params, *inputs, out)
         _require_unchanged(params, whole=whole)
+        require_kept(at_start, inputs, out)
         if finish:
             finish()
 
@@ -103,6 +107,7 @@ def _become_several(processes: int) -> NoReturn:
     logging.disable(logging.CRITICAL)  # the processes report their own errors
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: signal.raise_signal(TOLD))
+    os.environ[PARENT] = str(os.getppid())
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1,

@@ -48,7 +48,12 @@ def at_a_time(saved: int, batch_size: int) -> int:
 
     Several processes take their whole shares: if these were split by `saved`, a larger share could
     have more parts than the other processes wait for.
+
+    Raises:
+        ValueError: no batch is so large.
     """
+    if not 1 <= saved <= batch_size:
+        raise ValueError(f"{saved} images at a time, expected 1 to {batch_size}")
     return batch_size if ranks.count() > 1 else saved
 
 

@@ -1,9 +1,15 @@
 """A growth of the network, as growth records it and the report shows it."""
 
+import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 Kind = Literal["deepen", "widen", "node", "mutate"]
+Verdict = Literal["settling", "accepted", "rolled back", "refused"]
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -15,21 +21,23 @@ class Event:
     of 1. max_difference: largest difference of logits, None if memory ran out.
     """
 
-    epoch: int
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    epoch: Count
     kind: Kind
-    cells_before: int
-    cells: int
-    channels_before: int
-    channels: int
-    nodes_before: int
-    nodes: int
-    parameters_before: int
-    parameters: int
-    mutated: int
-    max_difference: float | None
-    verdict: str = "settling"
-    accuracy_before: float = 0.0
-    accuracy_after: float = 0.0
+    cells_before: Count
+    cells: Count
+    channels_before: Count
+    channels: Count
+    nodes_before: Count
+    nodes: Count
+    parameters_before: Count
+    parameters: Count
+    mutated: Count
+    max_difference: Annotated[float, Field(ge=0)] | None
+    verdict: Verdict = "settling"
+    accuracy_before: Fraction = 0.0
+    accuracy_after: Fraction = 0.0
 
     @property
     def what(self) -> str:
@@ -41,3 +49,12 @@ class Event:
             "mutate": f"{self.mutated} edges",
         }
         return counts[self.kind]
+
+
+EVENTS = TypeAdapter(list[Event])
+
+
+def read_events(documents: Any) -> list[Event]:
+    """Return the growths of a list of JSON objects; raise ValueError if it is no such list."""
+    # Only from JSON is an object strictly an Event.
+    return EVENTS.validate_json(json.dumps(documents))

@@ -16,6 +16,7 @@ from pipeline.flows.stages import GIVEN_UP, STOPPED, OnEpoch, Outcome, follow_al
 from pipeline.harness.errors import RunError
 from pipeline.harness.places import LOCK
 from pipeline.locking.lock import hold
+from pipeline.running.comparing import read_lock, strike_out_wrong
 from pipeline.running.graph import read_graph
 from pipeline.running.mending import mend
 from pipeline.running.overrides import compose
@@ -119,7 +120,8 @@ def run_dvc(
         on_epoch: function that is called with each new row of a stage's history.
 
     Raises:
-        RunError: a stage failed; the message is its error line.
+        RunError: a stage failed; the message is its error line. Or DVC recorded other files than a
+            stage wrote.
         StoppedError, GivenUpError: the run was ended on purpose.
     """
     graph = read_graph(tree)
@@ -130,8 +132,11 @@ def run_dvc(
         if "epochs" in params.get(stage.name, {})
     }
     arguments = [*(["--force"] if force else []), *targets]
+    before = read_lock(tree)
     with Repro(tree, *arguments, environment=environment, lock=lock, stop=stop) as repro:
         outcomes = follow_all(repro, hours=hours, epochs=epochs, on_epoch=on_epoch)
+    if wrong := strike_out_wrong(tree, before, repro.process):
+        raise RunError(wrong[0])
     reached = [*outcomes, *not_reached(outcomes, (stage.name for stage in graph))]
     publish(tree, reached, key=key)
     for failed in (outcome for outcome in outcomes if outcome.failed):

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.alternating import state as searching
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
-from pipeline.events.event import Event, Kind
+from pipeline.events.event import Event, Kind, read_events
 from pipeline.growing.policy import Size
 from pipeline.space.checkpoint import Checkpoint
 from pipeline.supernet.supernet import SupernetContext
@@ -40,6 +40,11 @@ class GrowthState:
     refused: frozenset[tuple[Kind, Size]] = frozenset()
     trial: Trial | None = None
     events: list[Event] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done since the start of warmup."""
+        return self.search.epoch
 
     def roll_back(self, trial: Trial) -> None:
         """Return to the state before a growth; that kind is not tried again at that size."""
@@ -83,7 +88,7 @@ def snapshot(state: GrowthState) -> dict[str, Any]:
 
 def resumed(saved: dict[str, Any], context: SupernetContext) -> GrowthState:
     """Return the state of a snapshot."""
-    events = [Event(**event) for event in saved["events"]]
+    events = read_events(saved["events"])
     trial = saved["trial"]
     return GrowthState(
         search=searching.resumed(saved["search"], context),

@@ -7,6 +7,13 @@ traceback.
 
 from enum import IntEnum
 
+from pydantic import ValidationError
+
+from pipeline.harness.showing import shown
+
+LONGEST_REASON = 300
+"""Number of characters that are shown of what a library says."""
+
 
 class ExitCode(IntEnum):
     """Exit codes of a stage and of `aso-se`; docs/running.md has the table."""
@@ -55,6 +62,10 @@ class CodeChangedError(AsoSeError):
     """Code or params were edited while a stage ran, so its result belongs to neither version."""
 
 
+class FileReplacedError(AsoSeError):
+    """Another program replaced a file that a stage reads or wrote."""
+
+
 class ParityError(AsoSeError):
     """The exported model does not compute what the trained one does."""
 
@@ -71,3 +82,13 @@ class TrainingFailedError(AsoSeError):
     """Training diverged, or lost what it had learnt, and could not recover."""
 
     exit_code = ExitCode.TRAINING
+
+
+def reason(error: BaseException) -> str:
+    """Return what is wrong by a library's error, as one printable line of limited length."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+    else:
+        text = repr(error)
+    return shown(" ".join(text.split())[:LONGEST_REASON])

@@ -14,7 +14,7 @@ from pipeline.optimizing.auxiliary import AuxiliaryHead, auxiliary_head
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.space.network import Network
 from pipeline.training.context import Context
-from pipeline.training.optimizers import Sgd
+from pipeline.training.optimizers import Sgd, copy
 from pipeline.training.resume import Snapshot
 
 N = TypeVar("N", bound=nn.Module)
@@ -80,7 +80,7 @@ class OptimizeState(Generic[N]):
                 getattr(self, name).load_state_dict(saved[name])
         self.optimizer.load(saved["momentum"])
         self.micro_batch = at_a_time(saved["micro_batch"], self.micro_batch)
-        self.margins.copy_(saved["margins"])
+        copy(saved["margins"], self.margins)
         self.epoch = saved["epoch"]
 
 

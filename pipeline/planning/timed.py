@@ -16,9 +16,10 @@ import torch
 
 from pipeline.supernet.supernet import SupernetContext
 from pipeline.training.context import Epoch, Step
+from pipeline.training.fitting import Counted
 from pipeline.training.loop import Phase
 
-State = TypeVar("State")
+State = TypeVar("State", bound=Counted)
 EPOCHS = 3
 """Number of short epochs."""
 STILL = 0.0

@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, Self
 
-from pipeline.harness.errors import DataError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.harness.errors import DataError, reason
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -21,6 +23,7 @@ ENLARGED: tuple[Split, ...] = ("train", "validation")
 
 FORMAT = 2
 FACTS = "dataset.json"
+NAMES = "names.json"
 CHECKSUM = "sha256_of_this"
 Fit = Literal["crop", "pad"]
 """How an image becomes a square: it is cropped at the centre, or padded with black."""
@@ -71,6 +74,45 @@ class DatasetFacts:
         return sum(self.counts[split].values())
 
 
+Side = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[float, Field(gt=0, le=1)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Document(BaseModel):
+    """The content of `dataset.json`: what `DatasetFacts` explains, without the checksum."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    format: int
+    name: str
+    classes: Annotated[list[str], Field(min_length=1)]
+    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)]
+    fit: Fit
+    mean: list[Fraction]
+    std: list[Level]
+    counts: dict[str, dict[str, Annotated[int, Field(ge=0)]]]
+    sha256: dict[str, Digest]
+    stored_size: Side | None = None
+    stored_sha256: dict[str, Digest] = {}
+
+    @model_validator(mode="after")
+    def _require_agreement(self) -> Self:
+        if not len(self.mean) == len(self.std) == self.image_shape[2]:
+            raise ValueError("expected one mean and one std per channel")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is named twice")
+        if set(self.counts) != set(SPLITS) or set(self.sha256) - {NAMES} != set(SPLITS):
+            raise ValueError("expected counts and a digest of each split")
+        larger = set() if self.stored_size is None else set(ENLARGED)
+        if set(self.stored_sha256) != larger:
+            raise ValueError("expected a digest of the larger images of each split, or no size")
+        if any(list(counts) != self.classes for counts in self.counts.values()):
+            raise ValueError("the counts are not of these classes")
+        return self
+
+
 def read_facts(folder: Path) -> DatasetFacts:
     """Read the facts of a prepared data set.
 
@@ -84,31 +126,28 @@ def read_facts(folder: Path) -> DatasetFacts:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DataError(f"{path}: not the facts of a data set; {AGAIN}") from None
     if found != FORMAT:
-        raise DataError(f"{path}: format {found}, this version reads {FORMAT}; {AGAIN}")
+        raise DataError(f"{path}: format {found!r}, this version reads {FORMAT}; {AGAIN}")
     if digest != checksum(document):
         raise DataError(f"{path}: damaged or edited (its checksum differs); {AGAIN}")
     try:
-        height, width, channels = document["image_shape"]
-        if not len(document["mean"]) == len(document["std"]) == channels:
-            raise ValueError("expected one mean and one std per channel")  # noqa: TRY301
-        if document["fit"] not in get_args(Fit):
-            raise ValueError(f"fit {document['fit']!r}")  # noqa: TRY301
-        return DatasetFacts(
-            name=document["name"],
-            classes=tuple(document["classes"]),
-            height=height,
-            width=width,
-            channels=channels,
-            fit=document["fit"],
-            mean=tuple(map(float, document["mean"])),
-            std=tuple(map(float, document["std"])),
-            counts=document["counts"],
-            digests=dict(document["sha256"]),
-            stored_size=document.get("stored_size"),
-            stored_digests=dict(document.get("stored_sha256", {})),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not the facts of a data set: {error!r}; {AGAIN}") from None
+        given = Document.model_validate(document)
+    except ValueError as error:
+        raise DataError(f"{path}: not the facts of a data set: {reason(error)}; {AGAIN}") from None
+    height, width, channels = given.image_shape
+    return DatasetFacts(
+        name=given.name,
+        classes=tuple(given.classes),
+        height=height,
+        width=width,
+        channels=channels,
+        fit=given.fit,
+        mean=tuple(given.mean),
+        std=tuple(given.std),
+        counts=given.counts,
+        digests=given.sha256,
+        stored_size=given.stored_size,
+        stored_digests=given.stored_sha256,
+    )
 
 
 def read_bytes(path: Path) -> bytes:

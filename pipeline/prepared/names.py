@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.harness.errors import DataError
-from pipeline.prepared.facts import AGAIN, FACTS, Split, read_bytes, read_facts, sha256
+from pydantic import ConfigDict, TypeAdapter
 
-NAMES = "names.json"
+from pipeline.harness.errors import DataError, reason
+from pipeline.prepared.facts import AGAIN, FACTS, NAMES, Split, read_bytes, read_facts, sha256
+
+NAMED = TypeAdapter(dict[Split, list[str]], config=ConfigDict(strict=True))
 
 
 def encode_names(names: Mapping[Split, tuple[str, ...]]) -> bytes:
@@ -21,12 +23,20 @@ def read_names(folder: Path, split: Split) -> tuple[str, ...] | None:
     None if the data set has no files of its own.
 
     Raises:
-        DataError: the names are missing, or differ from what `prepare` wrote.
+        DataError: the names are missing, or not what `prepare` wrote.
     """
     facts, path = read_facts(folder), folder / NAMES
     if NAMES not in facts.digests:
+        if path.exists():
+            raise DataError(f"{path}: not of this data set, {FACTS} does not name it; {AGAIN}")
         return None
     content = read_bytes(path)
     if sha256(content) != facts.digests[NAMES]:
         raise DataError(f"{path}: damaged (its checksum differs from that in {FACTS}); {AGAIN}")
-    return tuple(json.loads(content)[split])
+    try:
+        names = NAMED.validate_json(content)[split]
+        if len(names) != facts.images(split):
+            raise ValueError(f"{len(names)} names of {facts.images(split)} images")  # noqa: TRY301
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path}: not the names of the images: {reason(error)}; {AGAIN}") from None
+    return tuple(names)

@@ -25,6 +25,7 @@ from pipeline.prepared.facts import (
     ENLARGED,
     FACTS,
     FORMAT,
+    NAMES,
     SPLITS,
     DatasetFacts,
     Fit,
@@ -34,7 +35,7 @@ from pipeline.prepared.facts import (
     sha256,
 )
 from pipeline.prepared.labelled import Labelled, Splits
-from pipeline.prepared.names import NAMES, encode_names
+from pipeline.prepared.names import encode_names
 
 IMAGES, LARGER = "images.safetensors", "larger.safetensors"
 

@@ -10,7 +10,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from pipeline.events.event import Event
-from pipeline.reporting.findings import PHASES, SHARE, SUPERNET_PHASES, Findings
+from pipeline.reporting.findings import PHASES, SUPERNET_PHASES, Findings
+from pipeline.reporting.histories import SHARE
 from pipeline.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PHASE_COLORS, PURPLE, RED
 
 TEMPERED = ("search", "growth")

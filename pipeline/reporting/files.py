@@ -6,18 +6,22 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from pipeline.harness.errors import ReportError
+from pydantic import BaseModel
+
+from pipeline.harness.errors import ReportError, reason
 
 AGAIN = "'dvc repro' writes it again"
 
 
-def read_json(path: Path, *names: str) -> dict[str, Any]:
-    """Return a document that has these names; raise ReportError if it cannot be read."""
+def read_json(path: Path, kind: type[BaseModel]) -> dict[str, Any]:
+    """Return a document of a kind; raise ReportError if it cannot be read or is none."""
     try:
-        document = json.loads(_read(path))
-        return {**document, **{name: document[name] for name in names}}
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ReportError(f"{path}: not as its stage wrote it: {error!r}; {AGAIN}") from None
+        text = _read(path)
+        kind.model_validate_json(text)
+        document: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{path}: not as its stage wrote it: {reason(error)}; {AGAIN}") from None
+    return document
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.comparison.references import References, read_references
-from pipeline.events.event import Event
+from pipeline.events.event import Event, read_events
 from pipeline.harness.errors import ReportError
-from pipeline.harness.metrics import COLUMNS, required
+from pipeline.harness.metrics import required
 from pipeline.harness.records import Row
 from pipeline.prepared.facts import DatasetFacts, read_facts
 from pipeline.prepared.packing import read_split
-from pipeline.reporting.files import AGAIN, read_json, read_table
+from pipeline.reporting.documents import ExportMetrics, Finals, Growths, SearchMetrics
+from pipeline.reporting.files import AGAIN, read_json
+from pipeline.reporting.histories import SHARE, read_history
 from pipeline.reporting.photos import Photo, Place, read_photos
 from pipeline.reporting.predictions import (
     Prediction,
@@ -35,8 +37,6 @@ from pipeline.space.genotype import Genotype
 
 SUPERNET_PHASES = ("warmup", "search", "growth")
 PHASES = (*SUPERNET_PHASES, "optimize")
-WORDS = {column.name for column in COLUMNS if column.is_word}
-SHARE = "share_"
 MOST_SHOWN = 24
 """Largest number of mistakes, and of suspects, that are shown."""
 
@@ -111,54 +111,25 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
         blueprint=blueprint,
         genotype=derived.decided(),
         histories={
-            phase: _read_history(
+            phase: read_history(
                 artifacts / phase / "history.tsv", supernet if phase in SUPERNET_PHASES else others
             )
             for phase in PHASES
         },
         finalists=finalists,
         winner=winner,
-        growths=_read_growths(artifacts / "growth" / "growth.json"),
-        metrics=derived.fact("metrics"),
-        search=read_json(artifacts / "search" / "metrics.json", "drop_at_start"),
-        parity=read_json(
-            artifacts / "export" / "metrics.json", "max_difference", "agreement", "onnx_bytes"
-        ),
+        growths=read_events(read_json(artifacts / "growth" / "growth.json", Growths)["events"]),
+        metrics=derived.measured(dataset.classes),
+        search=read_json(artifacts / "search" / "metrics.json", SearchMetrics),
+        parity=read_json(artifacts / "export" / "metrics.json", ExportMetrics),
         references=read_references(artifacts / "reference" / "references.json"),
         digest=hashlib.sha256(model.read_bytes()).hexdigest(),
     )
 
 
-def _read_history(path: Path, columns: Sequence[str]) -> list[Row]:
-    try:
-        rows: list[Row] = [
-            {name: text if name in WORDS else float(text) for name, text in line.items() if text}
-            | {"verdict": line["verdict"]}
-            for line in read_table(path)
-        ]
-        lacking = [name for name in columns if any(name not in row for row in rows)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{path}: not a history of epochs: {error!r}; {AGAIN}") from None
-    if not rows or lacking:
-        raise ReportError(f"{path}: this history has no {[*lacking, 'rows'][0]}; {AGAIN}")
-    return rows
-
-
 def _read_finals(path: Path) -> tuple[list[Row], int | None]:
-    document = read_json(path, "epochs", "winner")
-    rows, winner = document["epochs"], document["winner"]
-    try:
-        numbers = {int(row["finalist"]) for row in rows}
-        _ = [float(row[name]) for row in rows for name in ("validation_accuracy", "parameters")]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ReportError(f"{path}: not a list of finalists: {error!r}; {AGAIN}") from None
-    if rows and winner not in numbers:
+    finals = read_json(path, Finals)
+    rows, winner = finals["epochs"], finals["winner"]
+    if winner not in ({row["finalist"] for row in rows} or {None}):
         raise ReportError(f"{path}: finalist {winner}, who wins, is not in the list; {AGAIN}")
     return rows, winner
-
-
-def _read_growths(path: Path) -> list[Event]:
-    try:
-        return [Event(**event) for event in read_json(path, "events")["events"]]
-    except (KeyError, TypeError) as error:
-        raise ReportError(f"{path}: not a list of growths: {error!r}; {AGAIN}") from None

@@ -16,6 +16,7 @@ from pipeline.harness.places import GRAPH, LOCK, where_to_run
 from pipeline.locking.lock import hold, signature
 from pipeline.params import Params
 from pipeline.running.ahead import PREPARE, look_ahead
+from pipeline.running.comparing import read_lock, strike_out_wrong
 from pipeline.running.ending import last_lines
 from pipeline.running.mending import mend
 from pipeline.running.repro import Line, Repro, StoppedError
@@ -78,7 +79,13 @@ def _reproduce(tree: Path, *arguments: str, lock: int, stop: Event) -> int:
     """Run `dvc repro` on this terminal; return the exit code."""
     screen = Screen.open()
     signal.signal(signal.SIGWINCH, lambda *_: screen.resize())
-    return _follow(Repro(tree, *arguments, lock=lock, stop=stop, stdout=screen.inside), screen)
+    before = read_lock(tree)
+    repro = Repro(tree, *arguments, lock=lock, stop=stop, stdout=screen.inside)
+    code = _follow(repro, screen)
+    wrong = strike_out_wrong(tree, before, repro.process)
+    for line in wrong:
+        sys.stderr.write(f"{line}\n")
+    return code or (ExitCode.USER if wrong else ExitCode.DONE)
 
 
 def _follow(repro: Repro, screen: Screen) -> int:

@@ -9,6 +9,8 @@ from ruamel.yaml.error import YAMLError
 from pipeline.harness.errors import RunError
 
 DVC_LOCK = Path("dvc.lock")
+FOLDER = ".dir"
+"""Suffix of the digest of a folder, whose object in the cache is a list of its files."""
 
 
 def read_stages(tree: Path) -> dict[str, dict[str, Any]]:

@@ -139,6 +139,11 @@ class Repro:
         self._lines = self._read()
 
     @property
+    def process(self) -> int:
+        """Number of the process of DVC."""
+        return self._process.pid
+
+    @property
     def succeeded(self) -> bool:
         """Whether DVC has ended with success."""
         return self._process.returncode == 0

@@ -22,11 +22,9 @@ from pipeline.locking.lock import hold, signature
 from pipeline.running.experiments import dvc
 from pipeline.running.front import refuse, require_clone
 from pipeline.running.graph import kept_by_git
-from pipeline.running.recorded import read_outputs
+from pipeline.running.recorded import FOLDER, read_outputs
 from pipeline.running.remote import default_remote, fetched
 
-FOLDER = ".dir"
-"""Suffix of the digest of a folder, whose object in the cache is a list of its files."""
 PROTECTED = 0o444
 """Mode of the objects of DVC's cache."""
 

@@ -1,15 +1,20 @@
 """Blueprint: plain data from which a searched or grown network is built."""
 
+import json
 from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from pipeline.space.params import LARGEST_INPUT, MOST_NODES, SupernetParams
 from pipeline.space.registry import SPACES
 from pipeline.space.space import NONE, SKIP, Space
 
 Kind = Literal["normal", "reduction"]
-
+Size = Annotated[int, Field(ge=1)]
+STRICT = ConfigDict(strict=True, extra="forbid")
+"""How what a file says of a blueprint is validated; what code says is trusted."""
 
 STEM_FACTORS = (1, 2, 4, 8)
 
@@ -24,9 +29,11 @@ class CellPlan:
     grown: whether growth added it, as s1 + gate * cell(s0, s1) with a gate that started at 0.
     """
 
+    __pydantic_config__ = STRICT
+
     kind: Kind
-    architecture: int
-    channels: int
+    architecture: Annotated[int, Field(ge=0)]
+    channels: Size
     grown: bool = False
 
 
@@ -38,15 +45,17 @@ class Blueprint:
     last.
     """
 
+    __pydantic_config__ = STRICT
+
     space: str = "darts"
-    image_channels: int
-    classes: int
+    image_channels: Size
+    classes: Size
     nodes: int
     operations: tuple[str, ...]
-    stem_channels: int
-    stem_stride: int = 1
-    stem_widths: tuple[int, ...] = ()
-    cells: tuple[CellPlan, ...]
+    stem_channels: Size
+    stem_stride: Literal[1, 2] = 1
+    stem_widths: tuple[Size, ...] = ()
+    cells: Annotated[tuple[CellPlan, ...], Field(min_length=1)]
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= MOST_NODES:
@@ -116,16 +125,17 @@ class Blueprint:
         return asdict(self)
 
 
+BLUEPRINT = TypeAdapter(Blueprint)
+
+
 def from_dict(document: dict[str, Any]) -> Blueprint:
-    """Read what `Blueprint.to_dict` wrote; raise KeyError, TypeError or ValueError otherwise."""
-    fields = dict(document)
-    cells = tuple(CellPlan(**cell) for cell in fields.pop("cells"))
-    return Blueprint(
-        operations=tuple(fields.pop("operations")),
-        stem_widths=tuple(fields.pop("stem_widths", ())),
-        cells=cells,
-        **fields,
-    )
+    """Read what `Blueprint.to_dict` wrote; raise TypeError or ValueError otherwise."""
+    # Only from JSON is a list strictly a tuple.
+    found = BLUEPRINT.validate_json(json.dumps(document))
+    unknown = set(found.operations) - set(found.rules.names)
+    if unknown or len(set(found.operations)) < len(found.operations):
+        raise ValueError(f"operations: expected those of {found.space}, got {found.operations}")
+    return found
 
 
 def plan(
@@ -155,7 +165,7 @@ def plan(
         nodes=params.nodes,
         operations=params.operations,
         stem_channels=stem,
-        stem_stride=min(factor, 2),
+        stem_stride=1 if factor == 1 else 2,
         stem_widths=inner_widths(stem, factor),
         cells=tuple(cells),
     )

@@ -6,7 +6,7 @@ file. There is no pickle, so reading a checkpoint cannot run code from it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pipeline.harness.errors import CheckpointError, GenotypeError
+from pipeline.harness.errors import CheckpointError, GenotypeError, reason
 from pipeline.harness.files import write_atomically
 from pipeline.space import blueprint as blueprints
 from pipeline.space import genotype as genotypes
+from pipeline.space.blueprint import Blueprint
+from pipeline.space.carried import require_carried
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, rebuild
 
@@ -72,6 +74,16 @@ class Checkpoint:
                 f" {found.classes} classes, the data set has {channels} and {classes}; {AGAIN}"
             )
 
+    def measured(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return the metrics of derive; raise CheckpointError if they are not of these classes."""
+        metrics: dict[str, Any] = self.fact("metrics")
+        for name in ("accuracy_by_class", "measures_by_class"):
+            if list(metrics[name]) != list(classes):
+                raise CheckpointError(
+                    f"{self.path}: {name} is not of the data set's classes; {AGAIN}"
+                )
+        return metrics
+
     def fact(self, name: str) -> Any:
         """Return the fact `name`; raise CheckpointError if the file does not have it."""
         if name not in self.facts:
@@ -106,15 +118,24 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
         logits = tensors.pop("logits", None)
         weights = {name.removeprefix(PREFIX): tensors[name] for name in tensors}
         network = rebuild(blueprint, genotype, weights)
-        shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
-        if logits is not None and (logits.shape, logits.dtype) != (shape, torch.float32):
-            raise ValueError(f"logits are {tuple(logits.shape)}, not {shape}")  # noqa: TRY301
+        if logits is not None:
+            require_logits(logits, blueprint)
         rest = dict(facts["facts"])
+        require_carried(rest)
+        if facts.keys() != {"format", "blueprint", "genotype", "facts"}:
+            raise ValueError(f"facts {sorted(facts)}")  # noqa: TRY301
     except (LookupError, TypeError, ValueError, RuntimeError, GenotypeError) as error:
         raise CheckpointError(
-            f"{path}: not a checkpoint of this version; {AGAIN}: {error!r}"
+            f"{path}: not a checkpoint of this version; {AGAIN}: {reason(error)}"
         ) from None
     return Checkpoint(network=network.to(device), logits=logits, facts=rest, path=path)
+
+
+def require_logits(logits: Tensor, blueprint: Blueprint) -> None:
+    """Raise ValueError unless logits are (A, E, O) float32, as a blueprint's are."""
+    shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    if (logits.shape, logits.dtype) != (shape, torch.float32):
+        raise ValueError(f"logits are {tuple(logits.shape)}, not {shape}")
 
 
 def encode(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
@@ -168,8 +189,8 @@ def decode(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: damaged (its checksum differs); run 'dvc repro' to write it again"
         )
     if found != FORMAT:
-        raise CheckpointError(f"{path}: format {found}, this version reads {FORMAT}; {AGAIN}")
+        raise CheckpointError(f"{path}: format {found!r}, this version reads {FORMAT}; {AGAIN}")
     try:
         return safetensors.torch.load(content), facts
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a checkpoint: {error}") from None
+        raise CheckpointError(f"{path}: not a checkpoint: {reason(error)}") from None

@@ -20,6 +20,7 @@ from pipeline.devices.together import one_batch
 from pipeline.prepared.facts import read_facts
 from pipeline.space import blueprint as blueprints
 from pipeline.space.blueprint import Blueprint
+from pipeline.space.checkpoint import require_logits
 from pipeline.space.network import Network, rebuild
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.context import Context
@@ -109,11 +110,16 @@ def snapshot(supernet: Supernet) -> dict[str, Any]:
 def restored(
     saved: dict[str, Any], training: TrainingParams, device: torch.device
 ) -> dict[str, Any]:
-    """Return the fields of a Supernet from a snapshot; the network is on `device`."""
+    """Return the fields of a Supernet from a snapshot; the network is on `device`.
+
+    Raises:
+        LookupError, TypeError, ValueError, RuntimeError: it is no such snapshot.
+    """
     blueprint = blueprints.from_dict(saved["blueprint"])
     network = rebuild(blueprint, None, saved["network"]).to(device)
     optimizer = Sgd.of(network.parameters(), training)
     optimizer.load(saved["momentum"])
+    require_logits(saved["logits"], blueprint)
     return {
         "network": network,
         "optimizer": optimizer,

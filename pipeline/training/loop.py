@@ -10,10 +10,11 @@ from pipeline.devices.together import wait
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
 from pipeline.training.context import Context
+from pipeline.training.fitting import Counted, fitting, unfit
 from pipeline.training.resume import Points, Snapshot
 from pipeline.training.stability import Expected, health, judge, out_of_patience
 
-State = TypeVar("State")
+State = TypeVar("State", bound=Counted)
 SLOWDOWN = 0.5
 """Factor on the learning rates for each recovery."""
 
@@ -59,12 +60,13 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
 
     Raises:
         TrainingFailedError: training failed again after the last recovery.
+        CheckpointError: a resume point of this run does not hold what the phase saves.
     """
     recoveries, most = 0, phase.context.training.max_recoveries
     while True:
         wait()  # only the first process writes points
         saved, before = points.newest()
-        state = phase.resumed(saved) if saved else phase.begin()
+        state = phase.begin() if saved is None else fitting(phase.resumed, saved, before, points)
         if before:
             made, oscillated = before[-1]["recoveries"], before[-1]["verdict"] == "oscillating"
             recoveries = max(recoveries, min(int(made) + oscillated, most))
@@ -97,6 +99,8 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
                 )
                 return state, history
             reason = f"epoch {len(history)}: {history[-1]['verdict']}"
+            if recoveries >= most or history[-1]["verdict"] != "oscillating":
+                raise unfit(points, f"{len(history)} of {phase.epochs} epochs, and no more to do")
         recoveries += 1
         say(
             f"{points.stage}: {reason}; going on at {SLOWDOWN**recoveries:g} times the learning"

@@ -3,7 +3,7 @@
 The classes of `torch.optim` import torch's compiler at first use, which takes 4 s in every stage.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +52,7 @@ class Sgd:
     def load(self, buffers: Iterable[Tensor]) -> None:
         """Copy into the buffers; they keep the memory format that the fused kernel relies on."""
         for buffer, saved in zip(self.buffers, buffers, strict=True):
-            buffer.copy_(saved)
+            copy(saved, buffer)
 
     def zero_grad(self) -> None:
         """Delete all gradients."""
@@ -90,6 +90,13 @@ class Sgd:
         )
 
 
+def copy(saved: Tensor, target: Tensor) -> None:
+    """Copy a saved tensor; raise ValueError if it is of another shape, which `copy_` may accept."""
+    if saved.shape != target.shape:
+        raise ValueError(f"a tensor is {tuple(saved.shape)}, not {tuple(target.shape)}")
+    target.copy_(saved)
+
+
 BETAS = (0.5, 0.999)  # Liu et al. 2019, section 3.1
 
 
@@ -111,6 +118,11 @@ class Adam:
         self.mean = torch.zeros_like(self.logits)
         self.square = torch.zeros_like(self.logits)
         self.steps = torch.tensor(0.0)
+
+    def load(self, moments: Mapping[str, Tensor]) -> None:
+        """Copy the moments `mean`, `square` and `steps` of a snapshot."""
+        for name in ("mean", "square", "steps"):
+            copy(moments[name], getattr(self, name))
 
     @torch.no_grad()
     def step(self, gradient: Tensor, slowdown: float = 1.0) -> None:

@@ -1,18 +1,21 @@
 """Resume points: the state of a stage after each epoch, so that a killed run loses at most one.
 
 They are outside the outputs, which DVC deletes before it reruns a stage. The name of their folder
-is a hash of everything the result depends on: a point of other params, inputs or code is not found.
+begins with a hash of everything the result depends on: a point of other params, inputs or code is
+not found. The whole hash is in each file too, so that one that was copied there is not used.
 """
 
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
 from pipeline.console.progress import say
@@ -29,6 +32,7 @@ KEPT_POINTS = 2
 KEPT_RUNS = 8
 """Number of folders kept per stage, for abandoned runs and running experiments."""
 TENSOR = "tensor"
+ROWS = TypeAdapter(list[Row], config=ConfigDict(strict=True))
 
 Snapshot = dict[str, Any]
 """State as nested dicts and lists of tensors and JSON values."""
@@ -36,28 +40,45 @@ Snapshot = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """The resume points of one stage with its current params, inputs and code."""
+    """The resume points of one stage with its current params, inputs and code.
+
+    fingerprint: hash of all that the result depends on.
+    """
 
     stage: str
     folder: Path
+    fingerprint: str = ""
+
+    @property
+    def run(self) -> str:
+        """Whose points these are, as each file says it."""
+        return f"{self.stage}-{self.fingerprint}"
 
     def newest(self) -> tuple[Snapshot | None, list[Row]]:
         """Return the newest intact snapshot and the rows up to it, or None and []."""
         for path in sorted(self.folder.glob("*.safetensors"), reverse=True):
             try:
-                tensors, facts = decode(path)
-                state, rows, began_on = facts["state"], facts["rows"], facts["machine"]
+                snapshot, rows, began_on = self._read(path)
             except CheckpointError as error:
                 say(f"{error}: skipped")
                 continue
-            except KeyError:
-                say(f"{path}: not a resume point: skipped")
-                continue
             if began_on != machine():
                 say(f"{self.stage}: this run began on {began_on}: the last bits may differ")
-            snapshot: Snapshot = _join(state, tensors)
             return snapshot, rows
         return None, []
+
+    def _read(self, path: Path) -> tuple[Snapshot, list[Row], str]:
+        """Return the snapshot of a point, the rows up to it, and the machine it was made on."""
+        tensors, facts = decode(path)
+        try:
+            if facts["run"] != self.run:
+                raise CheckpointError(f"{path}: of a run with other params, inputs or code")
+            rows = ROWS.validate_python(facts["rows"])
+            if len(rows) != int(path.stem):
+                raise ValueError(f"{len(rows)} epochs")  # noqa: TRY301
+            return _join(facts["state"], tensors), rows, str(facts["machine"])
+        except (LookupError, TypeError, ValueError):
+            raise CheckpointError(f"{path}: not a resume point") from None
 
     def after_each(
         self, rows: Iterator[Row], before: list[Row], snapshot: Callable[[], Snapshot]
@@ -71,17 +92,17 @@ class Points:
             done.append(row)
             tensors: dict[str, Tensor] = {}
             state = _split(snapshot(), "state", tensors)
-            facts = {"state": state, "rows": done, "machine": machine()}
+            facts = {"run": self.run, "state": state, "rows": done, "machine": machine()}
             path = self.folder / f"{len(done):05}.safetensors"
             write_atomically(path, encode(tensors, facts))
             for old in sorted(self.folder.glob("*.safetensors"))[:-KEPT_POINTS]:
                 if ranks.is_first():
-                    old.unlink()
+                    old.unlink(missing_ok=True)  # another run of the same may be here too
             yield row
 
     def of(self, part: str) -> "Points":
         """Return the points of a part of the stage, which go when the stage's own go."""
-        return Points(part, self.folder / part)
+        return Points(part, self.folder / part, self.fingerprint)
 
     def remove(self) -> None:
         """Remove all points; call this when the stage has succeeded."""
@@ -96,11 +117,16 @@ def resume_points(stage: str, params: Section, *inputs: Path) -> Points:
     inputs: files and whole folders that the result depends on.
     """
     root = _root()
-    folder = root / f"{stage}-{_fingerprint(params, inputs)}"
-    others = [path for path in root.glob(f"{stage}-*") if path != folder]
-    for old in sorted(others, key=lambda path: path.stat().st_mtime)[: -KEPT_RUNS + 1]:
+    fingerprint = _fingerprint(params, inputs)
+    folder = root / f"{stage}-{fingerprint[:16]}"
+    others = {}
+    for path in root.glob(f"{stage}-*"):
+        with suppress(FileNotFoundError):  # another run, which shares this folder, has ended
+            others[path] = path.stat().st_mtime
+    others.pop(folder, None)
+    for old in sorted(others, key=others.__getitem__)[: -KEPT_RUNS + 1]:
         shutil.rmtree(old, ignore_errors=True)
-    return Points(stage, folder)
+    return Points(stage, folder, fingerprint)
 
 
 def machine() -> str:
@@ -128,7 +154,7 @@ def _fingerprint(params: Section, inputs: tuple[Path, ...]) -> str:
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     for name, of_code in sorted(code_in_use().items()):
         digest.update(f"{name}\0{of_code}\0".encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

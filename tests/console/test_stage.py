@@ -1,5 +1,6 @@
 """A stage ends with a code and one line, and never with the result of code that was edited."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from pipeline.console.guarding import read_records
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
@@ -227,6 +230,36 @@ def test_a_stage_that_is_run_as_a_file_refuses_too(stage: Stage, tmp_path: Path)
         check=False,
     )
     assert done.stderr == f"{file}: edited while the stage ran; run it again\n"
+
+
+@pytest.mark.parametrize("edit", ["unlink()", "write_text('old')", "touch()"])
+def test_a_stage_whose_input_was_replaced_meanwhile_refuses_to_finish(
+    stage: Stage, edit: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in/of").mkdir(parents=True)
+    (tmp_path / "in/of/file").write_text("new")
+    os.utime(tmp_path / "in/of/file", (0, 0))
+    done = stage(f"(source / 'of/file').{edit}")
+    assert done.returncode == 1
+    assert done.stderr == "in/of/file: replaced while the stage ran; run it again\n"
+
+
+@SEVERAL
+def test_under_dvc_a_stage_leaves_a_record_of_what_it_wrote(
+    stage: Stage, processes: str, tmp_path: Path
+) -> None:
+    body = "from pipeline.harness.files import write_atomically as write;"
+    body += " [write(where / 'file', b'new') for where in (out, out / 'of', source)]"
+    done = stage(body, DVC_STAGE="dvc.yaml:tiny", ASO_SE_PROCESSES=processes)
+    assert (done.returncode, done.stderr) == (0, "")
+    (record,) = read_records(tmp_path, os.getpid())
+    assert record.stage == "tiny"
+    digest = hashlib.md5(b"new", usedforsecurity=False).hexdigest()
+    assert {name: one.md5 for name, one in record.files.items()} == {
+        "out/file": digest,
+        "out/of/file": digest,
+    }
+    assert read_records(tmp_path, 1) == []
 
 
 def test_code_that_the_stage_does_not_run_may_be_edited_meanwhile(stage: Stage) -> None:

@@ -25,6 +25,7 @@ from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpo
 from pipeline.space.network import Network
 from pipeline.targeting.params import TargetParams
 from stages.export import Params, main
+from tests.conftest import measures
 from tests.exporting.conftest import MEAN, STD
 
 FREE = TargetParams()
@@ -45,8 +46,9 @@ def artifacts(network: Network, facts: ModelFacts, pixels: Tensor, tmp_path: Pat
         mean=MEAN,
         std=STD,
     )
-    derived = Checkpoint(network=network, facts={"stage": "derive", "metrics": {}})
-    write_checkpoint(tmp_path / "derive" / "model.safetensors", derived)
+    derived = {"stage": "derive", "metrics": measures(facts.classes)}
+    model = Checkpoint(network=network, facts=derived)
+    write_checkpoint(tmp_path / "derive" / "model.safetensors", model)
     write_references(tmp_path / "reference" / "references.json", References())
     return tmp_path
 
@@ -55,9 +57,10 @@ def calibrate(artifacts: Path) -> dict[str, float]:
     """Write a calibration into derive's metrics, as its stage does; return it."""
     fitted = {"temperature": 2.5, "unsure_below": 0.3}
     path = artifacts / "derive" / "model.safetensors"
-    network = read_checkpoint(path).network
-    facts = {"stage": "derive", "metrics": fitted}
-    write_checkpoint(path, Checkpoint(network=network, facts=facts))
+    derived = read_checkpoint(path)
+    measured = {**derived.fact("metrics"), **fitted, "test_calibration_error_before": 0.2}
+    facts = {"stage": "derive", "metrics": measured}
+    write_checkpoint(path, Checkpoint(network=derived.network, facts=facts))
     return fitted
 
 

@@ -6,8 +6,10 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from pipeline.flows import reproduce
+from pipeline.running.recorded import read_stages
 from tests.flows.conftest import Server
-from tests.toy import STAGES, Toy, behave
+from tests.toy import ROOT, STAGES, Toy, behave
+from tests.writers import add_writers, put_back
 
 pytestmark = pytest.mark.xdist_group("toy")
 
@@ -156,3 +158,15 @@ def test_a_remote_out_of_reach_is_tried_again_then_named(
     log = server.log(state, "Retries are exhausted")
     assert "Retry 1/1 will start" in log
     assert "wonder" not in log
+
+
+def test_a_file_that_was_put_back_before_dvc_recorded_it_fails_the_run(
+    server: Server, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    add_writers(toy)
+    put_back(toy, two={"artifacts/two/result": "old"})
+    state = run()
+    assert state.is_failed()
+    assert "artifacts/two/result: another command replaced it" in str(state.message)
+    assert "two" not in read_stages(toy.folder)

@@ -2,7 +2,11 @@
 
 import errno
 import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,12 +48,58 @@ def test_a_hard_link_to_the_old_file_keeps_the_old_content(tmp_path: Path) -> No
     assert (path.read_bytes(), link.read_bytes()) == (b"new", b"old")
 
 
-def test_a_partial_file_that_a_crash_left_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_partial_file_that_a_crash_left_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    (tmp_path / ".file.partial").write_bytes(b"half")
+    killed = "from pathlib import Path; import os; from pipeline.harness.files import *;"
+    killed += f"write_in_parts(Path({str(path)!r}), (os.abort() for _ in 'a'))"
+    done = subprocess.run([sys.executable, "-c", killed], check=False)
+    assert done.returncode == -signal.SIGABRT
+    assert len(list(tmp_path.iterdir())) == 1
     write_atomically(path, b"whole")
     assert path.read_bytes() == b"whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+WRITERS = """
+import sys, time
+from pathlib import Path
+from pipeline.harness.files import write_atomically
+path, byte, end = Path(sys.argv[1]), sys.argv[2].encode(), time.monotonic() + 2
+while time.monotonic() < end:
+    write_atomically(path, byte * 200_000)
+"""
+
+
+def test_several_processes_may_write_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    write_atomically(path, b"0" * 200_000)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITERS, path, byte]) for byte in ("1", "2", "3")
+    ]
+    while any(writer.poll() is None for writer in writers):
+        content = path.read_bytes()
+        assert content == content[:1] * 200_000
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_folder_that_another_process_removes_is_made_again_a_few_times(
+    times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, left = tmp_path / "folder" / "file", iter(range(times))
+
+    def removed(_: int) -> None:
+        if next(left, None) is not None:
+            shutil.rmtree(path.parent)
+
+    monkeypatch.setattr(os, "fsync", removed)
+    if times == 1:
+        write_atomically(path, b"whole")
+        assert path.read_bytes() == b"whole"
+    else:
+        with pytest.raises(FileNotFoundError, match="folder/file"):
+            write_atomically(path, b"whole")
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])

@@ -28,7 +28,7 @@ from pipeline.space.relaxation import decide
 from pipeline.training.context import Context, Epoch, Step
 from pipeline.training.params import TrainingParams
 from stages.reference import Params, main
-from tests.conftest import tiny, tiny_blueprint, tiny_network, write_noise
+from tests.conftest import measures, tiny, tiny_blueprint, tiny_network, write_noise
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("majority", "logistic_regression", "nearest_neighbour", "svc")
@@ -45,7 +45,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_noise(tmp_path / "prepare", training=16, validation=8)
     supernet = tiny_network()
     network = discretize(supernet, decide(torch.zeros(2, 5, 4), supernet.blueprint))
-    derived = Checkpoint(network=network, facts={"stage": "derive", "metrics": {}})
+    derived = Checkpoint(network=network, facts={"stage": "derive", "metrics": measures("abc")})
     write_checkpoint(tmp_path / "derive" / "model.safetensors", derived)
     return tmp_path
 

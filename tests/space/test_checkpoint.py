@@ -37,7 +37,7 @@ from tests.conftest import (
     tiny_network,
 )
 
-FACTS: dict[str, Any] = {"epoch": 7, "temperature": 0.1 + 0.2, "note": "Größe\n\"'\\"}
+FACTS: dict[str, Any] = {"epoch": 7, "temperature": 0.1 + 0.2, "stage": "Größe\n\"'\\"}
 
 
 def round_trip(path: Path, checkpoint: Checkpoint) -> Checkpoint:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.harness.errors import TrainingFailedError
+from pipeline.harness.errors import CheckpointError, TrainingFailedError
 from pipeline.harness.records import Row
 from pipeline.space.params import NetworkParams
 from pipeline.supernet.supernet import Supernet
@@ -178,6 +178,57 @@ def test_the_rows_of_a_phase_that_recovered_do_not_depend_on_where_it_was_killed
     with pytest.raises(KeyboardInterrupt):
         attempt(killed)
     assert attempt(failing(3, 0.3)) == whole
+
+
+class Ending(Told):
+    """A phase that has nothing more to do after it was resumed."""
+
+    def train(self, *_: object) -> Iterator[Row]:
+        return iter(())
+
+
+def pointed(folder: Path, state: object, **last: object) -> Points:
+    """Return the points of a phase after two epochs; last: changes to the row of the second."""
+    row: dict[str, Any] = {"train_loss": 1.0, "recoveries": 0, "verdict": "", "health": 1.0}
+    rows = iter([{"epoch": 1, **row}, {"epoch": 2, **row, **last}])
+    points = Points("search", folder / "points")
+    list(points.after_each(rows, [], lambda: {"epoch": state}))
+    return points
+
+
+@pytest.mark.parametrize("recoveries", [0, 1, 99])
+@pytest.mark.parametrize("verdict", ["", "oscillating"])
+def test_a_resume_point_after_which_nothing_comes_is_one_line_not_an_endless_loop(
+    verdict: str, recoveries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    phase = Ending(does=lambda *_: GOOD, context=context(max_recoveries=3))
+    points = pointed(tmp_path, 2, recoveries=recoveries, verdict=verdict)
+    with pytest.raises(CheckpointError, match=r"points: its newest .* does not fit search; re"):
+        run(phase, points)
+
+
+@pytest.mark.parametrize(
+    ("state", "last"),
+    [
+        (3, {}),
+        ("two", {}),
+        (-2, {}),
+        (2, {"epoch": 3}),
+        (2, {"recoveries": "none"}),
+        (2, {"recoveries": -1}),
+        (2, {"verdict": "fine"}),
+        (2, {"train_loss": float("nan")}),
+        (2, {"health": 7.0}),
+    ],
+)
+def test_a_resume_point_that_a_phase_cannot_have_saved_is_one_line(
+    state: object, last: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError) as refused:
+        run(Told(does=lambda *_: GOOD), pointed(tmp_path, state, **last))
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(0, 9), (1, 3), (2, 4), (3, 8), (9, 9)])
