@@ -35,13 +35,13 @@ class Commands(TyperGroup):
         reports a wrong command line, with exit code 2.
         """
         try:
-            with InOneLine(shown=_printable):
+            with InOneLine(words=_safe):
                 sys.exit(super().invoke(ctx))
         except KeyboardInterrupt:
             sys.exit(ExitCode.INTERRUPTED)
 
 
-def _printable(lines: str) -> str:
+def _safe(lines: str) -> str:
     """Return an error without secrets and without what a terminal would obey."""
     return hide(in_lines(lines))
 

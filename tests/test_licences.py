@@ -1,4 +1,4 @@
-"""Every dependency may be used in what people sell, by its licence, or CONTRIBUTING.md names it."""
+"""Every dependency may be used in what people sell, by its licence, or docs/running.md names it."""
 
 import re
 import tomllib
@@ -17,7 +17,7 @@ PERMISSIVE = re.compile(
 """Words of licences without conditions on other code; MPL's are on its own files alone."""
 COPYLEFT = re.compile(r"\bL?GPL|GNU ")
 NAMED = {"grandalf", "pygit2", "pillow-heif"}
-"""What CONTRIBUTING.md names. The last is under a BSD licence, but its wheels hold x265."""
+"""What docs/running.md names. The code of the last is under BSD, but its wheels hold x265."""
 CHOSEN = {"asyncssh": "EPL", "dulwich": "Apache", "text-unidecode": "Artistic"}
 """What is under the GPL or, as one likes, another licence -> a word of that."""
 NVIDIA = ("nvidia-", "cuda-toolkit")
@@ -60,17 +60,17 @@ def licence(installed: metadata.Distribution) -> str:
 
 
 def test_every_dependency_is_free_to_use_or_named() -> None:
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    told = (ROOT / "docs/running.md").read_text(encoding="utf-8").partition("## Licences")[2]
     found = needed("dvc", "prefect", "heic", "parquet", "dev")
     assert len(found) > 100
     for name, installed in found.items():
         words = licence(installed)
         if name in NAMED:
-            assert f"`{name}`" in page
+            assert f"`{name}`" in told
         elif name in CHOSEN:
             assert CHOSEN[name] in words
         elif name.startswith(NVIDIA):
-            assert "CUDA" in page
+            assert "CUDA" in told
         else:
             assert PERMISSIVE.search(words), f"{name}: {words or 'says no licence'}"
             assert not COPYLEFT.search(words), f"{name}: {words}"

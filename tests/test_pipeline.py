@@ -171,6 +171,7 @@ def test_history_counts_the_epochs_on_over_the_stages(project: Project) -> None:
     [
         ("seed", 43, [*STAGES[1:6], "reference"]),
         ("data.validation_fraction", 0.25, ["prepare"]),
+        ("data.stored_size", 12, ["prepare"]),
         ("augmentation.crop_padding", 2, [*STAGES[2:6], "reference"]),
         ("network.initial_noise", 0.1, ["warmup", "growth"]),
         ("network.max_skips", 1, ["growth", "optimize", "reference"]),
@@ -184,6 +185,7 @@ def test_history_counts_the_epochs_on_over_the_stages(project: Project) -> None:
         ("search.arch_update_freq", 3, ["search", "growth", "reference"]),
         ("growth.settle", 2, ["growth"]),
         ("optimize.label_smoothing", 0.2, ["optimize", "reference"]),
+        ("optimize.teacher", "teacher.onnx", ["optimize", "reference"]),
         ("reference.backbone", "resnet18", ["reference"]),
         ("export.max_difference", 2e-4, ["export"]),
     ],

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from pipeline.harness import ranks
 from pipeline.harness.errors import ExitCode
-from pipeline.harness.lacks import ending
+from pipeline.harness.lacks import ending, lack
 from pipeline.harness.showing import in_lines
 
 FIRST_WORD_SECONDS = 1.0
@@ -22,12 +22,12 @@ class InOneLine:
 
     It takes errors of all classes, for libraries have many that say that memory is used up.
 
-    where: what is named if an error of files names none; '' if such an error is a bug. shown:
-    function that makes an error printable.
+    where: what is named if an error of files names none; '' if such an error is a bug. words:
+    function that makes the line safe to show.
     """
 
     where: str = ""
-    shown: Callable[[str], str] = in_lines
+    words: Callable[[str], str] = in_lines
 
     def __enter__(self) -> None:
         """Begin."""
@@ -41,17 +41,16 @@ class InOneLine:
         """End the program if there is a line about the error."""
         if isinstance(error, Exception) and (told := ending(error, self.where)):
             line, code = told
-            _end(self.shown(line), code)
+            _end(self.words(line), code)
 
 
 def end_imports_in_one_line() -> None:
-    """Let errors outside all blocks, such as an import that lacks memory, end in one line too."""
+    """Let a lack outside all blocks, such as of memory for an import, end in one line too."""
     with_traceback = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if told := ending(error):
-            line, code = told
-            _end(in_lines(line), code)
+        if isinstance(error, Exception) and (line := lack(error)):
+            _end(in_lines(line), ExitCode.EXHAUSTED)
         with_traceback(kind, error, trace)
 
     sys.excepthook = hook

@@ -3,11 +3,10 @@
 from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from unicodedata import category
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.harness.section import Section
+from pipeline.harness.section import LocalPath, Section
 from pipeline.prepared.facts import Fit
 
 ARTIFACTS = Path("artifacts")
@@ -28,9 +27,8 @@ class DataParams(Section):
         default="digits",
         description="the data set; digits needs no download, image_folder is the user's own images",
     )
-    path: str = Field(
+    path: LocalPath = Field(
         default="data",
-        min_length=1,
         description="folder or archive that holds the images; downloads go to <path>/downloads",
     )
     image_size: Annotated[int, Field(ge=4, le=1024)] = Field(
@@ -83,12 +81,6 @@ class DataParams(Section):
     @field_validator("path")
     @classmethod
     def _check_path(cls, path: str) -> str:
-        if any(category(one) == "Cc" for one in path):
-            raise ValueError(f"expected a path without control characters, got {path!r}")
-        if path.startswith("~"):
-            raise ValueError(f"expected the whole path, as ~ is not expanded, got {path!r}")
-        if "://" in path:
-            raise ValueError(f"expected a folder or an archive on this machine, got {path!r}")
         folder = Path(normpath(Path.cwd() / path))
         if folder.suffix.lower() in TABLES:
             raise ValueError(

@@ -77,7 +77,7 @@ def ending(error: BaseException, where: object = "") -> tuple[str, int] | None:
         reason = f"the device failed: {_reason(error)}"
         return f"{reason}; run it again, or set ASO_SE_DEVICE to another", ExitCode.EXHAUSTED
     if isinstance(error, OSError) and (named := error.filename or where):
-        return f"{shown(str(named))}: {error.strerror or error}", ExitCode.USER
+        return f"{shown(named)}: {error.strerror or error}", ExitCode.USER
     return None
 
 
@@ -91,7 +91,7 @@ def _line(error: BaseException, where: object) -> str:
     if number in {errno.EMFILE, errno.ENFILE} or _says(error, FILES):
         return f"no more open files: {_reason(error)}; close some, or raise ulimit -n"
     if number in DISK and isinstance(error, OSError):
-        return f"{shown(str(error.filename or where))}: {error.strerror}"
+        return f"{shown(error.filename or where)}: {error.strerror}"
     return ""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.harness.section import Fraction
+from pipeline.harness.section import Fraction, LocalPath
 from pipeline.training.schedules import HighestRate, LastRate, RisingEpochs, ScheduleParams
 
 LEAST_ALPHA = 0.01
@@ -67,7 +67,7 @@ class OptimizeParams(ScheduleParams):
     from_scratch: bool = Field(
         default=False, description="fresh weights (the DARTS protocol) instead of the supernet's"
     )
-    teacher: Annotated[str, Field(min_length=1)] | None = Field(
+    teacher: LocalPath | None = Field(
         default=None,
         description="exported ONNX classifier whose answers are learnt beside the labels; null:"
         " none; same classes in the same order, same image size (or export.any_size), trained"

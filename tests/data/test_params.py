@@ -27,7 +27,7 @@ def test_a_path_with_control_characters_is_refused_and_shown_without(path: str) 
 
 @pytest.mark.parametrize("path", ["s3://bucket/photos", "https://host.example/photos.zip"])
 def test_a_place_on_another_machine_is_refused(path: str) -> None:
-    with pytest.raises(ValidationError, match="expected a folder or an archive on this machine"):
+    with pytest.raises(ValidationError, match="expected a path on this machine"):
         DataParams(path=path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 
 from pipeline.batches.batches import normalise
 from pipeline.batches.randomness import generator
@@ -151,6 +152,14 @@ def test_a_file_that_cannot_teach_is_refused_in_one_line(
         assert str(at_once.value) == str(refused.value)
     else:  # the classes of the data are not known yet
         check(params, here)
+
+
+@pytest.mark.parametrize("path", ["\x1b[2J.onnx", "a\nb", "~/t.onnx", "s3://bucket/t.onnx", ""])
+def test_a_teacher_that_cannot_be_a_file_here_is_refused(path: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        OptimizeParams(teacher=path)
+    [mistake] = refused.value.errors()
+    assert mistake["msg"].isprintable()
 
 
 def test_a_teacher_among_the_artifacts_is_refused() -> None:

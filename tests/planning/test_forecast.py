@@ -111,7 +111,7 @@ def test_a_run_goes_on_where_its_time_cannot_be_said(
 ) -> None:
     clone.dvc("repro", "prepare")
     if not environment:  # like a full disk, an error of a write
-        (clone.folder / ".aso-se").mkdir()
+        (clone.folder / ".aso-se").mkdir(exist_ok=True)
         (clone.folder / ".aso-se/forecast").touch()
     shown = run(clone, PYTHONPATH=f"{ROOT}{os.pathsep}{INJECTED}", **environment)
     assert re.search(rf"^how long it takes cannot be said: {why}\nStage", shown, re.MULTILINE)
