@@ -6,7 +6,7 @@ Changes are those of `dvc status`, so this never contradicts a run.
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob
@@ -23,6 +23,7 @@ from pipeline.harness.places import LOCK, PROGRESS, RESUME
 from pipeline.harness.plain_yaml import plain_values
 from pipeline.locking.lock import is_held
 from pipeline.params import Params
+from pipeline.running.changes import Changes, changed, parts
 from pipeline.running.experiments import dvc
 from pipeline.running.graph import Stage, read_graph
 from pipeline.running.recorded import DVC_LOCK, read_stages
@@ -49,9 +50,6 @@ SHOWN = {
     "max_difference": "logits within {:.0e} of torch's",
 }
 """Metric that is shown for a stage, with its format: the first of these that the stage has."""
-
-Changes = Mapping[str, Sequence[Any]]
-"""Output of `dvc status --json`: stage -> [{"changed deps": {path: how}}, "changed command"]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +137,7 @@ def stand(
     standings = []
     for stage in graph:
         found = changes.get(stage.name, ())
-        lines = list(_changes(recorded.get(stage.name, {}), found, changes, params))
+        lines = list(changed(recorded.get(stage.name, {}), found, changes, params))
         behind = sorted(stage.after & to_run - {CONSTANT})
         if stage.name not in recorded:
             state, lines = NEVER_RUN, []
@@ -154,7 +152,7 @@ def stand(
             state = f"interrupted after epoch {epochs[stage.name]} of {total}"
         if state not in {UP_TO_DATE, NOT_HERE}:
             to_run.add(stage.name)
-        missing = "not in cache" in _parts(found, "changed outs").values()
+        missing = "not in cache" in parts(found, "changed outs").values()
         standings.append(
             Standing(stage=stage.name, state=state, changes=tuple(lines), missing=missing)
         )
@@ -187,62 +185,6 @@ def _patience(stop: Event) -> Callable[[], None]:
 
 def _recorded(tree: Path) -> dict[str, dict[str, Any]]:
     return read_stages(tree) if (tree / DVC_LOCK).exists() else {}
-
-
-def _changes(
-    recorded: Mapping[str, Any], found: Sequence[Any], changes: Changes, params: Mapping[str, Any]
-) -> Iterator[str]:
-    """Yield the changes that a person made; outputs that are merely missing are left out."""
-    outputs = {path for one in changes.values() for path in _parts(one, "changed outs")}
-    for path, how in _parts(found, "changed deps").items():
-        if isinstance(how, dict):
-            before = recorded.get("params", {}).get(path, {})
-            yield from _edits({name: before.get(name) for name in how}, params)
-        elif path not in outputs:
-            yield f"{path}: {how}"
-    for path, how in _parts(found, "changed outs").items():
-        if how not in {"deleted", "not in cache"}:
-            yield f"{path}: {how}"
-    yield from (entry for entry in found if isinstance(entry, str))
-
-
-def _parts(found: Sequence[Any], kind: str) -> dict[str, Any]:
-    return {
-        path: how
-        for entry in found
-        if isinstance(entry, dict)
-        for path, how in entry.get(kind, {}).items()
-    }
-
-
-def _edits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each key whose value changed.
-
-    before: values by the names that a stage tracks: sections, or keys such as 'network.cells'.
-    now: all params.
-    """
-    flat = dict(_flat(now))
-    old = dict(_flat(before))
-    new = {
-        key: value
-        for key, value in flat.items()
-        if any(key == name or key.startswith(f"{name}.") for name in before)
-    }
-    for key in {**old, **new}:
-        if key not in new:
-            yield f"{key}: removed"
-        elif key not in old:
-            yield f"{key}: new, {new[key]}"
-        elif old[key] != new[key]:
-            yield f"{key}: {new[key]}, was {old[key]}"
-
-
-def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in document.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _show(
