@@ -76,7 +76,9 @@ class Params(Section):
                 " skip connection each"
             )
         teacher = self.optimize.teacher
-        if teacher is not None and Path(normpath(teacher)).is_relative_to(ARTIFACTS):
+        if teacher is not None and Path(normpath(Path.cwd() / teacher)).is_relative_to(
+            Path.cwd() / ARTIFACTS
+        ):
             raise ValueError(
                 f"optimize.teacher: expected a copy outside {ARTIFACTS}/, whose files a run"
                 f" replaces, got {teacher!r}"

@@ -282,7 +282,8 @@ def _described(
     sides, classes = known["input"], known["classes"]
     size, channels, fit = sides["width"], sides["channels"], sides.get("fit", "crop")
     calibration = json.loads(metadata.get("calibration", "null"))
-    unsure_below = float(calibration["unsure_below"]) if calibration else None
+    limit = calibration["unsure_below"] if calibration else None
+    unsure_below = None if limit is None else float(limit)
     if type(classes) is not list or set(map(type, classes)) != {str}:
         raise ValueError("no names of classes")
     if type(size) is not int or not 0 < size <= LARGEST or channels not in {1, 3}:

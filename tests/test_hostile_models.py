@@ -82,6 +82,14 @@ def test_a_model_that_is_as_it_says_predicts(predict_with: Predict) -> None:
     assert printed.splitlines()[1].split()[-2:] == ["b", "75.0%"]
 
 
+def test_a_calibrated_model_without_a_limit_predicts(predict_with: Predict) -> None:
+    code, printed, error = predict_with(
+        model(calibration={"temperature": 1.5, "unsure_below": None})
+    )
+    assert (code, error) == (0, "")
+    assert "unsure" not in printed
+
+
 FAILING = (
     helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
     helper.make_node("MatMul", ["floats", "constant"], ["product"]),

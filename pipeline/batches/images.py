@@ -43,6 +43,11 @@ class Images:
         )
 
     @property
+    def drawn(self) -> Tensor:
+        """What training takes its parts from: the larger images, if there are any."""
+        return self.pixels if self.larger is None else self.larger
+
+    @property
     def device(self) -> torch.device:
         """Device on which batches are made."""
         return self.labels.device

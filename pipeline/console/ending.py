@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -60,8 +61,9 @@ def _end(line: str, code: int) -> None:
     """Print a line and exit; other ranks wait, because the end of rank 0 ends them silently."""
     if not ranks.is_first():
         time.sleep(FIRST_WORD_SECONDS)
-    sys.stderr.write(f"{line}\n")
-    if code == ExitCode.EXHAUSTED:  # without memory, what Python does at exit fails line by line
+    with suppress(OSError):  # the disk that is full may be that of the log
+        sys.stderr.write(f"{line}\n")
         sys.stdout.flush()
+    if code == ExitCode.EXHAUSTED:  # without memory, what Python does at exit fails line by line
         os._exit(code)
     sys.exit(code)

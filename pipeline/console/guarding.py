@@ -22,23 +22,34 @@ from pipeline.harness.written import NOTES, Written, identity
 
 PARENT = "ASO_SE_PARENT"
 """Variable with the process that runs the stage, for ranks, whose parent is their launcher."""
+GONE = 0.0
+"""When a process began that has ended."""
 STAGE = "DVC_STAGE"
 """Variable with the stage's name, which DVC sets."""
 
-Identities = Mapping[Path, tuple[int, ...]]
+SMALL_BYTES = 16 << 20
+"""Size up to which an input is compared by its content, not by its size and time."""
+
+Contents = Mapping[Path, str]
+"""What tells the content of each file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What a stage wrote. runner: number of the process that ran it. files: by path."""
+    """What a stage wrote.
+
+    runner: number of the process that ran it. began: when that process did, in seconds since 1970,
+    for numbers are used again. files: by path.
+    """
 
     stage: str
     runner: int
+    began: float
     files: Mapping[str, Written]
 
 
-def remember_files(inputs: Sequence[Path], out: Path) -> Identities:
-    """Return the identities of the inputs; from now on, note what is written in `out`.
+def remember_files(inputs: Sequence[Path], out: Path) -> Contents:
+    """Return what tells the content of the inputs; from now on, note what is written in `out`.
 
     Raises:
         FileReplacedError: an input is not what an earlier stage of the same DVC wrote.
@@ -47,23 +58,24 @@ def remember_files(inputs: Sequence[Path], out: Path) -> Identities:
         NOTES.folder = out
         if ranks.count() == 1:  # ranks follow their launcher, which has compared them
             _compare_with_records(inputs)
-    return dict(_identities(inputs, out))
+    return dict(_contents(inputs, out))
 
 
-def require_kept(at_start: Identities, inputs: Sequence[Path], out: Path) -> None:
+def require_kept(at_start: Contents, inputs: Sequence[Path], out: Path) -> None:
     """Leave a record of what the stage wrote.
 
     Raises:
         FileReplacedError: an input was replaced while the stage ran.
     """
-    now = dict(_identities(inputs, out))
+    now = dict(_contents(inputs, out))
     for path, before in at_start.items():
         if now.get(path) != before:
             raise FileReplacedError(f"{path}: replaced while the stage ran; run it again")
     if STAGE in os.environ:
         stage = os.environ[STAGE].rpartition(":")[2]
         files = {str(path): written for path, written in NOTES.files.items()}
-        record = Record(stage=stage, runner=_runner(), files=files)
+        runner = _runner()
+        record = Record(stage=stage, runner=runner, began=_began(runner), files=files)
         write_json(WRITTEN / f"{stage}.json", asdict(record))
 
 
@@ -77,9 +89,11 @@ def read_records(tree: Path, runner: int) -> list[Record]:
     for path in sorted((tree / WRITTEN).glob("*.json")):
         try:
             record = TypeAdapter(Record).validate_json(path.read_bytes())
+        except FileNotFoundError:  # another DVC of this tree has removed it
+            continue
         except ValueError:  # of another version
             record = None
-        if record and record.runner == runner:
+        if record and record.runner == runner and _began(runner) in {record.began, GONE}:
             found.append(record)
         else:
             path.unlink(missing_ok=True)
@@ -89,6 +103,16 @@ def read_records(tree: Path, runner: int) -> list[Record]:
 def _runner() -> int:
     """Return the number of the process that runs this stage: DVC, if it runs it."""
     return int(os.environ.get(PARENT) or os.getppid())
+
+
+def _began(process: int) -> float:
+    """Return when a process began, in seconds since 1970, or GONE if it has ended."""
+    import psutil  # noqa: PLC0415 - comes with DVC, without which no stage gets here
+
+    try:
+        return float(psutil.Process(process).create_time())
+    except psutil.Error:
+        return GONE
 
 
 def _compare_with_records(inputs: Sequence[Path]) -> None:
@@ -106,14 +130,20 @@ def _differs(path: Path, written: Written) -> bool:
     """Whether a file has another content; a missing one is left to its reader."""
     if not path.is_file() or identity(path.stat()) == written.identity:
         return False
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return found.hexdigest() != written.md5
+    return _md5(path) != written.md5
 
 
-def _identities(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, tuple[int, ...]]]:
+def _contents(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:
     """Yield the files in the inputs that are not outputs; DVC's own are hidden."""
     for given in inputs:
         for path in given.rglob("*") if given.is_dir() else [given]:
             if path.is_file() and not path.name.startswith(".") and not path.is_relative_to(out):
-                yield path, identity(path.stat())
+                status = path.stat()
+                small = status.st_size <= SMALL_BYTES
+                yield path, _md5(path) if small else f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    return found.hexdigest()

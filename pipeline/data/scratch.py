@@ -87,8 +87,8 @@ class Scratch:
 def scratch(*facts: object) -> Iterator[Scratch]:
     """Give a folder for images that depend on these facts and on the code; remove others.
 
-    It is removed at the end, but not if the process is killed. Waits while another process of this
-    tree has one.
+    It is removed at the end, also if the images are at fault; else what is decoded stays for the
+    next run. Waits while another process of this tree has one.
     """
 
     def waiting(_: str) -> None:
@@ -98,8 +98,11 @@ def scratch(*facts: object) -> Iterator[Scratch]:
         place = _only(SCRATCH, _key(*facts, sorted(code_in_use().items())))
         try:
             yield place
-        finally:
-            shutil.rmtree(place.folder, ignore_errors=True)
+        except DataError as error:
+            if not lack(error):  # the images will be others when it is run again
+                shutil.rmtree(place.folder, ignore_errors=True)
+            raise
+        shutil.rmtree(place.folder, ignore_errors=True)
 
 
 def _only(folder: Path, key: str) -> Scratch:

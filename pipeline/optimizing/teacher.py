@@ -20,12 +20,15 @@ from pipeline.prepared.facts import DatasetFacts
 INPUT, LOGITS = "images", "logits"
 """Names in the files that export writes."""
 NO_MODEL = (
+    runtime_errors.EPFail,
     runtime_errors.Fail,
+    runtime_errors.InvalidArgument,
     runtime_errors.InvalidGraph,
     runtime_errors.InvalidProtobuf,
     runtime_errors.NotImplemented,
+    runtime_errors.RuntimeException,
 )
-"""Errors of ONNX Runtime on a file that is damaged or not a model."""
+"""Errors of ONNX Runtime on a file that is damaged or not a model, or cannot be computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +70,19 @@ class Teacher:
                 )
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, C) -> (N, K)."""
-        found: NDArray[np.float32] = self.session.run([LOGITS], {INPUT: images})[0]
+        """(N, H, W, C) -> (N, K).
+
+        Raises:
+            DataError: the model gives no logits of its classes.
+        """
+        found: NDArray[np.float32]
+        try:
+            [found] = self.session.run([LOGITS], {INPUT: images})
+        except NO_MODEL as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{self.where}: cannot be computed ({reason})") from None
+        if found.shape != (len(images), len(self.classes)) or not np.isfinite(found).all():
+            raise DataError(f"{self.where}: gives no logits of its {len(self.classes)} classes")
         return found
 
 
@@ -84,15 +98,22 @@ def read_teacher(path: str) -> Teacher:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
         [given] = session.get_inputs()
-        if given.name != INPUT or LOGITS not in {output.name for output in session.get_outputs()}:
+        outputs = {output.name: output.type for output in session.get_outputs()}
+        _, *shape = given.shape
+        ends = (given.name, given.type, outputs.get(LOGITS), len(shape))
+        if ends != (INPUT, "tensor(uint8)", "tensor(float)", 3):
             raise LookupError  # noqa: TRY301
-        shape = tuple(given.shape[1:])
+        if type(classes) is not list or {type(name) for name in classes} != {str}:
+            raise LookupError  # noqa: TRY301
     except OSError as error:
         reason = f"cannot be read: {error.strerror}"
     except NO_MODEL:
         reason = "not an ONNX model"
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, RecursionError):
         reason = "no classifier of this project; expected a model.onnx that export wrote"
     else:
-        return Teacher(where=where, session=session, classes=tuple(classes), shape=shape)
+        height, width, channels = shape
+        return Teacher(
+            where=where, session=session, classes=tuple(classes), shape=(height, width, channels)
+        )
     raise DataError(f"{where}: {reason}")

@@ -92,10 +92,18 @@ def _forget(tree: Path, stage: str, recorded: Mapping[str, Any]) -> None:
     del document["stages"][stage]
     yaml.dump(document, text)
     write_atomically(tree / DVC_LOCK, text.getvalue().encode())
-    digests = [out["md5"].encode() for out in recorded["outs"]]
+    wrong = _told(recorded)
     for path in (tree / dvc(tree, "cache", "dir") / "runs").glob("*/*/*"):
-        content = path.read_bytes()
-        if all(digest in content for digest in digests):
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # other results of the same inputs are there
-                path.parent.rmdir()  # DVC fails where it is empty
+        with suppress(FileNotFoundError):  # another tree shares the cache
+            if _told(YAML(typ="safe").load(path.read_text(encoding="utf-8"))) == wrong:
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # other results of the same inputs are there
+                    path.parent.rmdir()  # DVC fails where it is empty
+
+
+def _told(recorded: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a record, or an entry of DVC's cache of runs, says of params, deps and outs."""
+    digests = [
+        {one["path"]: one.get("md5") for one in recorded.get(kind, ())} for kind in ("deps", "outs")
+    ]
+    return recorded.get("params"), *digests

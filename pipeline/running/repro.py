@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from pipeline.harness.errors import RunError
+from pipeline.harness.places import WRITTEN
 from pipeline.harness.showing import in_lines
 from pipeline.running.redaction import hide
 
@@ -121,6 +123,8 @@ class Repro:
     def start(self) -> None:
         """Start DVC, or start it again if it has ended; the first lines belong to no stage."""
         self.stage, self.exit_code = None, None
+        # What stages of an earlier DVC wrote; this one may get the same process number.
+        shutil.rmtree(self.tree / WRITTEN, ignore_errors=True)
         self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             bound_to_this(self._command),
             cwd=self.tree,

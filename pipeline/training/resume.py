@@ -61,6 +61,9 @@ class Points:
                 snapshot, rows, began_on = self._read(path)
             except CheckpointError as error:
                 say(f"{error}: skipped")
+                if ranks.is_first():  # else it would count as one of the newest that are kept
+                    with suppress(FileNotFoundError):
+                        path.rename(path.with_suffix(".skipped"))
                 continue
             if began_on != machine():
                 say(f"{self.stage}: this run began on {began_on}: the last bits may differ")

@@ -51,6 +51,7 @@ def run_phases(most_images: int, names: Sequence[str]) -> None:
     with pretended():
         given = there(context())
         phases.context = lambda: given
+        phases.TAUGHT = phases.TAUGHT.to(here())
         for name in names:
             LOG.clear()
             LOG.most_images = most_images

@@ -29,7 +29,10 @@ FREE = {
     *("_local_scalar_dense", "is_same_size", "sym_size"),
 }
 """Operations that launch nothing: views, memory."""
-MIXING = {"copy_", "_to_copy", "set_", "_has_same_storage_numel", "is_same_size"}
+MIXING = {
+    *("copy_", "_to_copy", "set_", "_has_same_storage_numel", "is_same_size"),
+    *("index", "index_put", "index_put_"),
+}
 """Operations that take tensors of two devices."""
 OF_UNKNOWN_SIZE = {"nonzero", "masked_select", "unique2", "_unique2", "repeat_interleave"}
 """Operations whose result has a size that the host waits for."""
@@ -165,7 +168,7 @@ def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     call.launches += name not in FREE
     if waits(name, args, near, far, leaves=leaves):
         call.waits.append(f"{name} {line()}")
-    elif far and name not in MIXING and not name.startswith("index"):
+    elif far and name not in MIXING:
         raise RefusedError(f"{name}: tensors of two devices at {line()}")
     if name == "convolution" and len(args[0]) > LOG.most_images:
         raise torch.OutOfMemoryError(f"no memory for {len(args[0])} images")

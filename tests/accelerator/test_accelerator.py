@@ -93,6 +93,28 @@ def test_a_batch_for_which_memory_runs_out_is_divided(tmp_path: Path) -> None:
     assert "out of memory: going on with 4 images at a time" in said
 
 
+def test_parts_of_larger_images_that_do_not_fit_are_cut_on_the_host() -> None:
+    program = (
+        "import torch\nfrom dataclasses import replace\n"
+        "from tests.accelerator.backend import install, pretended\n"
+        "from tests.accelerator.drive import moved\n"
+        "from tests.conftest import random_images, tiny\n"
+        "from pipeline.batches.batches import training_batches\n"
+        "from pipeline.batches.params import AugmentationParams\nkept = install()\n"
+        "with pretended():\n"
+        "    larger = random_images(size=16).pixels\n"
+        "    images = replace(moved(random_images()), larger=larger)\n"
+        "    asked = tiny(AugmentationParams, zoom=0.5)\n"
+        "    for batch, _ in training_batches(\n"
+        "        images, batch_size=8, augmentation=asked, seed=0, purpose=('test', 1)\n"
+        "    ):\n        print(batch.device, tuple(batch.shape))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == ["pretended:0 (8, 3, 8, 8)"] * 3, done.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "told"),
     [

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "other order": replace(FACTS, classes=("a", "c", "b")),
     }.items():
         (folder / f"{name}.onnx").write_bytes(export_onnx(NETWORK, facts))
+    for name, classes in {"null": "null", "number": "5", "deep": "[" * 100_000}.items():
+        changed = onnx.load_model_from_string((folder / "right.onnx").read_bytes())
+        for entry in changed.metadata_props:
+            if entry.key == "classes":
+                entry.value = classes
+        onnx.save_model(changed, folder / f"{name}.onnx")
     (folder / "text.onnx").write_text("a text")
     whole = (folder / "right.onnx").read_bytes()
     (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
@@ -132,6 +139,9 @@ REFUSED = {
     "missing": "cannot be read: No such file or directory",
     "text": "not an ONNX model",
     "cut": "not an ONNX model",
+    "null": "no classifier of this project; expected",
+    "number": "no classifier of this project; expected",
+    "deep": "no classifier of this project; expected",
     "other size": "takes images of 9 x 9 pixels, the data has 8 x 8; expected",
 }
 
@@ -162,7 +172,9 @@ def test_a_teacher_that_cannot_be_a_file_here_is_refused(path: str) -> None:
     assert mistake["msg"].isprintable()
 
 
-def test_a_teacher_among_the_artifacts_is_refused() -> None:
-    text = PARAMS.replace("teacher:  ", "teacher: ./artifacts/export/model.onnx  ")
+@pytest.mark.parametrize("folder", [".", "../{name}", "{whole}"])
+def test_a_teacher_among_the_artifacts_is_refused(folder: str, here: Path) -> None:
+    path = f"{folder}/artifacts/export/model.onnx".format(name=here.name, whole=here)
+    text = PARAMS.replace("teacher:  ", f"teacher: {path}  ")
     with pytest.raises(ParamsError, match=r"^params\.yaml: optimize\.teacher: expected a copy out"):
         parse_params(Params, text, "params.yaml", whole=True)
