@@ -16,15 +16,14 @@ import psutil
 import pytest
 
 from pipeline.console.guarding import read_records
+from pipeline.harness.places import WRITTEN
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
 from pathlib import Path
 
 from pipeline.harness import errors, ranks
-from pipeline.harness.places import WRITTEN
 from pipeline.console.stage import run_stage
-from pipeline.harness.places import WRITTEN
 from pipeline.harness.section import Section, Seed
 
 
