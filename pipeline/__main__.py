@@ -113,13 +113,15 @@ def verify(
         bool,
         typer.Option(
             "--repair",
-            help="Restore from DVC's cache what differs; remove what is nowhere whole, so that"
-            " 'aso-se run' makes it again.",
+            help="Restore what differs, from DVC's cache or Git. What was there, and what is whole"
+            " nowhere, is moved to .aso-se/replaced; 'aso-se run' makes it again.",
         ),
     ] = False,
     remote: Annotated[
         bool,
-        typer.Option("--remote", help="Fetch what was pushed to DVC's remote, and check that."),
+        typer.Option(
+            "--remote", help="Fetch what dvc.lock records from DVC's remote, and check that."
+        ),
     ] = False,
 ) -> int:
     """Hash every artifact and compare it with dvc.lock. The exit code is 1 if any differs."""

@@ -21,6 +21,7 @@ from pipeline.flows.tradeoff import COSTS, cost_in
 from pipeline.harness.errors import AsoSeError
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Point, Study, Tried
+from pipeline.running.redaction import hide
 from pipeline.running.repro import StoppedError
 from pipeline.running.results import pick
 
@@ -98,7 +99,7 @@ def try_point(
         return Cancelled(name=GIVEN_UP, message=str(error))
     except AsoSeError as error:
         tried = Tried(point=point, state="Failed")
-        return Failed(message=str(error))
+        return Failed(message=hide(str(error)))
     finally:
         ended.put(Ended(tried=tried, ran=ran, device=device))
 

@@ -27,6 +27,8 @@ STUDIES = STATE / "sweeps.db"
 """File of the Optuna studies (SQLite)."""
 READ_BACK = STATE / "remote"
 """Folder of what `aso-se verify --remote` fetches; removed when it has ended."""
+REPLACED = STATE / "replaced"
+"""Folder of the files that `aso-se verify --repair` took away; nothing removes it."""
 GRAPH = "dvc.yaml"
 """File that only the root of a clone of the project has."""
 

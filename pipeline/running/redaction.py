@@ -3,6 +3,7 @@
 A line that hides too much is still a line; a password in a log has to be changed.
 """
 
+import json
 import logging
 import os
 import re
@@ -15,14 +16,16 @@ from urllib.parse import quote, unquote
 
 NAMES = re.compile(
     r"TOKEN|SECRET|PASS|CREDENTIAL|AUTH_STRING|CUSTOM_HEADERS|CONN(ECTION)?_?STR|DSN"
-    r"|KEYS?(_|$)|SIGNATURE|COOKIE|(?<=_)PWD",
+    r"|KEYS?(_|$)|SIGNATURE|COOKIE|(?<=_)PWD|_(PAT|SAS)(_|$)",
     re.IGNORECASE,
 )
 """Names of environment variables whose values are secret: MY_TOKEN, PGPASS, AZURE_..._KEY."""
 NAMED_PART = re.compile(r"[:=](?=[^=])")
 """What separates a secret from its name in a value: `admin:word`, `Account=a;Key=word==`."""
-USER = re.compile(r"(?<=://)([^/\s@:]*:\S*|[^/\s@]+)@")
-"""User and password of an address; the password may hold '/' and '@'."""
+USER = re.compile(r"(?<=://)([^/\s@:]*:(?:\S*|(?!\d+[/\s])[^@\n]*)|[^/\s@]+)@")
+"""User and password of an address; the password may hold '/', '@' and spaces, a port does not."""
+WHOLE_USER = re.compile(r"(?<=://)[^/\s@:]*:(.*)@", re.DOTALL)
+"""The same in a value that is an address: the password, whatever it holds."""
 QUERY = re.compile(r"(://[^\s?#]*[?#])\S+")
 """What follows an address, in which many services take a token."""
 HEADER = re.compile(
@@ -34,6 +37,12 @@ NAMED = re.compile(
     | ["'] [\w-]* (?: token | secret | password | key ) ["'] \s* : \s* ["'] ) [^\s"',;&]{6,}"""
 )
 """A value with the name of a secret before it: `AccountKey=...`, `'password': '...'`."""
+LINE = re.compile(
+    r"""(?ix) ( \b cookie [ ]* : [ ]* ) .+
+    | ( \b [\w-]* (?: token | secret | password | passwd | passphrase | pwd | apikey | [_-]key
+    | [_-]auth | signature | credential ) [ ]* : [ ]* ) (?: "[^"\n]*" | '[^'\n]*' | \S{6,} )"""
+)
+"""A header, or a line of YAML, with the name of a secret: `X-Api-Key: ...`, `Cookie: a=...; b`."""
 SHORTEST = 6
 """Smallest number of characters of a secret; shorter values would blank harmless words."""
 HIDDEN = "***"
@@ -45,6 +54,7 @@ def hide(text: str) -> str:
         text = text.replace(secret, HIDDEN)
     text = USER.sub(f"{HIDDEN}@", text)
     text = QUERY.sub(rf"\1{HIDDEN}", text)
+    text = LINE.sub(rf"\1\2{HIDDEN}", text)
     text = HEADER.sub(rf"\1\3{HIDDEN}", text)
     return NAMED.sub(rf"\1{HIDDEN}", text)
 
@@ -78,12 +88,26 @@ def _values(name: str, value: str) -> Iterator[str]:
         yield value
         for part in re.split(r"[;\n]", value):
             yield NAMED_PART.split(part, 1)[-1].strip()
-    if found := USER.search(value):
-        yield found[1].partition(":")[2]
+        with suppress(ValueError):  # it is no JSON
+            yield from _strings(json.loads(value))
+    if found := WHOLE_USER.search(value):
+        yield found[1]
+
+
+def _strings(parsed: Any) -> Iterator[str]:
+    """Yield every string in what was JSON, but for names, and the last word: 'Bearer <token>'."""
+    if isinstance(parsed, str):
+        yield parsed
+        yield parsed.rpartition(" ")[2]
+    elif isinstance(parsed, dict | list):
+        for one in parsed.values() if isinstance(parsed, dict) else parsed:
+            yield from _strings(one)
 
 
 def _forms(value: str) -> Iterator[str]:
     yield value
     yield quote(value, safe="")
     yield unquote(value)
+    yield repr(value)[1:-1]
+    yield json.dumps(value)[1:-1]
     yield b64encode(value.encode(errors="surrogateescape")).decode()

@@ -3,14 +3,15 @@
 import shutil
 from collections.abc import Iterator
 from configparser import ConfigParser
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.console.progress import say
 from pipeline.harness.errors import RunError
 from pipeline.harness.params_file import PARAMS_FILE
 from pipeline.harness.places import GRAPH, READ_BACK
 from pipeline.running.experiments import dvc
-from pipeline.running.recorded import DVC_LOCK
+from pipeline.running.recorded import DVC_LOCK, FOLDER, read_outputs
 
 
 def default_remote(tree: Path) -> str:
@@ -30,6 +31,8 @@ def fetched(tree: Path) -> Iterator[Path]:
     They are fetched into a project of their own, which has no other cache. Its settings may hold
     keys, so nobody else may read it.
 
+    If only some come, it says what DVC says.
+
     Raises:
         RunError: the remote does not answer.
     """
@@ -42,10 +45,28 @@ def fetched(tree: Path) -> Iterator[Path]:
         (folder / ".dvc").mkdir()
         with (folder / ".dvc" / "config").open("w", encoding="utf-8") as file:
             _settings(tree).write(file)
-        dvc(folder, "fetch")
-        yield folder / ".dvc" / "cache" / "files" / "md5"
+        objects = folder / ".dvc" / "cache" / "files" / "md5"
+        try:
+            dvc(folder, "fetch")
+        except RunError as error:  # also if a folder's list is there, and a file of it is not
+            if not objects.exists():
+                raise
+            say(str(error))
+            _fetch_lists(tree, folder, objects)
+        yield objects
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fetch_lists(tree: Path, folder: Path, objects: Path) -> None:
+    """Fetch the lists of folders, which `dvc fetch` leaves out if a file of theirs is missing."""
+    for digest in read_outputs(tree).values():
+        place = f"{digest[:2]}/{digest[2:]}"
+        if digest.endswith(FOLDER) and not (objects / place).exists():
+            (objects / place).parent.mkdir(parents=True, exist_ok=True)
+            source = f"remote://{default_remote(tree)}/files/md5/{place}"
+            with suppress(RunError):  # it is missing too, which is told
+                dvc(folder, "get-url", source, str((objects / place).absolute()))
 
 
 def _settings(tree: Path) -> ConfigParser:

@@ -8,16 +8,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain, count
 from operator import itemgetter
 from pathlib import Path
 
 from pipeline.console.progress import say
-from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
-from pipeline.harness.places import LOCK
+from pipeline.harness.places import LOCK, REPLACED
 from pipeline.locking.lock import hold, signature
 from pipeline.running.experiments import dvc
 from pipeline.running.front import refuse, require_clone
@@ -33,13 +34,12 @@ PROTECTED = 0o444
 class Difference:
     """A file or an object of DVC's cache that is not as recorded.
 
-    output: path in `dvc.lock` that it belongs to. wrong: paths of what has to be removed. whole:
-    function that returns the right content of an object of the cache, if the tree has it.
+    wrong: paths of what has to be taken away, absolute if DVC's cache has them. whole: function
+    that returns the right content, if the tree, the cache or Git has it.
     """
 
     path: Path
     problem: str
-    output: str
     wrong: tuple[Path, ...] = ()
     whole: Callable[[], bytes] | None = None
 
@@ -63,11 +63,9 @@ def report(tree: Path, *, repair: bool = False, remote: bool = False) -> int:
             return 1
         files, found = verify(tree)
         if repair and found:
-            before, (files, found) = found, _repaired(tree, found)
-            left = {one.path for one in found}
-            for one in before:
-                if one.path not in left:
-                    say(f"{one.path}: repaired")
+            for one in found:
+                _repair(tree, one)
+            files, found = verify(tree)
     if not found:
         say(f"{files} files, all as recorded in dvc.lock")
         return 0
@@ -88,20 +86,22 @@ def verify(tree: Path) -> tuple[int, list[Difference]]:
     """
     objects = Path(dvc(tree, "cache", "dir")) / "files" / "md5"
     outputs = read_outputs(tree)
+    kept = kept_by_git(tree)
     found: list[Difference] = []
-    count = 0
+    files = 0
     for output, digest in outputs.items():
         listed = objects / digest[:2] / digest[2:]
         if digest.endswith(FOLDER) and (problem := _problem(listed, digest)):
             again = _list_of(tree / output)
-            count += len(json.loads(again))
+            files += len(json.loads(again))
             is_whole = hashlib.md5(again, usedforsecurity=False).hexdigest() + FOLDER == digest
             found += _compare_list(tree, output, listed, problem, again if is_whole else b"")
             continue
         for path, one in _files(output, digest, listed):
-            count += 1
-            found += _compare(tree, path, one, objects / one[:2] / one[2:], output)
-    return count, found
+            files += 1
+            cached = objects / one[:2] / one[2:]
+            found += _compare(tree, path, one, cached, in_git=output in kept)
+    return files, found
 
 
 def _to_itself(tree: Path) -> AbstractContextManager[object]:
@@ -121,9 +121,13 @@ def _report_remote(tree: Path) -> int:
     with fetched(tree) as objects:
         wanted = {f"the list of files in {path}": digest for path, digest in outputs.items()}
         wanted = {told: digest for told, digest in wanted.items() if digest.endswith(FOLDER)}
+        lists: dict[str, str] = {}
         for output, digest in outputs.items():
             files = _files(output, digest, objects / digest[:2] / digest[2:])
-            wanted |= {str(path): one for path, one in files}
+            found = {str(path): one for path, one in files}
+            wanted |= found
+            if digest.endswith(FOLDER):
+                lists |= dict.fromkeys(found, f"files/md5/{digest[:2]}/{digest[2:]}")
         if not objects.exists():
             say(
                 f"nothing that dvc.lock records is in the remote '{name}', or it does not answer;"
@@ -133,12 +137,15 @@ def _report_remote(tree: Path) -> int:
         for told, digest in wanted.items():
             place = Path(digest[:2]) / digest[2:]
             if problem := _problem(objects / place, digest):
-                there = f", as files/md5/{place}" if problem == "changed" else ""
-                lines.append(f"{told}: {problem} in the remote '{name}'{there}")
+                there = [f"files/md5/{place}"] if problem == "changed" else []
+                # DVC takes a folder whose list is there for whole, and pushes nothing of it.
+                there += [lists[told]] if told in lists else []
+                first = f"; remove {' and '.join(there)}" if there else ""
+                lines.append(f"{told}: {problem} in the remote '{name}'{first}")
     for line in lines:
         say(line)
     if lines:
-        say("\nTo push them again: remove what has changed there, then 'dvc push'")
+        say("\nTo push them again: remove there what these lines say, then 'dvc push'")
         return 1
     say(f"{len(wanted)} files and lists, all in the remote '{name}' as recorded in dvc.lock")
     return 0
@@ -174,54 +181,83 @@ def _compare_list(
     As with files, it does no harm if the cache merely lacks the list.
     """
     if not (again and problem == "missing"):
-        wrong = (listed,) if again else (tree / output, listed)
+        wrong = (listed,) if again else (Path(output), listed)
         yield Difference(
             path=listed,
             problem=f"{problem}: the list of files in {output}",
-            output=output,
-            wrong=tuple(path for path in wrong if path.exists()),
+            wrong=tuple(path for path in wrong if (tree / path).exists()),
             whole=(lambda: again) if again else None,
         )
 
 
 def _compare(
-    tree: Path, path: Path, digest: str, cached: Path, output: str
+    tree: Path, path: Path, digest: str, cached: Path, *, in_git: bool
 ) -> Iterator[Difference]:
     """Yield what is wrong with a file, and with its object in the cache if it has one."""
+    in_cache = _problem(cached, digest)
     if problem := _problem(tree / path, digest):
-        wrong = () if problem == "missing" else (tree / path,)
-        yield Difference(path=path, problem=problem, output=output, wrong=wrong)
-    if _problem(cached, digest) == "changed":
+        wrong = () if problem == "missing" else (path,)
+        whole = None if in_cache else cached.read_bytes
+        if in_git and not whole:
+            whole = _from_git(tree, path, digest)
+        if in_git and not whole and wrong:
+            wrong = ()
+            problem += (
+                ", and neither DVC's cache nor Git has what was recorded; remove it, so that"
+                " 'aso-se run' makes it again"
+            )
+        yield Difference(path=path, problem=problem, wrong=wrong, whole=whole)
+    if in_cache == "changed":
         yield Difference(
             path=cached,
             problem=f"changed: the copy of {path} in DVC's cache",
-            output=output,
             wrong=(cached,),
             whole=None if problem else (tree / path).read_bytes,
         )
 
 
-def _repaired(tree: Path, found: Sequence[Difference]) -> tuple[int, list[Difference]]:
-    """Put right what the tree or DVC's cache still has; return what `verify` then says.
+def _from_git(tree: Path, path: Path, digest: str) -> Callable[[], bytes] | None:
+    """Return a function that returns the committed file, None if that is not as recorded."""
+    command = ["git", "show", f"HEAD:./{path.as_posix()}"]
+    shown = subprocess.run(command, cwd=tree, capture_output=True, check=False)  # noqa: S603
+    content = shown.stdout
+    is_whole = hashlib.md5(content, usedforsecurity=False).hexdigest() == digest
+    return (lambda: content) if shown.returncode == 0 and is_whole else None
 
-    What neither has is removed, so that a run makes it again.
+
+def _repair(tree: Path, one: Difference) -> None:
+    """Put right what is wrong, if its right content is anywhere; say so, or why it failed.
+
+    A wrong file of the tree is moved to REPLACED, as it may be somebody's work; a wrong object of
+    the cache is removed. What is whole nowhere is then missing, and a run makes it again.
     """
-    for one in found:
-        _remove(one.wrong)
+    try:
+        for path in one.wrong:
+            if path.is_absolute():
+                path.unlink()
+            else:
+                say(f"{path}: moved to {_set_aside(tree, path)}")
         if one.whole:
-            write_atomically(one.path, one.whole())
-            one.path.chmod(PROTECTED)
-    with suppress(RunError):  # the cache has not all of them: what is left is told
-        dvc(tree, "checkout", *dict.fromkeys(one.output for one in found))
-    return verify(tree)
+            write_atomically(tree / one.path, one.whole())
+            if one.path.is_absolute():
+                one.path.chmod(PROTECTED)
+            say(f"{one.path}: repaired")
+    except OSError as error:
+        say(f"{one.path}: not repaired: {error}")
 
 
-def _remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+def _set_aside(tree: Path, path: Path) -> Path:
+    """Move a file or folder of the tree to a free place in REPLACED; return that."""
+    name = REPLACED / path
+    names = chain([name], (name.with_name(f"{name.name}.{number}") for number in count(2)))
+    place = next(one for one in names if not (tree / one).exists())
+    (tree / place).parent.mkdir(parents=True, exist_ok=True)
+    if (tree / path).is_symlink():  # into the cache, whose object may be removed
+        shutil.copy2(tree / path, tree / place)
+        (tree / path).unlink()
+    else:
+        (tree / path).rename(tree / place)
+    return place
 
 
 def _problem(path: Path, digest: str) -> str:

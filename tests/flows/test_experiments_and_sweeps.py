@@ -59,6 +59,17 @@ def test_a_sweep_ranks_a_grid_runs_what_it_shares_once_and_goes_on_where_a_point
     assert [(row["rank"], row[FREQUENCY]) for row in rows[:2]] == [(1, done[0]), (2, done[1])]
 
 
+def test_no_secret_in_the_error_of_a_trial_reaches_the_server(server: Server, toy: Toy) -> None:
+    for path in toy.folder.glob("artifacts/*/metrics.json"):  # by which an objective is checked
+        path.unlink()
+    objective = "search.http://mary:CANARY12@host"
+    state = sweep(space={FREQUENCY: [3]}, objective=objective, name="secret", return_state=True)
+    assert server.states(state, 1)["secret-00"] == "Failed"
+    messages = [one.state.message or "" for one in server.client.read_task_runs() if one.state]
+    assert any("search.http://***@host: no such metric" in one for one in messages)
+    assert not any("CANARY12" in one for one in messages)
+
+
 def test_a_sweep_over_a_target_draws_what_each_network_costs_and_how_good_it_is(
     server: Server, toy: Toy
 ) -> None:

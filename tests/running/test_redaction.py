@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,8 @@ NAMES = (
     "PREFECT_SERVER_API_AUTH_STRING",
     "PREFECT_CLIENT_CUSTOM_HEADERS",
     "SENTRY_DSN",
+    "GITHUB_PAT",
+    "AZURE_STORAGE_SAS",
 )
 PASSWORDS = st.text(
     st.characters(codec="ascii", min_codepoint=33, exclude_characters="*"), min_size=6, max_size=20
@@ -70,6 +73,25 @@ def test_the_parts_of_a_secret_show_as_little_as_the_whole() -> None:
             assert part not in hide(f"refused: {part}")
 
 
+def test_every_string_of_json_is_a_part_of_the_secret() -> None:
+    value = '{"X-Proxy-Auth": "CANARY12", "all": [{"of": "Bearer CANARY34"}, 1, null]}'
+    with patch.dict(os.environ, {"PREFECT_CLIENT_CUSTOM_HEADERS": value}, clear=True):
+        assert hide("refused: CANARY12, CANARY34") == "refused: ***, ***"
+
+
+@given(secret=st.text(st.characters(codec="utf-8", exclude_characters="\0*"), min_size=6))
+def test_no_secret_shows_as_python_or_json_writes_it(secret: str) -> None:
+    with patch.dict(os.environ, {"MY_TOKEN": secret}, clear=True):
+        for form in (repr(secret)[1:-1], json.dumps(secret)[1:-1]):
+            assert form not in hide(f"got {form} here")
+
+
+def test_a_password_with_a_space_in_the_address_of_a_variable_shows_in_no_form() -> None:
+    with patch.dict(os.environ, {"URL": "http://mary:CAN ARY/12@34@host"}, clear=True):
+        for form in ("CAN ARY/12@34", "CAN%20ARY%2F12%4034"):
+            assert hide(f"port {form} is none") == "port *** is none"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -86,6 +108,13 @@ def test_the_parts_of_a_secret_show_as_little_as_the_whole() -> None:
         "host=db user=mary password=CANARY12",
         '{"password": "CANARY12"}',
         "secret_access_key = CANARY12",
+        "X-Api-Key: CANARY12",
+        "> X-Proxy-Auth: CANARY12",
+        "password: CANARY12",
+        "password: 'a CANARY12'",
+        "Cookie: theme=dark; session=CANARY12",
+        "Set-Cookie: session=a; CANARY12",
+        "no answer from http://mary:CAN ARY12 CANARY12@host/api",
     ],
 )
 def test_what_is_named_a_secret_is_hidden_without_any_variable(text: str) -> None:
@@ -101,6 +130,10 @@ def test_what_is_named_a_secret_is_hidden_without_any_variable(text: str) -> Non
         "expected KEY=VALUE,VALUE,... or KEY=LOW..HIGH",
         "params.yaml: search.keys=123456: unknown key; did you mean 'epochs'?",
         "authorization failed: the password is wrong",
+        "seed: 42",
+        "monkey: 0.9312345, turkey: 0.8712345",
+        "PREFECT_API_KEY: not set",
+        "http://127.0.0.1:4200/api: no answer to mary@host.example",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:

@@ -10,6 +10,7 @@ from tests.toy import Toy
 
 pytestmark = pytest.mark.xdist_group("toy")
 RESULT = "artifacts/search/result.txt"
+METRICS = "artifacts/search/metrics.json"
 IMAGES = """
   images:
     cmd: mkdir -p images/of && echo a > images/a && echo b > images/of/b
@@ -68,7 +69,8 @@ def test_what_the_cache_still_has_is_repaired_at_once(toy: Toy) -> None:
     code, output = aso_se("verify", "--repair")
     assert code == 0
     *repaired, last = output.splitlines()
-    assert sorted(repaired) == [f"{path}: repaired" for path in (lost, RESULT)]
+    moved = f"{RESULT}: moved to .aso-se/replaced/{RESULT}"
+    assert sorted(repaired) == [f"{lost}: repaired", moved, f"{RESULT}: repaired"]
     assert last == f"{files} files, all as recorded in dvc.lock"
     assert (toy.folder / RESULT).read_bytes() == whole
     assert "up to date" in aso_se("run")[1]
@@ -84,17 +86,80 @@ def test_rot_in_the_cache_is_repaired_from_the_tree(toy: Toy) -> None:
     assert stored.stat().st_mode & 0o777 == 0o444
 
 
-def test_what_is_nowhere_whole_is_removed_and_made_again(toy: Toy) -> None:
+def test_what_is_nowhere_whole_is_moved_away_and_made_again(toy: Toy) -> None:
     stored = cached(toy, RESULT)
     rot(stored)
     rot(toy.folder / RESULT)
+    rotten = (toy.folder / RESULT).read_bytes()
     code, output = aso_se("verify", "--repair")
     assert code == 1
+    assert f"{RESULT}: moved to .aso-se/replaced/{RESULT}\n" in output
+    assert (toy.folder / ".aso-se/replaced" / RESULT).read_bytes() == rotten
     assert output.endswith(f"{RESULT}: missing\n\nTo restore them:\n  aso-se run\n")
     assert not stored.exists()
     assert aso_se("run")[0] == 0
     assert toy.ran() == ["search"]
     assert aso_se("verify")[0] == 0
+
+
+def test_each_edit_that_a_repair_replaces_is_kept(toy: Toy) -> None:
+    for edit in ("first", "second"):
+        (toy.folder / RESULT).write_text(edit)
+        assert aso_se("verify", "--repair")[0] == 0
+    kept = sorted((toy.folder / ".aso-se/replaced/artifacts/search").iterdir())
+    assert [(one.name, one.read_text()) for one in kept] == [
+        ("result.txt", "first"),
+        ("result.txt.2", "second"),
+    ]
+
+
+def test_a_metric_is_restored_from_the_cache_or_git_else_left_alone(toy: Toy) -> None:
+    path = toy.folder / METRICS
+    whole = path.read_bytes()
+    assert cached(toy, METRICS).exists()
+    rot(path)
+    assert aso_se("verify", "--repair")[0] == 0
+    assert path.read_bytes() == whole
+    shutil.rmtree(toy.folder / ".dvc/cache")
+    path.write_text("edited")
+    toy.commit("other metrics")
+    code, output = aso_se("verify", "--repair")
+    assert code == 1
+    assert output.startswith(f"{METRICS}: changed, and neither DVC's cache nor Git has what was")
+    assert path.read_text() == "edited"
+    path.write_bytes(whole)
+    toy.commit("the metrics")
+    rot(path)
+    code, output = aso_se("verify", "--repair")
+    assert code == 0
+    assert f"{METRICS}: repaired\n" in output
+    assert path.read_bytes() == whole
+
+
+def test_a_repair_leaves_the_other_files_of_a_folder_alone(toy: Toy) -> None:
+    with (toy.folder / "dvc.yaml").open("a") as file:
+        file.write(IMAGES)
+    assert aso_se("run")[0] == 0
+    cached(toy, "images/a").unlink()  # the tree alone has it whole
+    (toy.folder / "images/own").write_text("a note")
+    rot(toy.folder / "images/of/b")
+    rot(toy.folder / RESULT)
+    assert aso_se("verify", "--repair")[0] == 0
+    for name, content in (("a", "a\n"), ("of/b", "b\n"), ("own", "a note")):
+        assert (toy.folder / "images" / name).read_text() == content
+
+
+def test_what_cannot_be_repaired_is_told_and_the_rest_is_repaired(toy: Toy) -> None:
+    path, other = toy.folder / RESULT, toy.folder / "artifacts/export/model.onnx"
+    whole = other.read_bytes()
+    rot(other)
+    shutil.rmtree(path.parent)
+    path.parent.write_text("no folder")
+    code, output = aso_se("verify", "--repair")
+    assert code == 1
+    assert f"{RESULT}: not repaired: [Errno " in output
+    assert path.parent.read_text() == "no folder"
+    assert other.read_bytes() == whole
 
 
 def test_a_clone_in_which_nothing_ran_is_one_line(toy: Toy, tmp_path: Path) -> None:
@@ -132,7 +197,7 @@ def test_what_the_remote_lacks_or_has_otherwise_is_named(toy: Toy, store: Path) 
     code, output = aso_se("verify", "--remote")
     assert code == 1
     place = changed.relative_to(store)
-    assert f"\n{RESULT}: changed in the remote 'shelf', as {place}\n" in output
+    assert f"\n{RESULT}: changed in the remote 'shelf'; remove {place}\n" in output
     assert "\nartifacts/export/model.onnx: missing in the remote 'shelf'\n" in output
     assert output.count(" in the remote 'shelf'") == 3
     changed.unlink()  # as it is told
@@ -149,8 +214,21 @@ def test_a_folder_in_the_remote_is_read_back_with_its_list(toy: Toy, store: Path
     assert "\nthe list of files in images: missing in the remote 'shelf'\n" in output
     toy.dvc("push", "--quiet")
     assert aso_se("verify", "--remote")[0] == 0
-    rot(pushed(toy, store, "images/of/b"))
-    assert "\nimages/of/b: changed in the remote 'shelf'" in aso_se("verify", "--remote")[1]
+    wrong, lacking = pushed(toy, store, "images/of/b"), pushed(toy, store, "images/a")
+    (listed,) = store.rglob("*.dir")
+    rot(wrong)
+    places = [path.relative_to(store) for path in (wrong, listed)]
+    told = f"\nimages/of/b: changed in the remote 'shelf'; remove {places[0]} and {places[1]}\n"
+    assert told in aso_se("verify", "--remote")[1]
+    lacking.unlink()
+    code, output = aso_se("verify", "--remote")
+    assert code == 1
+    assert told in output
+    assert f"\nimages/a: missing in the remote 'shelf'; remove {places[1]}\n" in output
+    wrong.unlink()  # as it is told
+    listed.unlink()
+    toy.dvc("push", "--quiet")
+    assert aso_se("verify", "--remote")[0] == 0
 
 
 def test_without_a_remote_or_with_one_that_is_gone_there_is_one_line(toy: Toy) -> None:
