@@ -32,14 +32,17 @@ HEADER = re.compile(
     r"""(authorization["']?\s*[:=]\s*["']?)(\w+ )?[^\s"',]+|\b(bearer )\S{6,}""", re.IGNORECASE
 )
 NAMED = re.compile(
-    r"""(?ix) ( \b [\w-]* (?: token | secret | pass(?:word|wd|phrase)? | pwd | \w[_-]?key
+    r"""(?ix) ( (?<![\w-]) [\w-]{0,64} (?: token | secret | pass(?:word|wd|phrase)? | pwd | \w[_-]?key
     | signature | credential ) ["']? \s* = \s* ["']?
-    | ["'] [\w-]* (?: token | secret | password | key ) ["'] \s* : \s* ["'] ) [^\s"',;&]{6,}"""
+    | ["'] [\w-]{0,64} (?: token | secret | password | key ) ["'] \s* : \s* ["'] ) [^\s"',;&]{6,}"""
 )
-"""A value with the name of a secret before it: `AccountKey=...`, `'password': '...'`."""
+"""A value with the name of a secret before it: `AccountKey=...`, `'password': '...'`.
+
+Names are sought from where a word begins, and are short: else a long line takes seconds.
+"""
 LINE = re.compile(
     r"""(?ix) ( \b cookie [ ]* : [ ]* ) .+
-    | ( \b [\w-]* (?: token | secret | password | passwd | passphrase | pwd | apikey | [_-]key
+    | ( (?<![\w-]) [\w-]{0,64} (?: token | secret | password | passwd | passphrase | pwd | apikey | [_-]key
     | [_-]auth | signature | credential ) [ ]* : [ ]* ) (?: "[^"\n]*" | '[^'\n]*' | \S{6,} )"""
 )
 """A header, or a line of YAML, with the name of a secret: `X-Api-Key: ...`, `Cookie: a=...; b`."""
