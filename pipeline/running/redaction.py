@@ -32,8 +32,8 @@ HEADER = re.compile(
     r"""(authorization["']?\s*[:=]\s*["']?)(\w+ )?[^\s"',]+|\b(bearer )\S{6,}""", re.IGNORECASE
 )
 NAMED = re.compile(
-    r"""(?ix) ( (?<![\w-]) [\w-]{0,64} (?: token | secret | pass(?:word|wd|phrase)? | pwd | \w[_-]?key
-    | signature | credential ) ["']? \s* = \s* ["']?
+    r"""(?ix) ( (?<![\w-]) [\w-]{0,64} (?: token | secret | pass(?:word|wd|phrase)? | pwd
+    | \w[_-]?key | signature | credential ) ["']? \s* = \s* ["']?
     | ["'] [\w-]{0,64} (?: token | secret | password | key ) ["'] \s* : \s* ["'] ) [^\s"',;&]{6,}"""
 )
 """A value with the name of a secret before it: `AccountKey=...`, `'password': '...'`.
