@@ -43,7 +43,8 @@ Names are sought from where a word begins, and are short: else a long line takes
 LINE = re.compile(
     r"""(?ix) ( \b cookie [ ]* : [ ]* ) .+
     | ( (?<![\w-]) [\w-]{0,64} (?: token | secret | password | passwd | passphrase | pwd | apikey
-    | [_-]key | [_-]auth | signature | credential ) [ ]* : [ ]* ) (?: "[^"\n]*" | '[^'\n]*' | \S{6,} )"""
+    | [_-]key | [_-]auth | signature | credential ) [ ]* : [ ]* )
+    (?: "[^"\n]*" | '[^'\n]*' | \S{6,} )"""
 )
 """A header, or a line of YAML, with the name of a secret: `X-Api-Key: ...`, `Cookie: a=...; b`."""
 SHORTEST = 6
