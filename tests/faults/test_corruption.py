@@ -415,6 +415,8 @@ def test_a_damaged_resume_point_is_passed_over_with_a_line_and_never_used(
         assert line.startswith(f"{path}: ")
         assert line.endswith(": skipped")
     assert not Path("run").exists()
+    assert [one.name for one in points.folder.iterdir()] == ["00001.skipped"]
+    path.write_bytes(damages[0])
     before = files(tree / "artifacts")
     run("search", tree)
     assert f"{path}: " in capsys.readouterr().out
