@@ -22,8 +22,6 @@ from pipeline.harness.written import NOTES, Written, identity
 
 PARENT = "ASO_SE_PARENT"
 """Variable with the process that runs the stage, for ranks, whose parent is their launcher."""
-GONE = 0.0
-"""When a process began that has ended."""
 STAGE = "DVC_STAGE"
 """Variable with the stage's name, which DVC sets."""
 
@@ -38,13 +36,12 @@ Contents = Mapping[Path, str]
 class Record:
     """What a stage wrote.
 
-    runner: number of the process that ran it. began: when that process did, in seconds since 1970,
-    for numbers are used again. files: by path.
+    runner: number of the process that ran it. began: see `_began`. files: by path.
     """
 
     stage: str
     runner: int
-    began: float
+    began: str
     files: Mapping[str, Written]
 
 
@@ -93,7 +90,7 @@ def read_records(tree: Path, runner: int) -> list[Record]:
             continue
         except ValueError:  # of another version
             record = None
-        if record and record.runner == runner and _began(runner) in {record.began, GONE}:
+        if record and record.runner == runner and _began(runner) in {record.began, ""}:
             found.append(record)
         else:
             path.unlink(missing_ok=True)
@@ -105,14 +102,16 @@ def _runner() -> int:
     return int(os.environ.get(PARENT) or os.getppid())
 
 
-def _began(process: int) -> float:
-    """Return when a process began, in seconds since 1970, or GONE if it has ended."""
-    import psutil  # noqa: PLC0415 - comes with DVC, without which no stage gets here
+def _began(process: int) -> str:
+    """Return when a process began, in ticks of the kernel, for its number is used again later.
 
+    It is '' if the process has ended, and where there is no /proc, as on macOS.
+    """
     try:
-        return float(psutil.Process(process).create_time())
-    except psutil.Error:
-        return GONE
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]
 
 
 def _compare_with_records(inputs: Sequence[Path]) -> None:
