@@ -5,16 +5,14 @@ Accuracies are those on the test images, as fractions of 1.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from pipeline.harness.errors import ReportError, reason
 from pipeline.harness.records import write_json
+from pipeline.harness.stored import STRICT, Change, Count, Share
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Verdict = Literal["better", "worse", "tie"]
 AGAIN = "run 'dvc repro --force reference' to write it again"
 
@@ -32,11 +30,11 @@ class Reference:
 
     name: str
     title: str
-    test_accuracy: Fraction
-    low: Fraction
-    high: Fraction
-    difference: Annotated[float, Field(ge=-1, le=1)]
-    p_value: Fraction
+    test_accuracy: Share
+    low: Share
+    high: Share
+    difference: Change
+    p_value: Share
     verdict: Verdict
     parameters: Count | None = None
     epochs: Count | None = None

@@ -6,7 +6,6 @@ a stage refuses to finish if an input was replaced, and leaves a record of what 
 stage that the same DVC runs compares it with its inputs, `aso-se run` with `dvc.lock`.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from pipeline.harness import ranks
 from pipeline.harness.errors import FileReplacedError
 from pipeline.harness.places import WRITTEN
 from pipeline.harness.records import write_json
-from pipeline.harness.written import NOTES, Written, identity
+from pipeline.harness.written import NOTES, Written, identity, md5
 
 PARENT = "ASO_SE_PARENT"
 """Variable with the process that runs the stage, for ranks, whose parent is their launcher."""
@@ -129,7 +128,7 @@ def _differs(path: Path, written: Written) -> bool:
     """Whether a file has another content; a missing one is left to its reader."""
     if not path.is_file() or identity(path.stat()) == written.identity:
         return False
-    return _md5(path) != written.md5
+    return md5(path) != written.md5
 
 
 def _contents(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:
@@ -139,10 +138,4 @@ def _contents(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:
             if path.is_file() and not path.name.startswith(".") and not path.is_relative_to(out):
                 status = path.stat()
                 small = status.st_size <= SMALL_BYTES
-                yield path, _md5(path) if small else f"{status.st_size} {status.st_mtime_ns}"
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return found.hexdigest()
+                yield path, md5(path) if small else f"{status.st_size} {status.st_mtime_ns}"

@@ -2,14 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
+
+from pipeline.harness.stored import STRICT, Amount, Count, Share
 
 Kind = Literal["deepen", "widen", "node", "mutate"]
 Verdict = Literal["settling", "accepted", "rolled back", "refused"]
-Count = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Event:
     of 1. max_difference: largest difference of logits, None if memory ran out.
     """
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    __pydantic_config__ = STRICT
 
     epoch: Count
     kind: Kind
@@ -34,10 +34,10 @@ class Event:
     parameters_before: Count
     parameters: Count
     mutated: Count
-    max_difference: Annotated[float, Field(ge=0)] | None
+    max_difference: Amount | None
     verdict: Verdict = "settling"
-    accuracy_before: Fraction = 0.0
-    accuracy_after: Fraction = 0.0
+    accuracy_before: Share = 0.0
+    accuracy_after: Share = 0.0
 
     @property
     def what(self) -> str:

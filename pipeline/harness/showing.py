@@ -50,8 +50,9 @@ def code(text: str) -> Markdown:
 def cell(text: str) -> str:
     """Return a text as a cell of a csv or tsv file, one that no spreadsheet takes for a formula.
 
-    Such a one begins with an apostrophe, and so does one that began with it before.
+    Such a one begins with an apostrophe, and so does one that began with it before. A backslash is
+    doubled. So two texts have two cells, by which a reader tells them apart.
     """
-    plain = shown(text)
+    plain = shown(text.replace("\\", "\\\\"))
     computed = plain.lstrip()[:1] in FORMULA and not NUMBER.fullmatch(plain)
     return f"'{plain}" if computed else plain

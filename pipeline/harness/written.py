@@ -3,6 +3,7 @@
 The digest of a file that is read again would be right for any file that was put in its place.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,13 @@ class Notes:
 
 NOTES = Notes()
 """The outputs of this process, which runs one stage."""
+
+
+def md5(path: Path) -> str:
+    """Return the digest of a file as DVC has it."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+    return found.hexdigest()
 
 
 def identity(file: os.stat_result) -> tuple[int, ...]:

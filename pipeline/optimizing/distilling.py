@@ -1,7 +1,7 @@
 """Distillation: the network learns a teacher's answers beside the labels (Hinton et al. 2015).
 
-Temperature and weight are constants: of 1, 2, 5 and 10 they found 2 the best, at a weight of one
-half (section 4).
+Temperature and weight are constants: they tried temperatures of 1, 2, 5 and 10 with a weight of one
+half (section 4), and 2 is one of these.
 N images, K classes.
 """
 
@@ -12,7 +12,6 @@ from torch import Tensor
 from pipeline.batches.images import Images
 from pipeline.console.progress import say
 from pipeline.devices.together import add_up, is_mine
-from pipeline.optimizing.teacher import read_teacher
 from pipeline.prepared.facts import DatasetFacts
 
 BATCH_SIZE = 256
@@ -36,6 +35,8 @@ def soft_targets(path: str | None, images: Images, facts: DatasetFacts) -> Tenso
     """
     if path is None:
         return None
+    from pipeline.optimizing.teacher import read_teacher  # noqa: PLC0415 - takes 0.2 s
+
     teacher = read_teacher(path)
     teacher.require_fit(facts)
     logits = torch.zeros(len(images), len(facts.classes))

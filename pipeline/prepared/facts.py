@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from pipeline.harness.errors import DataError, reason
+from pipeline.harness.stored import STRICT, Count, Share, Size
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -74,8 +75,6 @@ class DatasetFacts:
         return sum(self.counts[split].values())
 
 
-Side = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[float, Field(gt=0, le=1)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -83,18 +82,18 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 class Document(BaseModel):
     """The content of `dataset.json`: what `DatasetFacts` explains, without the checksum."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = STRICT
 
     format: int
     name: str
     classes: Annotated[list[str], Field(min_length=1)]
-    image_shape: Annotated[list[Side], Field(min_length=3, max_length=3)]
+    image_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     fit: Fit
-    mean: list[Fraction]
+    mean: list[Share]
     std: list[Level]
-    counts: dict[str, dict[str, Annotated[int, Field(ge=0)]]]
+    counts: dict[str, dict[str, Count]]
     sha256: dict[str, Digest]
-    stored_size: Side | None = None
+    stored_size: Size | None = None
     stored_sha256: dict[str, Digest] = {}
 
     @model_validator(mode="after")

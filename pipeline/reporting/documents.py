@@ -1,18 +1,18 @@
 """What the report takes from JSON files of other stages, and what each number may be."""
 
-from typing import Annotated
+from pydantic import BaseModel, ConfigDict
 
-from pydantic import BaseModel, ConfigDict, Field
+from pipeline.events.event import Event
+from pipeline.harness.stored import STRICT, Amount, Change, Count, Share, Size
 
-from pipeline.events.event import Count, Event, Fraction
-
-STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+WITH_MORE = ConfigDict(**{**STRICT, "extra": "allow"})
+"""What the report does not take may be anything."""
 
 
 class Growths(BaseModel):
     """The growths of `growth.json`."""
 
-    model_config = STRICT
+    model_config = WITH_MORE
 
     events: list[Event]
 
@@ -20,17 +20,17 @@ class Growths(BaseModel):
 class FinalistRow(BaseModel):
     """An epoch of a finalist."""
 
-    model_config = STRICT
+    model_config = WITH_MORE
 
     finalist: Count
-    validation_accuracy: Fraction
-    parameters: Annotated[int, Field(ge=1)]
+    validation_accuracy: Share
+    parameters: Size
 
 
 class Finals(BaseModel):
     """The finals of `finalists.json`."""
 
-    model_config = STRICT
+    model_config = WITH_MORE
 
     winner: Count | None
     epochs: list[FinalistRow]
@@ -39,27 +39,27 @@ class Finals(BaseModel):
 class SearchMetrics(BaseModel):
     """The metrics of search."""
 
-    model_config = STRICT
+    model_config = WITH_MORE
 
-    drop_at_start: Annotated[float, Field(ge=-1, le=1)]
+    drop_at_start: Change
 
 
 class ExportMetrics(BaseModel):
     """The metrics of export. target: what was asked of a cost, and what came."""
 
-    model_config = STRICT
+    model_config = WITH_MORE
 
-    max_difference: Annotated[float, Field(ge=0)]
-    agreement: Fraction
-    onnx_bytes: Annotated[int, Field(ge=1)]
+    max_difference: Amount
+    agreement: Share
+    onnx_bytes: Size
     target: dict[str, "Asked"] = {}
 
 
 class Asked(BaseModel):
     """The target of a cost, its estimate and its measurement."""
 
-    model_config = STRICT
+    model_config = WITH_MORE
 
-    asked: Annotated[float, Field(ge=0)]
-    estimated: Annotated[float, Field(ge=0)]
-    measured: Annotated[float, Field(ge=0)] | None = None
+    asked: Amount
+    estimated: Amount
+    measured: Amount | None = None

@@ -19,6 +19,7 @@ from pathlib import Path
 from pipeline.console.progress import say
 from pipeline.harness.files import write_atomically
 from pipeline.harness.places import LOCK, REPLACED
+from pipeline.harness.written import md5
 from pipeline.locking.lock import hold, signature
 from pipeline.running.experiments import dvc
 from pipeline.running.front import refuse, require_clone
@@ -169,7 +170,7 @@ def _files(output: str, digest: str, listed: Path) -> Iterator[tuple[Path, str]]
 def _list_of(folder: Path) -> bytes:
     """Return the list that DVC makes of a folder's files."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    entries = [{"md5": _md5(one), "relpath": one.relative_to(folder).as_posix()} for one in files]
+    entries = [{"md5": md5(one), "relpath": one.relative_to(folder).as_posix()} for one in files]
     return json.dumps(sorted(entries, key=itemgetter("relpath"))).encode()
 
 
@@ -264,9 +265,4 @@ def _problem(path: Path, digest: str) -> str:
     """Return 'missing' or 'changed', or '' if the file has the digest."""
     if not path.is_file():
         return "changed" if path.exists() else "missing"
-    return "" if _md5(path) == digest.removesuffix(FOLDER) else "changed"
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return "" if md5(path) == digest.removesuffix(FOLDER) else "changed"

@@ -5,16 +5,14 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from pipeline.harness.stored import STRICT, Count, Size
 from pipeline.space.params import LARGEST_INPUT, MOST_NODES, SupernetParams
 from pipeline.space.registry import SPACES
 from pipeline.space.space import NONE, SKIP, Space
 
 Kind = Literal["normal", "reduction"]
-Size = Annotated[int, Field(ge=1)]
-STRICT = ConfigDict(strict=True, extra="forbid")
-"""How what a file says of a blueprint is validated; what code says is trusted."""
 
 STEM_FACTORS = (1, 2, 4, 8)
 
@@ -32,7 +30,7 @@ class CellPlan:
     __pydantic_config__ = STRICT
 
     kind: Kind
-    architecture: Annotated[int, Field(ge=0)]
+    architecture: Count
     channels: Size
     grown: bool = False
 

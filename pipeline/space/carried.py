@@ -6,14 +6,10 @@ A digest says that a file is as it was written, not by which program.
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from pipeline.harness.stored import STRICT, Amount, Count, Positive, Share, Size
 from pipeline.prepared.facts import Split
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0)]
-STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
 
 
 class OfClass(BaseModel):
@@ -21,9 +17,9 @@ class OfClass(BaseModel):
 
     model_config = STRICT
 
-    precision: Fraction
-    recall: Fraction
-    f1: Fraction
+    precision: Share
+    recall: Share
+    f1: Share
 
 
 class Measures(BaseModel):
@@ -31,22 +27,22 @@ class Measures(BaseModel):
 
     model_config = STRICT
 
-    test_accuracy: Fraction
-    test_accuracy_low: Fraction
-    test_accuracy_high: Fraction
-    test_top5_accuracy: Fraction | None = None
-    test_precision: Fraction
-    test_recall: Fraction
-    test_f1: Fraction
+    test_accuracy: Share
+    test_accuracy_low: Share
+    test_accuracy_high: Share
+    test_top5_accuracy: Share | None = None
+    test_precision: Share
+    test_recall: Share
+    test_f1: Share
     test_loss: Amount
-    accuracy_by_class: dict[str, Fraction]
+    accuracy_by_class: dict[str, Share]
     measures_by_class: dict[str, OfClass]
-    test_calibration_error: Fraction
-    test_calibration_error_before: Fraction | None = None
-    temperature: Annotated[float, Field(gt=0)] | None = None
-    unsure_below: Fraction | None = None
-    test_images: Annotated[int, Field(ge=1)]
-    parameters: Annotated[int, Field(ge=1)]
+    test_calibration_error: Share
+    test_calibration_error_before: Share | None = None
+    temperature: Positive | None = None
+    unsure_below: Share | None = None
+    test_images: Size
+    parameters: Size
     mflops: Amount
 
     @model_validator(mode="after")
@@ -63,8 +59,8 @@ class Carried(BaseModel):
 
     stage: str | None = None
     epoch: Count | None = None
-    temperature: Annotated[float, Field(gt=0)] | None = None
-    validation_accuracy: Fraction | None = None
+    temperature: Positive | None = None
+    validation_accuracy: Share | None = None
     trained_on: Annotated[list[Split], Field(min_length=1)] | None = None
     metrics: Measures | None = None
 

@@ -6,13 +6,14 @@ Its digest is right and it is of this run; yet a program of another kind may hav
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import is_dataclass
 from math import isfinite
-from typing import Annotated, Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.harness.errors import AsoSeError, CheckpointError, reason
 from pipeline.harness.lacks import is_lack_of_memory
 from pipeline.harness.records import Row
+from pipeline.harness.stored import Count, Share, Size
 from pipeline.training.resume import Points, Snapshot
 from pipeline.training.stability import Verdict
 
@@ -33,11 +34,11 @@ class JudgedRow(BaseModel):
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
-    epoch: Annotated[int, Field(ge=1)]
+    epoch: Size
     train_loss: float
-    recoveries: Annotated[int, Field(ge=0)]
+    recoveries: Count
     verdict: Verdict
-    health: Annotated[float, Field(ge=0, le=1)]
+    health: Share
 
 
 JUDGED = TypeAdapter(list[JudgedRow])

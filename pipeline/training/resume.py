@@ -55,13 +55,16 @@ class Points:
         return f"{self.stage}-{self.fingerprint}"
 
     def newest(self) -> tuple[Snapshot | None, list[Row]]:
-        """Return the newest intact snapshot and the rows up to it, or None and []."""
+        """Return the newest intact snapshot and the rows up to it, or None and [].
+
+        A file that holds none of this run is renamed, so that it is not kept in the place of one.
+        """
         for path in sorted(self.folder.glob("*.safetensors"), reverse=True):
             try:
                 snapshot, rows, began_on = self._read(path)
             except CheckpointError as error:
                 say(f"{error}: skipped")
-                if ranks.is_first():  # else it would count as one of the newest that are kept
+                if ranks.is_first():
                     with suppress(FileNotFoundError):
                         path.rename(path.with_suffix(".skipped"))
                 continue

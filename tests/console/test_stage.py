@@ -286,6 +286,15 @@ def test_a_record_of_an_earlier_process_of_the_same_number_is_not_believed(
     assert not path.exists()
 
 
+def test_a_lack_keeps_its_exit_code_where_the_disk_of_the_log_is_full_too() -> None:
+    program = "from pipeline.console.ending import InOneLine\nwith InOneLine(): raise MemoryError"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, stdout=full, stderr=full, check=False
+        )
+    assert done.returncode == 4
+
+
 def test_code_that_the_stage_does_not_run_may_be_edited_meanwhile(stage: Stage) -> None:
     done = stage("Path('pipeline/space/network.py').write_text('# edited')")
     assert (done.returncode, done.stderr) == (0, "")

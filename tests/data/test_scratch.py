@@ -168,6 +168,34 @@ def test_a_refusal_leaves_no_pixels_behind(tmp_path: Path) -> None:
     assert not list((tmp_path / ".aso-se/scratch").iterdir())
 
 
+def of_a_lack() -> DataError:
+    """Return an error about an image that could not be read for want of memory."""
+    error = DataError("1.png: not a readable image")
+    error.__cause__ = MemoryError()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [(DataError("1.png: not a readable image"), False), (of_a_lack(), True), (OSError(), True)],
+    ids=["the images are at fault", "there is no memory", "the disk is full"],
+)
+def test_what_is_decoded_stays_unless_the_images_are_at_fault(
+    error: Exception, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.ones((2, 2, 3), np.uint8)
+
+    def decode_and_fail() -> None:
+        with scratch("facts") as place:
+            place.fill("train", (4, *pixels.shape), lambda _: pixels)
+            raise error
+
+    with pytest.raises(type(error)):
+        decode_and_fail()
+    assert len(list((tmp_path / ".aso-se/scratch").glob("*/train"))) == kept
+
+
 def test_what_other_runs_left_is_removed(tmp_path: Path) -> None:
     write_images(tmp_path, 30)
     assert prepare(tmp_path, 20).returncode == -signal.SIGKILL

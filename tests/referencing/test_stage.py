@@ -13,7 +13,7 @@ from torchvision.models import get_model
 from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import References, read_references
-from pipeline.exporting.onnx_file import ModelFacts, export_onnx
+from pipeline.exporting.onnx_file import export_onnx
 from pipeline.harness.errors import DataError, ParamsError
 from pipeline.harness.params_file import parse_params
 from pipeline.optimizing.params import OptimizeParams
@@ -29,6 +29,7 @@ from pipeline.training.context import Context, Epoch, Step
 from pipeline.training.params import TrainingParams
 from stages.reference import Params, main
 from tests.conftest import measures, tiny, tiny_blueprint, tiny_network, write_noise
+from tests.optimizing.test_distilling import FACTS
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("majority", "logistic_regression", "nearest_neighbour", "svc")
@@ -216,20 +217,10 @@ def test_frozen_features_need_a_backbone_and_no_kind_appears_twice(first: str, r
 
 def test_trained_references_have_the_teacher_of_the_found_network(here: Path) -> None:
     network = discretize(tiny_network(), decide(torch.zeros(2, 5, 4), tiny_blueprint())).eval()
-    facts = ModelFacts(
-        classes=("a", "b", "c"),
-        height=8,
-        width=8,
-        channels=3,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.3, 0.3, 0.3),
-        genotype={},
-        digests={},
-    )
     teacher = here / "teacher.onnx"
     reference(here, "resnet", finish=False)
     for mean in (0.2, 0.8):
-        teacher.write_bytes(export_onnx(network, replace(facts, mean=(mean, mean, mean))))
+        teacher.write_bytes(export_onnx(network, replace(FACTS, mean=(mean, mean, mean))))
         reference(here, "resnet", finish=False, optimize={"teacher": str(teacher)})
     points = list(here.glob(".aso-se/resume/reference-resnet-*/00002.safetensors"))
     assert len({point.read_bytes() for point in points}) == 3

@@ -67,6 +67,20 @@ def test_an_older_output_that_is_put_back_is_not_recorded(name: str, two: Toy) -
     require_right(two, 43)
 
 
+def test_the_result_whose_files_were_put_back_is_still_restored(two: Toy) -> None:
+    one = ("result", "folder/of/a", "metrics.json")
+    older = {f"artifacts/one/{name}": Path(f"artifacts/one/{name}").read_text() for name in one}
+    two.edit("seed: 42", "seed: 43")
+    put_back(two, one=older)
+    assert aso_se("run", "one")[0] == 1
+    assert ran(two) == ["one"]
+    put_back(two)
+    two.edit("seed: 43", "seed: 42")
+    assert aso_se("run", "two")[0] == 0
+    assert ran(two) == []
+    require_right(two, 42)
+
+
 def test_a_stage_refuses_an_input_that_was_put_back_before_it_began(two: Toy) -> None:
     two.edit("seed: 42", "seed: 43")
     put_back(two, one={"artifacts/one/result": "old"})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.harness.places import WRITTEN
 from pipeline.running.repro import Line, OverTimeError, Repro, StoppedError
 from tests.toy import STAGES, Toy, behave
 
@@ -52,6 +53,15 @@ def test_of_an_up_to_date_tree_every_stage_is_cached(toy: Toy) -> None:
         stages, _ = follow(repro)
         assert repro.succeeded
     assert stages == [(name, "cached") for name in STAGES]
+
+
+def test_what_stages_of_an_earlier_dvc_wrote_is_forgotten(toy: Toy) -> None:
+    record = toy.folder / WRITTEN / "warmup.json"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    with Repro(toy.folder) as repro:
+        follow(repro)
+    assert not record.exists()
 
 
 def test_a_stage_whose_param_changed_runs_and_one_that_ran_before_is_restored(toy: Toy) -> None:
