@@ -1,5 +1,6 @@
 """A run that was killed after any epoch resumes and gives the same bytes."""
 
+import errno
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 from pipeline.alternating import agreement
+from pipeline.harness.errors import CheckpointError
+from pipeline.harness.lacks import ending, lack
 from pipeline.harness.records import Row
 from pipeline.harness.section import Section, Seed
 from pipeline.space.checkpoint import encode
@@ -142,6 +145,20 @@ def test_a_damaged_point_is_passed_over_with_a_line(
     assert "00003.safetensors: damaged" in capsys.readouterr().out
     (points.folder / "00002.safetensors").write_bytes(b"")
     assert points.newest() == (None, [])
+
+
+def test_a_point_that_the_machine_cannot_read_now_is_not_passed_over(
+    points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr("pathlib.Path.read_bytes", refuse)
+        with pytest.raises(CheckpointError, match="Too many open files") as raised:
+            points.newest()
+    assert ending(raised.value) == (lack(raised.value), 4)
+    assert len(points.newest()[1]) == 3
 
 
 def test_another_number_of_threads_is_said(

@@ -14,7 +14,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights, list_models
 
 from pipeline.answering.measure import BATCH_SIZE
 from pipeline.batches.images import Images
@@ -47,6 +46,9 @@ def read_backbone(named: str) -> tuple[nn.Module, Any]:
     Raises:
         DataError: the network is unknown, or its weights are missing, damaged or of another one.
     """
+    # Two seconds of imports, for a reference that few ask for.
+    from torchvision.models import get_model, get_model_weights, list_models  # noqa: PLC0415
+
     name, _, file = named.partition(":")
     where = f"reference.backbone: {named}"
     if name not in list_models():

@@ -23,6 +23,7 @@ from pipeline.console.stage import code_in_use
 from pipeline.harness import ranks
 from pipeline.harness.errors import CheckpointError
 from pipeline.harness.files import write_atomically
+from pipeline.harness.lacks import lack
 from pipeline.harness.places import RESUME
 from pipeline.harness.records import Row
 from pipeline.harness.section import Section
@@ -58,11 +59,16 @@ class Points:
         """Return the newest intact snapshot and the rows up to it, or None and [].
 
         A file that holds none of this run is renamed, so that it is not kept in the place of one.
+
+        Raises:
+            CheckpointError: the machine lacks what it takes to read a point, which may be intact.
         """
         for path in sorted(self.folder.glob("*.safetensors"), reverse=True):
             try:
                 snapshot, rows, began_on = self._read(path)
             except CheckpointError as error:
+                if lack(error):
+                    raise
                 say(f"{error}: skipped")
                 if ranks.is_first():
                     with suppress(FileNotFoundError):

@@ -228,13 +228,20 @@ def test_histories(count: int, tmp_path: Path, show: Callable[[], object]) -> No
     require_refused(count, attempt, show, ("(1, ", "(2, ", "(1,) removed", "(2,) removed"))
 
 
-POINTS = ("warmup", "search that stops operations", "growth of all kinds", "optimize", "finals")
+POINTS = {
+    "warmup": 200,
+    "search that stops operations": 200,
+    "growth of all kinds": 40,
+    "optimize": 200,
+    "finals": 200,
+}
+"""Phase -> points that are forged; a growth takes a quarter of a second to begin again."""
+SLOW_POINTS = [pytest.param(name, 1000, marks=pytest.mark.slow) for name in POINTS]
 
 
-@COUNTS
-@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize(("name", "count"), [*POINTS.items(), *SLOW_POINTS])
 def test_resume_points(
-    count: int, name: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, count: int, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     phase, points = PHASES[name](checkpoint), Points("phase", tmp_path / "points")
