@@ -38,7 +38,7 @@ def training_batches(
     rows = images.drawn.permute(0, 2, 3, 1)  # images as contiguous rows: 20 times faster to pick
     for step, indices in enumerate(order):
         source = generator(seed, *purpose, "augment", step, device=device)
-        picked = rows.index_select(0, indices).to(device, non_blocking=True)
+        picked = _sent(rows.index_select(0, indices), device)
         pixels = augment(picked.permute(0, 3, 1, 2), augmentation, source)
         if augmentation.zoom < 1:
             pixels = zoom(pixels, smallest=augmentation.zoom, size=(H, W), generator=source)
@@ -71,8 +71,15 @@ def evaluation_batches(images: Images, batch_size: int) -> Iterator[tuple[Tensor
     batches = max(1, min(-(-count // batch_size), count // 2))
     parts = images.pixels.tensor_split(batches), images.labels.tensor_split(batches)
     for pixels, labels in zip(*parts, strict=True):
-        moved = pixels.to(images.device, non_blocking=True)
-        yield normalise(moved, images.mean, images.std), labels
+        yield normalise(_sent(pixels, images.device), images.mean, images.std), labels
+
+
+def _sent(pixels: Tensor, device: torch.device) -> Tensor:
+    """Return pixels on a device; the host does not wait until those that it has are copied."""
+    if pixels.device.type == device.type:
+        return pixels
+    can_lock = torch.accelerator.is_available() and device.type != "mps"
+    return (pixels.pin_memory() if can_lock else pixels).to(device, non_blocking=True)
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:

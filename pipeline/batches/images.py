@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.console.progress import say
+from pipeline.devices.memory import free_bytes
 from pipeline.prepared.facts import Split, read_facts
 from pipeline.prepared.packing import read_larger, read_split
 
@@ -95,7 +96,7 @@ def _near(images: Tensor, device: torch.device) -> Tensor:
     """
     if device.type == "cpu":
         return images
-    if images.nbytes <= torch.accelerator.get_memory_info(device)[0] / 2:
+    if images.nbytes <= free_bytes(device) / 2:
         return images.to(device)
     say(f"{images.nbytes / 2**30:.1f} GiB of images stay in host memory, {device} is too small")
-    return images.pin_memory()
+    return images

@@ -1,15 +1,22 @@
-"""The choice of the device: a setting of the machine, never of the params."""
+"""The choice of the device, and how it computes: settings of the machine, never of the params."""
 
+import json
 import os
+import subprocess
+import sys
 from contextlib import AbstractContextManager
+from functools import cache
 from threading import Event, Thread
 
 import torch
 
 from pipeline.console.progress import say
+from pipeline.devices.memory import free_bytes
 from pipeline.devices.together import meet
 from pipeline.harness import ranks
 from pipeline.harness.errors import DeviceBusyError, DeviceError
+
+PRECISIONS = ("bf16", "fp32")
 
 
 def choose_device() -> torch.device:
@@ -17,10 +24,11 @@ def choose_device() -> torch.device:
 
     Without a name, or with `auto`, it is the accelerator with the most free memory, or the CPU if
     no accelerator can be used. Processes that train together each take their own device, and wait
-    for each other.
+    for each other. It becomes torch's current one, and may use the share of its memory that
+    `ASO_SE_MEMORY_SHARE` says.
 
     Raises:
-        DeviceError: the named device does not exist here.
+        DeviceError: the named device does not exist here, or another setting cannot be.
         DeviceBusyError: the named device is in use.
     """
     named = os.environ.get("ASO_SE_DEVICE") or "auto"
@@ -32,10 +40,16 @@ def choose_device() -> torch.device:
     except DeviceError as error:
         raise type(error)(f"ASO_SE_DEVICE={named}: {error}") from None
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    precision = "" if precision_of(device) == _usual(device) else f", {precision_of(device)}"
     processes = f", one of {ranks.count()} processes" if ranks.count() > 1 else ""
-    say(f"on {device}{threads}{processes}")
+    say(f"on {device}{threads}{precision}{processes}")
     if device.type == "cpu":
         _require_threads(torch.get_num_threads())
+    elif device.index is not None:
+        torch.accelerator.set_device_index(device.index)
+    _share_memory(device)
+    # float32 means float32: with TF32 the tests of the final network and its file would differ.
+    torch.backends.cudnn.allow_tf32 = False
     meet(device)
     return device
 
@@ -71,14 +85,40 @@ def _own(kind: str) -> str:
 def _roomiest() -> torch.device:
     """Return the accelerator with the most free memory, else the CPU; print which are skipped."""
     kind = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if kind else 0
+    devices = [f"{kind}:{index}" for index in range(count)]
     free = {}
-    for index in range(torch.accelerator.device_count() if kind else 0):
+    for device, found in (free_elsewhere(devices) if count > 1 else _free(devices)).items():
+        if isinstance(found, str):
+            say(f"{device}: {found}: skipped")
+        else:
+            free[device] = found
+    return torch.device(max(free, key=lambda device: free[device], default="cpu"))
+
+
+def free_elsewhere(devices: list[str]) -> dict[str, int | str]:
+    """Return what `_free` does, found by a process of its own.
+
+    To ask a device takes some of its memory until the process ends, also of those not chosen.
+    """
+    command = [sys.executable, "-m", __name__, *devices]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason"])[-1]
+        raise DeviceError(f"{', '.join(devices)} cannot be asked: {reason}")
+    found: dict[str, int | str] = json.loads(done.stdout)
+    return found
+
+
+def _free(devices: list[str]) -> dict[str, int | str]:
+    """Return the free bytes of each device, or why it cannot be used."""
+    found: dict[str, int | str] = {}
+    for device in devices:
         try:
-            device = _opened(f"{kind}:{index}")
-            free[device] = torch.accelerator.get_memory_info(device)[0]
+            found[device] = free_bytes(_opened(device))
         except DeviceError as error:
-            say(f"{kind}:{index}: {error}: skipped")
-    return max(free, key=lambda device: free[device], default=torch.device("cpu"))
+            found[device] = str(error)
+    return found
 
 
 def _opened(name: str) -> torch.device:
@@ -94,6 +134,55 @@ def _opened(name: str) -> torch.device:
     return device
 
 
+def precision_of(device: torch.device) -> str:
+    """Return in which numbers networks are trained: a key of `PRECISIONS`.
+
+    `ASO_SE_PRECISION` names it. By default it is bf16 on accelerators that have it, else fp32 (on
+    CPUs bf16 was measured 29 % slower). fp16 is not offered: it needs scaled losses, and every GPU
+    since 2020 has bf16.
+
+    Raises:
+        DeviceError: there is no such precision.
+    """
+    named = os.environ.get("ASO_SE_PRECISION") or "auto"
+    if named == "auto":
+        return _usual(device)
+    if named not in PRECISIONS:
+        raise DeviceError(f"ASO_SE_PRECISION={named}: expected auto, {' or '.join(PRECISIONS)}")
+    return named
+
+
+@cache
+def _usual(device: torch.device) -> str:
+    emulated = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return "fp32" if device.type == "cpu" or emulated else "bf16"
+
+
+def _share_memory(device: torch.device) -> None:
+    """Limit the memory of the device that this process may use, if the environment says so.
+
+    Raises:
+        DeviceError: not a share, or the device is the CPU.
+    """
+    if not (named := os.environ.get("ASO_SE_MEMORY_SHARE")):
+        return
+    where = f"ASO_SE_MEMORY_SHARE={named}"
+    try:
+        share = float(named)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise DeviceError(f"{where}: expected a number above 0, at most 1")
+    if device.type == "cpu":
+        raise DeviceError(f"{where}: only of an accelerator; 'ulimit -v' limits a process")
+    torch.get_device_module(device).set_per_process_memory_fraction(share)
+
+
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context that uses bfloat16 on accelerators (on CPUs it was measured 29 % slower)."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu")
+    """Return a context that computes in the precision of a device; weights stay float32."""
+    enabled = precision_of(device) == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_free(sys.argv[1:])))

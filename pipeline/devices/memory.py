@@ -60,8 +60,15 @@ def at_a_time(saved: int, batch_size: int) -> int:
 def release() -> None:
     """Free the memory of a failed attempt."""
     gc.collect()
-    if torch.accelerator.is_available():
-        torch.accelerator.empty_cache()
+    if (device := torch.accelerator.current_accelerator(check_available=True)) is not None:
+        (torch.mps if device.type == "mps" else torch.accelerator).empty_cache()
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of an accelerator."""
+    if device.type == "mps":  # of which torch.accelerator knew no memory before 2.13
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return torch.accelerator.get_memory_info(device)[0]
 
 
 def parts(batch: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -18,14 +18,15 @@ def max_difference(before: Network, after: Network, images: Tensor, logits: Tens
     images: (N, C, H, W). logits: (A, E, O) of the smaller network, whose most likely genotype is
     one of the paths.
     """
-    old, new = deepcopy(before).double().eval(), deepcopy(after).double().eval()
+    # On the host: not every accelerator has float64, and most are slow at it.
+    old, new = (deepcopy(one).to("cpu", torch.float64).eval() for one in (before, after))
     small, large = before.blueprint, after.blueprint
     genotype = decide(logits, small)
     paths = [(skip_only(small), skip_only(large)), _both(genotype_weights(genotype, small), large)]
     for number in range(3):
         source = generator(0, "growth", "difference", number)
         paths.append(_both(explore(small, probability=1.0, generator=source), large))
-    images = images.double()
+    images = images.to("cpu", torch.float64)
     differences = [(old(images, one) - new(images, other)).abs().max() for one, other in paths]
     largest = torch.finfo(torch.float32).max  # for NaN and inf, which JSON lacks
     return float(torch.stack(differences).max().nan_to_num(nan=largest, posinf=largest))

@@ -66,6 +66,6 @@ def class_weights(labels: Tensor, classes: int, balance: float) -> Tensor:
 
     labels: (N,), of all training images.
     """
-    counts = labels.bincount(minlength=classes).double()
+    counts = labels.cpu().bincount(minlength=classes).double()  # which not every device has
     weights = counts.clamp(min=1) ** -balance
-    return (weights * len(labels) / (counts * weights).sum()).float()
+    return (weights * len(labels) / (counts * weights).sum()).float().to(labels.device)

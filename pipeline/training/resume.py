@@ -33,6 +33,7 @@ KEPT_POINTS = 2
 KEPT_RUNS = 8
 """Number of folders kept per stage, for abandoned runs and running experiments."""
 TENSOR = "tensor"
+FACTS = {"format", "run", "state", "rows", "machine"}
 ROWS = TypeAdapter(list[Row], config=ConfigDict(strict=True))
 
 Snapshot = dict[str, Any]
@@ -86,8 +87,8 @@ class Points:
             if facts["run"] != self.run:
                 raise CheckpointError(f"{path}: of a run with other params, inputs or code")
             rows = ROWS.validate_python(facts["rows"])
-            if len(rows) != int(path.stem):
-                raise ValueError(f"{len(rows)} epochs")  # noqa: TRY301
+            if len(rows) != int(path.stem) or facts.keys() != FACTS:
+                raise ValueError(f"{len(rows)} epochs, {sorted(facts)}")  # noqa: TRY301
             return _join(facts["state"], tensors), rows, str(facts["machine"])
         except (LookupError, TypeError, ValueError):
             raise CheckpointError(f"{path}: not a resume point") from None
@@ -144,10 +145,12 @@ def resume_points(stage: str, params: Section, *inputs: Path) -> Points:
 def machine() -> str:
     """Return the machine settings that can change the last bits of a result."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
-    named = os.environ.get("ASO_SE_DEVICE", "auto").partition(":")[0]
-    kind = accelerator or "cpu" if named in {"", "auto"} else named
+    device = os.environ.get("ASO_SE_DEVICE", "auto").partition(":")[0]
+    kind = accelerator or "cpu" if device in {"", "auto"} else device
     processes = f", {ranks.count()} processes" if ranks.count() > 1 else ""
-    return f"torch {torch.__version__}, {kind}, {torch.get_num_threads()} threads{processes}"
+    precision = f", {named}" if (named := os.environ.get("ASO_SE_PRECISION")) else ""
+    threads = f"{torch.get_num_threads()} threads"
+    return f"torch {torch.__version__}, {kind}, {threads}{processes}{precision}"
 
 
 def _root() -> Path:

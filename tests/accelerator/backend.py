@@ -8,7 +8,7 @@ import torch
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from tests.accelerator.pretended import LOG, NAME, Generator, Log, Mode, Tensor
+from tests.accelerator.pretended import LOG, NAME, Generator, Log, Mode, Tensor, page_locked
 
 ROOMY = 1 << 36
 """Bytes of memory that hold everything."""
@@ -106,7 +106,7 @@ def pretended(*, free_bytes: int = ROOMY) -> Iterator[Log]:
         patch(torch.autocast, "__exit__", left)
         patch(torch.accelerator, "get_memory_info", lambda _=None: (free_bytes, 2 * ROOMY))
         patch(torch.accelerator, "empty_cache", lambda: None)
-        patch(torch.Tensor, "pin_memory", lambda one: one)
+        patch(torch.Tensor, "pin_memory", page_locked)
         patches.callback(torch._C._set_only_lift_cpu_tensors, torch._C._only_lift_cpu_tensors())
         torch._C._set_only_lift_cpu_tensors(True)
         overwrite = torch.__future__.set_overwrite_module_params_on_conversion

@@ -1,8 +1,9 @@
 """A pretended accelerator: its tensors have a device of their own, their numbers are on the CPU.
 
-What a real one refuses (tensors of two devices in one operation, a generator of another device) is
-an error here, too. What makes the host wait for the device, and what is launched on it, is counted
-by the function of the engine that did it. `backend.py` makes torch know it.
+What a real one refuses (tensors of two devices in one operation, a generator of another device;
+float64, which Apple's lack) is an error here, too. What makes the host wait for the device, and
+what is launched on it, is counted by the function of the engine that did it. `backend.py` makes
+torch know it.
 """
 
 import sys
@@ -34,6 +35,8 @@ MIXING = {
     *("index", "index_put", "index_put_"),
 }
 """Operations that take tensors of two devices."""
+UNLOCKED = 1024
+"""Bytes that the host copies to the device without waiting, though they are not page-locked."""
 OF_UNKNOWN_SIZE = {"nonzero", "masked_select", "unique2", "_unique2", "repeat_interleave"}
 """Operations whose result has a size that the host waits for."""
 CALLS = {
@@ -164,6 +167,8 @@ def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not stays and not near:
         return function(*args, **kwargs)
     leaves = creates and not stays
+    if not leaves and torch.float64 in {kwargs.get("dtype"), *(one.dtype for one in tensors)}:
+        raise RefusedError(f"{name}: float64 at {line()}")
     call = LOG.call()
     call.launches += name not in FREE
     if waits(name, args, near, far, leaves=leaves):
@@ -175,9 +180,19 @@ def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return computed(function, name, args, kwargs, created=stays and creates, leaves=leaves)
 
 
+def page_locked(one: torch.Tensor) -> torch.Tensor:
+    """Return a copy on the host from which the device copies while the host goes on."""
+    copied = one.clone()
+    copied.page_locked = True  # type: ignore[attr-defined]
+    return copied
+
+
 def waits(name: str, args: Any, near: list[Any], far: list[Any], *, leaves: bool) -> bool:
     """Whether the host waits for an operation. leaves: whether its result is on the host."""
     if name in OF_UNKNOWN_SIZE or (near and (leaves or name == "_local_scalar_dense")):
+        return True
+    sources = far if name in {"copy_", "_to_copy"} else []
+    if any(one.nbytes > UNLOCKED and not hasattr(one, "page_locked") for one in sources):
         return True
     if name == "copy_":
         return bool(near and far) and not isinstance(args[0], Tensor)

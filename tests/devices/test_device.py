@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from pipeline.devices.device import autocast, choose_device
+from pipeline.devices import device
+from pipeline.devices.device import autocast, choose_device, free_elsewhere
 from pipeline.harness.errors import AsoSeError, DeviceBusyError, DeviceError
+from pipeline.training.resume import machine
 
 
 def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +62,10 @@ def accelerators(monkeypatch: pytest.MonkeyPatch, free: list[int | str]) -> None
     monkeypatch.setattr("torch.accelerator.current_accelerator", lambda *, check_available: kind)
     monkeypatch.setattr("torch.accelerator.device_count", lambda: len(free))
     monkeypatch.setattr("torch.accelerator.get_memory_info", lambda device: (free[device.index], 9))
+    monkeypatch.setattr("torch.accelerator.set_device_index", lambda _: None)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda *, including_emulation: True)
     monkeypatch.setattr("torch.empty", use)
+    monkeypatch.setattr("pipeline.devices.device.free_elsewhere", device._free)
 
 
 def several(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
@@ -115,6 +120,62 @@ def test_an_accelerator_that_cannot_be_used_is_passed_over_with_a_line(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "cuda:1: CUDA error: out of memory: skipped"
     assert lines[3].startswith("on cpu")
+
+
+def test_several_devices_are_asked_in_a_process_of_its_own() -> None:
+    found = free_elsewhere(["toaster:0", "toaster:1"])
+    assert list(found) == ["toaster:0", "toaster:1"]
+    assert str(found["toaster:0"]).startswith("no such device here: ")
+
+
+def test_the_chosen_device_is_torchs_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerators(monkeypatch, [10, 30])
+    chosen: list[int] = []
+    monkeypatch.setattr("torch.accelerator.set_device_index", chosen.append)
+    choose_device()
+    assert chosen == [1]
+
+
+def test_the_precision_is_a_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    monkeypatch.setenv("ASO_SE_PRECISION", "bf16")
+    with autocast(choose_device()):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    assert capsys.readouterr().out == f"on cpu, {torch.get_num_threads()} threads, bf16\n"
+    assert machine().endswith(", bf16")
+    monkeypatch.setenv("ASO_SE_PRECISION", "fp8")
+    with pytest.raises(DeviceError, match=r"^ASO_SE_PRECISION=fp8: expected auto, bf16 or fp32$"):
+        choose_device()
+
+
+@pytest.mark.parametrize(
+    ("share", "line"),
+    [
+        ("half", "expected a number above 0, at most 1"),
+        ("1.5", "expected a number above 0, at most 1"),
+        ("0.5", "only of an accelerator; 'ulimit -v' limits a process"),
+    ],
+)
+def test_a_share_of_memory_that_cannot_be_is_refused(
+    share: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    monkeypatch.setenv("ASO_SE_MEMORY_SHARE", share)
+    with pytest.raises(DeviceError, match=f"^ASO_SE_MEMORY_SHARE={share}: {line}$"):
+        choose_device()
+
+
+def test_a_share_of_the_memory_of_an_accelerator_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accelerators(monkeypatch, [10])
+    asked: list[float] = []
+    monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", asked.append)
+    monkeypatch.setenv("ASO_SE_MEMORY_SHARE", "0.25")
+    choose_device()
+    assert asked == [0.25]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")

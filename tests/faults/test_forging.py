@@ -39,6 +39,13 @@ COUNTS = pytest.mark.parametrize(
 Attempt = Callable[[int], str]
 """Function that forges a file by a seed and says what it changed."""
 
+WITH_DEFAULTS = (
+    *(f"('blueprint', 'cells', {number}, 'grown') removed" for number in range(3)),
+    *(f"('blueprint', '{name}') removed" for name in ("space", "stem_stride", "stem_widths")),
+    "('format',) removed",  # it is written again
+)
+"""What a checkpoint may lack, because the default is what was there."""
+
 
 def require_refused(
     count: int, attempt: Attempt, read: Callable[[], object], free: tuple[str, ...]
@@ -145,10 +152,7 @@ def test_facts_of_a_supernet(count: int, checkpoint: Path, tmp_path: Path) -> No
     free = (
         "('facts', 'temperature') now",
         "('facts', 'epoch') now",
-        *(f"('blueprint', 'cells', {number}, 'grown') removed" for number in range(3)),
-        "('format',) removed",  # it is written again
-        *(f"('blueprint', '{name}') removed" for name in ("space", "stem_stride")),
-        "('blueprint', 'stem_widths') removed",  # these have defaults, which are what was there
+        *WITH_DEFAULTS,
     )
     require_refused(count, attempt, read, free)
 
@@ -162,7 +166,7 @@ JSON_OF_REPORT = {
     "search/metrics.json": ("('drop_at_start',) now",),
     "export/metrics.json": (
         "('images',)",
-        "('agreement',) now 1",
+        "('agreement',) now",
         "('max_difference',) now",
         "('onnx_bytes',) now",
     ),
@@ -210,8 +214,17 @@ def test_facts_of_the_model(count: int, tmp_path: Path, show: Callable[[], objec
         path.write_bytes(checkpoints.encode(tensors, changed))
         return f"{where} {how}"
 
-    free = ("('facts', 'metrics', ", "('genotype', 'architectures', ", "('blueprint', 'space') rem")
+    free = (
+        "('facts', 'metrics', ",
+        "('genotype', 'architectures', ",
+        "('blueprint', 'operations', 0) removed",  # which the genotype does not name
+        *WITH_DEFAULTS,
+    )
     require_refused(count, attempt, show, free)
+
+
+GONE = tuple(f"({row},) {how}" for row in (1, 2) for how in ("removed", "now ''", "now []"))
+"""Ways in which the row of an epoch is no longer there; an empty line is none."""
 
 
 @COUNTS
@@ -225,7 +238,7 @@ def test_histories(count: int, tmp_path: Path, show: Callable[[], object]) -> No
         path.write_text("\n".join(lines) + "\n")
         return f"{where} {how}"
 
-    require_refused(count, attempt, show, ("(1, ", "(2, ", "(1,) removed", "(2,) removed"))
+    require_refused(count, attempt, show, ("(1, ", "(2, ", *GONE))
 
 
 POINTS = {
