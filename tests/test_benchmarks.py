@@ -56,6 +56,20 @@ def test_of_every_second_class_one_of_so_many_training_images_is_left(tmp_path: 
     assert left == dict.fromkeys(left, everything) | {"train/b": ["0", "4"]}
 
 
+@pytest.mark.slow
+def test_everything_about_a_device_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    sizes = ("--images", "64", "--batches", "32", "--rounds", "1")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        run("accelerator.py", *sizes, "--out", str(tmp_path / "found.json"))
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found == json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["repeat"]["same_bytes"]
+    assert found["speed"]["search"]["32"]["images_per_second"] > 0
+
+
 @pytest.mark.parametrize("side", ["fixed", "ours", "ours gate", "gdas nchw", "darts"])
 def test_every_schedule_of_the_step_benchmark_makes_its_steps(
     side: str, capsys: pytest.CaptureFixture[str]
