@@ -33,21 +33,13 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from pipeline.devices.device import choose_device, precision_of
-from pipeline.harness.params_file import parse_params
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
-from pipeline.running.overrides import compose
-from stages import derive, growth, optimize, reference, search, warmup
+from stages.here import run
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES: dict[str, tuple[Any, tuple[str, ...]]] = {
-    "warmup": (warmup, ("prepare",)),
-    "search": (search, ("prepare", "warmup")),
-    "growth": (growth, ("prepare", "search")),
-    "optimize": (optimize, ("prepare", "growth")),
-    "derive": (derive, ("prepare", "optimize")),
-    "reference": (reference, ("prepare", "derive")),
-}
+TRAINING = ("warmup", "search", "growth", "optimize")
+ON_DEVICE = (*TRAINING, "derive", "reference")
 SHORT = {
     "data.image_size": 32,
     "augmentation.cutout": 8,
@@ -112,22 +104,13 @@ def within(images: int, size: int = 32) -> Iterator[None]:
             os.chdir(before)
 
 
-def run(name: str, text: str, out: str = "") -> None:
-    """Run a stage in this process and folder."""
-    stage, inputs = STAGES[name]
-    params = parse_params(stage.Params, text, "params.yaml")
-    if finish := stage.main(params, *map(Path, inputs), Path(out or name)):
-        finish()
-
-
 def stages(_: argparse.Namespace) -> Done:
     """Run each profile through its stages; return the seconds of each."""
     found = {}
     for path in sorted((ROOT / "profiles").glob("*.yaml")):
         began = time.perf_counter()
         with within(64):
-            for name in STAGES:
-                run(name, compose(ROOT, path.stem, SHRUNK))
+            run(SHRUNK, Path(), profile=path.stem, stages=ON_DEVICE)
         found[path.stem] = round(time.perf_counter() - began, 1)
     return {"seconds": found}
 
@@ -136,12 +119,12 @@ def speed(arguments: argparse.Namespace) -> Done:
     """Return images/s of the second epoch of each phase and peak bytes, by batch size."""
     found: Done = {}
     for batch in arguments.batches:
-        text = compose(ROOT, "cifar10", {**SHORT, "training.batch_size": batch})
+        changes = {**SHORT, "training.batch_size": batch}
         with within(arguments.images):
-            for name in ("warmup", "search", "growth", "optimize"):
+            for name in TRAINING:
                 if torch.cuda.is_available():
                     torch.cuda.reset_peak_memory_stats()
-                run(name, text)
+                run(changes, Path(), profile="cifar10", stages=[name])
                 row = last_row(name)
                 found.setdefault(name, {})[str(batch)] = {
                     "images_per_second": float(row["images_per_second"]),
@@ -175,17 +158,13 @@ def methods(arguments: argparse.Namespace) -> Done:
 def operators(arguments: argparse.Namespace) -> Done:
     """Return the seconds of the slowest operators of a search, and launches per step."""
     batch = arguments.batches[0]
-    text = compose(
-        ROOT,
-        "cifar10",
-        {**SHORT, "training.batch_size": batch, "warmup.epochs": 1, "search.epochs": 1},
-    )
+    changes = {**SHORT, "training.batch_size": batch, "warmup.epochs": 1, "search.epochs": 1}
     activities = [ProfilerActivity.CPU]
     activities += [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
     with within(STEPS * batch):
-        run("warmup", text)
+        run(changes, Path(), profile="cifar10", stages=["warmup"])
         with profile(activities=activities) as profiled:
-            run("search", text)
+            run(changes, Path(), profile="cifar10", stages=["search"])
     on_device = torch.cuda.is_available()
     events = profiled.key_averages()
 
@@ -204,9 +183,7 @@ def repeat(_: argparse.Namespace) -> Done:
     found = []
     for _number in range(2):
         with within(256):
-            text = compose(ROOT, "cifar10", SHRUNK)
-            run("warmup", text)
-            run("search", text)
+            run(SHRUNK, Path(), profile="cifar10", stages=["warmup", "search"])
             found.append(Path("search/checkpoint.safetensors").read_bytes())
     return {"same_bytes": found[0] == found[1]}
 

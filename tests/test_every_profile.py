@@ -1,7 +1,6 @@
 """Every shipped profile, shrunk, goes through all stages to the report."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.harness.params_file import parse_params
-from pipeline.running.overrides import compose
-from stages import (
-    derive,
-    export,
-    growth,
-    optimize,
-    prepare,
-    reference,
-    report,
-    search,
-    warmup,
-)
+from stages.here import run
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
@@ -64,17 +51,6 @@ SHRUNK: dict[str, Any] = {
     "target.kilobytes": 500.0,
     "reference.kinds": ["majority", "nearest_neighbour", "resnet", "random_architecture"],
 }
-STAGES: tuple[tuple[Any, tuple[str, ...], str], ...] = (
-    (prepare, (), "prepare"),
-    (warmup, ("prepare",), "warmup"),
-    (search, ("prepare", "warmup"), "search"),
-    (growth, ("prepare", "search"), "growth"),
-    (optimize, ("prepare", "growth"), "optimize"),
-    (derive, ("prepare", "optimize"), "derive"),
-    (reference, ("prepare", "derive"), "reference"),
-    (export, ("prepare", "derive", "reference"), "export"),
-    (report, (".",), "report"),
-)
 
 
 @pytest.fixture
@@ -90,20 +66,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run_all(text: str, artifacts: Path) -> None:
-    """Run every stage in this process, with the params that it reads."""
-    for stage, inputs, name in STAGES:
-        params = parse_params(stage.Params, text, "params.yaml")
-        finish: Callable[[], None] | None = stage.main(
-            params, *(artifacts / one for one in inputs), artifacts / name
-        )
-        if finish:
-            finish()
-
-
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_reaches_its_report(profile: str, here: Path) -> None:
-    run_all(compose(ROOT, profile, SHRUNK), here / "artifacts")
+    run(SHRUNK, here / "artifacts", profile=profile)
     page = (here / "artifacts" / "report" / "report.html").read_text()
     assert re.search(r"(ants|bees)/\d+\.png", page)
     assert "shown as the network saw them" not in page  # the originals are there

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipeline.batches.room import free_bytes
 from pipeline.console.progress import say
-from pipeline.devices.memory import free_bytes
 from pipeline.prepared.facts import Split, read_facts
 from pipeline.prepared.packing import read_larger, read_split
 

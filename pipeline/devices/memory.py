@@ -64,13 +64,6 @@ def release() -> None:
         (torch.mps if device.type == "mps" else torch.accelerator).empty_cache()
 
 
-def free_bytes(device: torch.device) -> int:
-    """Return the free memory of an accelerator."""
-    if device.type == "mps":  # of which torch.accelerator knew no memory before 2.13
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    return torch.accelerator.get_memory_info(device)[0]
-
-
 def parts(batch: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (N, ...) images and (N,) labels in equal parts of at most `size` + 1 images.
 

@@ -17,13 +17,14 @@ class Stage:
     """A stage of `dvc.yaml`.
 
     params: sections of `params.yaml` or keys such as 'network.cells' that it reads. after: stages
-    whose outputs it reads.
+    whose outputs it reads. arguments: paths of its command: what it reads, then what it writes.
     """
 
     name: str
     description: str
     params: frozenset[str]
     after: frozenset[str]
+    arguments: tuple[PurePosixPath, ...]
 
 
 def read_graph(tree: Path) -> tuple[Stage, ...]:
@@ -43,6 +44,9 @@ def read_graph(tree: Path) -> tuple[Stage, ...]:
                 other
                 for other in entries
                 if other != name and _reads(entry.get("deps", []), outputs[other])
+            ),
+            arguments=tuple(
+                map(PurePosixPath, entry["cmd"].partition(f"stages.{name}")[2].split())
             ),
         )
         for name, entry in entries.items()

@@ -17,32 +17,28 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batches.images import Images
-from pipeline.harness.params_file import parse_params
-from pipeline.running.overrides import compose
 from pipeline.supernet.supernet import SupernetContext
 from pipeline.training.loop import run
 from pipeline.training.resume import Points
+from stages import here
 from tests import phases
 from tests.accelerator.backend import install, pretended
-from tests.accelerator.pretended import LOG, NAME, here
+from tests.accelerator.pretended import LOG, NAME
+from tests.accelerator.pretended import here as device
 from tests.conftest import context, write_noise, write_supernet
-from tests.test_every_profile import ROOT, SHRUNK, STAGES
+from tests.test_every_profile import SHRUNK
 
 TRAINING = ("warmup", "search", "growth", "optimize", "derive", "reference")
 
 
 def run_stages(profile: str, free_bytes: int) -> None:
     """Run all stages that compute on a device."""
-    text = compose(ROOT, profile, SHRUNK)
     write_noise(Path("prepare"), training=24, validation=16)
     with pretended(free_bytes=free_bytes):
-        for stage, inputs, name in STAGES:
-            if name in TRAINING:
-                LOG.clear()
-                stage.main(
-                    parse_params(stage.Params, text, "params"), *map(Path, inputs), Path(name)
-                )
-                tell(name)
+        for name in TRAINING:
+            LOG.clear()
+            here.run(SHRUNK, Path(), profile=profile, stages=[name])
+            tell(name)
 
 
 def run_phases(most_images: int, names: Sequence[str]) -> None:
@@ -51,7 +47,7 @@ def run_phases(most_images: int, names: Sequence[str]) -> None:
     with pretended():
         given = there(context())
         phases.context = lambda: given
-        phases.TAUGHT = phases.TAUGHT.to(here())
+        phases.TAUGHT = phases.TAUGHT.to(device())
         for name in names:
             LOG.clear()
             LOG.most_images = most_images
@@ -76,7 +72,7 @@ def there(given: SupernetContext) -> SupernetContext:
 def moved(images: Images) -> Images:
     """Return images on the device."""
     names: tuple[Any, ...] = ("pixels", "labels", "mean", "std")
-    return replace(images, **{one: getattr(images, one).to(here()) for one in names})
+    return replace(images, **{one: getattr(images, one).to(device()) for one in names})
 
 
 if __name__ == "__main__":

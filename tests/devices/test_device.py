@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.devices import device
-from pipeline.devices.device import autocast, choose_device, free_elsewhere
+from pipeline.devices.device import autocast, choose_device, free_elsewhere, precision_of
 from pipeline.harness.errors import AsoSeError, DeviceBusyError, DeviceError
 from pipeline.training.resume import machine
 
@@ -139,14 +139,29 @@ def test_the_chosen_device_is_torchs_current_one(monkeypatch: pytest.MonkeyPatch
 def test_the_precision_is_a_setting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    accelerators(monkeypatch, [10])
+    monkeypatch.setenv("ASO_SE_PRECISION", "fp32")
+    chosen = choose_device()
+    assert (precision_of(chosen), precision_of(torch.device("mps"))) == ("fp32", "fp32")
+    assert capsys.readouterr().out == "on cuda:0, fp32\n"
+    assert machine().endswith(", fp32")
+    monkeypatch.delenv("ASO_SE_PRECISION")
+    assert precision_of(chosen) == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("named", "line"),
+    [
+        ("fp8", "expected auto, bf16 or fp32"),
+        ("bf16", "only of accelerators; a CPU trains in fp32"),
+    ],
+)
+def test_a_precision_that_cannot_be_is_refused(
+    named: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
-    monkeypatch.setenv("ASO_SE_PRECISION", "bf16")
-    with autocast(choose_device()):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
-    assert capsys.readouterr().out == f"on cpu, {torch.get_num_threads()} threads, bf16\n"
-    assert machine().endswith(", bf16")
-    monkeypatch.setenv("ASO_SE_PRECISION", "fp8")
-    with pytest.raises(DeviceError, match=r"^ASO_SE_PRECISION=fp8: expected auto, bf16 or fp32$"):
+    monkeypatch.setenv("ASO_SE_PRECISION", named)
+    with pytest.raises(DeviceError, match=f"^ASO_SE_PRECISION={named}: {line}$"):
         choose_device()
 
 
