@@ -8,7 +8,7 @@ stage that the same DVC runs compares it with its inputs, `aso-se run` with `dvc
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -115,20 +115,23 @@ def _began(process: int) -> str:
 
 def _compare_with_records(inputs: Sequence[Path]) -> None:
     for record in read_records(Path(), _runner()):
+        moved = {}
         for name, written in record.files.items():
             path = Path(name)
-            if any(path.is_relative_to(one) for one in inputs) and _differs(path, written):
+            # A missing one is left to its reader.
+            if not any(path.is_relative_to(one) for one in inputs) or not path.is_file():
+                continue
+            if (found := identity(path.stat())) == written.identity:
+                continue
+            if md5(path) != written.md5:
                 raise FileReplacedError(
                     f"{path}: not what {record.stage} wrote, another command replaced it; run"
                     f" 'dvc repro --force --single-item {record.stage}', then this again"
                 )
-
-
-def _differs(path: Path, written: Written) -> bool:
-    """Whether a file has another content; a missing one is left to its reader."""
-    if not path.is_file() or identity(path.stat()) == written.identity:
-        return False
-    return md5(path) != written.md5
+            moved[name] = Written(written.md5, found)
+        if moved:  # a link into DVC's cache: the next stage need not hash it again
+            known = replace(record, files={**record.files, **moved})
+            write_json(WRITTEN / f"{record.stage}.json", asdict(known))
 
 
 def _contents(inputs: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:

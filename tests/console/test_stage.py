@@ -17,6 +17,7 @@ import pytest
 
 from pipeline.console.guarding import read_records
 from pipeline.harness.places import WRITTEN
+from pipeline.harness.written import identity
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
@@ -273,6 +274,19 @@ def test_under_dvc_a_stage_leaves_a_record_of_what_it_wrote(
         "out/of/file": digest,
     }
     assert read_records(tmp_path, 1) == []
+
+
+def test_an_input_that_is_now_a_link_is_hashed_once(stage: Stage, tmp_path: Path) -> None:
+    body = "from pipeline.harness.files import write_atomically as write;"
+    body += " write(out / 'file', b'new')"
+    assert stage(body, DVC_STAGE="dvc.yaml:tiny").returncode == 0
+    shutil.copy(tmp_path / "out/file", tmp_path / "cached")
+    (tmp_path / "out/file").unlink()
+    (tmp_path / "out/file").symlink_to(tmp_path / "cached")
+    following = stage("pass", "out", "next", DVC_STAGE="dvc.yaml:other")
+    assert (following.returncode, following.stderr) == (0, "")
+    (record,) = (one for one in read_records(tmp_path, os.getpid()) if one.stage == "tiny")
+    assert record.files["out/file"].identity == identity((tmp_path / "cached").stat())
 
 
 def test_a_record_of_an_earlier_process_of_the_same_number_is_not_believed(
