@@ -69,6 +69,7 @@ TINY: dict[type[Section], dict[str, Any]] = {
         "weight_decay": 3e-4,
         "gradient_clip": 5.0,
         "max_recoveries": 2,
+        "max_disabled": 2,
         "auxiliary_skip": 0.0,
         "sampled_paths": 1,
         "statistics_batches": 2,

@@ -171,6 +171,9 @@ class Told:
             state["epoch"] += 1
             yield {"epoch": state["epoch"], "slowdown": slowdown, **row}
 
+    def choices(self, _: Epochs) -> None:
+        """Nothing."""
+
     def snapshot(self, state: Epochs) -> dict[str, int]:
         return dict(state)
 

@@ -32,6 +32,7 @@ from pipeline.space.relaxation import (
     relax,
     sample,
     soft_weights,
+    without_disabled,
 )
 from pipeline.space.space import SKIP
 from pipeline.supernet.records import describe
@@ -135,7 +136,7 @@ class Alternation:
         if self.params.sampling == "soft":
             rows = relax(logits, temperature=temperature, generator=source)
             drawn = soft_weights(rows, device=self.context.images.device)
-            return replace(drawn, auxiliary=auxiliary)
+            return replace(without_disabled(drawn, logits), auxiliary=auxiliary)
 
         def choices() -> Tensor:
             if self.params.sampling == "likely":
@@ -147,6 +148,7 @@ class Alternation:
             probability=self.params.explore * left if exploring is None else exploring,
             generator=source,
             otherwise=choices,
+            logits=logits,
         )
         return replace(drawn, auxiliary=auxiliary)
 

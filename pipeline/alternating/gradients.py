@@ -21,6 +21,7 @@ from pipeline.space.relaxation import (
     sample,
     soft_weights,
     whole_weights,
+    without_disabled,
 )
 
 Loss = Callable[[EdgeWeights], Tensor]
@@ -65,7 +66,8 @@ def estimator(
             return whole_weights(rows, device)
         return hard_weights(rows, device)
 
-    return partial(differentiate, logits, [draw() for _ in range(params.arch_paths)])
+    drawn_paths = [without_disabled(draw(), logits) for _ in range(params.arch_paths)]
+    return partial(differentiate, logits, drawn_paths)
 
 
 def differentiate(logits: Tensor, drawn: list[EdgeWeights], loss_of: Loss) -> Tensor | None:

@@ -25,7 +25,7 @@ def max_difference(before: Network, after: Network, images: Tensor, logits: Tens
     paths = [(skip_only(small), skip_only(large)), _both(genotype_weights(genotype, small), large)]
     for number in range(3):
         source = generator(0, "growth", "difference", number)
-        paths.append(_both(explore(small, probability=1.0, generator=source), large))
+        paths.append(_both(explore(small, probability=1.0, generator=source, logits=logits), large))
     images = images.to("cpu", torch.float64)
     differences = [(old(images, one) - new(images, other)).abs().max() for one, other in paths]
     largest = torch.finfo(torch.float32).max  # for NaN and inf, which JSON lacks

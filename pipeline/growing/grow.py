@@ -39,10 +39,11 @@ from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
-from pipeline.space.relaxation import decide, initial_logits
-from pipeline.supernet.supernet import SupernetContext
+from pipeline.space.relaxation import decide, disabled, initial_logits
+from pipeline.supernet.supernet import SupernetContext, choices
 from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch, losses_of
+from pipeline.training.failing import Choices
 from pipeline.training.resume import Snapshot
 from pipeline.training.stability import Expected, degraded
 
@@ -108,6 +109,12 @@ class Growth:
                 event = "; ".join(filter(None, (event, self._try_to_grow(state, left))))
             yield {**row, KEPT_ACCURACY: kept, "event": event}
 
+    def choices(self, state: GrowthState) -> Choices:
+        """Return what is still to be chosen, also if a growth that has not settled is undone."""
+        found = choices(state.search, self.context)
+        before = [state.trial.state.logits] if state.trial else []
+        return replace(found, logits=[*found.logits, *before])
+
     def snapshot(self, state: GrowthState) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""
         return states.snapshot(state)
@@ -152,7 +159,8 @@ class Growth:
             return ""
         state.exploring = self.params.explore
         with torch.no_grad():
-            state.search.logits *= 1 - self.params.explore
+            opened = state.search.logits * (1 - self.params.explore)
+            state.search.logits.copy_(opened.masked_fill(disabled(state.search.logits), -torch.inf))
         self.budget.fit(state.search.logits, state.search.network.blueprint)
         return "search reopened"
 

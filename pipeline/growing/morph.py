@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.cell import reads
 from pipeline.space.network import Network, build
+from pipeline.space.relaxation import disabled
 from pipeline.training.optimizers import Adam, Sgd
 from pipeline.training.params import TrainingParams
 
@@ -83,12 +84,12 @@ def grow_logits(logits: Tensor, optimizer: Adam, fresh: Tensor) -> tuple[Tensor,
 
 
 def mutate(logits: Tensor, optimizer: Adam, fresh: Tensor, edges: Tensor) -> None:
-    """Let the logits of some edges begin anew, in place.
+    """Let the logits of some edges begin anew, in place; what is disabled stays so.
 
     logits, fresh: (A, E, O). edges: (A, E), true where the logits become those of `fresh`.
     """
     with torch.no_grad():
-        logits[edges] = fresh[edges]
+        logits[edges] = fresh.masked_fill(disabled(logits), -torch.inf)[edges]
     optimizer.mean[edges] = 0.0
     optimizer.square[edges] = optimizer.square.mean((0, 1))
 

@@ -38,6 +38,7 @@ COLUMNS = (
     Column(name="channels", kept=True, of="supernet"),
     Column(name="parameters", kept=True, of="supernet"),
     Column(name="event", shown="{}", is_word=True),
+    Column(name="disabled", shown="disabled {}", is_word=True),
     Column(name="recoveries", kept=True, of="all"),
     Column(name="verdict", shown="{}", of="all", is_word=True),
     Column(name="health", of="all"),

@@ -118,6 +118,9 @@ class Optimize(Generic[N]):
         """Return the row of the epoch whose network is delivered: the best with patience."""
         return rows[best(rows, self.expected) if self.expected.patience else -1]
 
+    def choices(self, state: OptimizeState[N]) -> None:
+        """Return nothing: the architecture is fixed."""
+
     def snapshot(self, state: OptimizeState[N]) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""
         return state.snapshot()

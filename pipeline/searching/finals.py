@@ -28,7 +28,7 @@ from pipeline.searching.finalists import Finalist, FinalsState, enter
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network
-from pipeline.space.relaxation import EdgeWeights, genotype_weights
+from pipeline.space.relaxation import EdgeWeights, genotype_weights, without_disabled
 from pipeline.supernet.evaluation import evaluate_paths
 from pipeline.supernet.supernet import ACCURACY, SupernetContext, along
 from pipeline.targeting.budget import Budget
@@ -91,6 +91,9 @@ class Finals:
                 self._halve(state)
             yield {"epoch": state.epoch, "round": turn + 1, **row}
 
+    def choices(self, state: FinalsState) -> None:
+        """Return nothing: the architecture of each network is fixed."""
+
     def snapshot(self, state: FinalsState) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""
         return finalists.snapshot(state)
@@ -141,7 +144,8 @@ def entrants(
     """Return the architectures of the first round, the best by the supernet's loss first.
 
     There are `params.finalists` of them, or fewer if draws from the logits repeat. One is the
-    well-known network of the space, if it has one that the budget allows.
+    well-known network of the space, if it has one that the budget allows and that runs nothing
+    disabled.
     """
     candidates = draw_candidates(
         state.logits,
@@ -153,10 +157,17 @@ def entrants(
     losses = {normal_form(one): _loss(context, state.network, one) for one in candidates}
     ranked = sorted(candidates, key=lambda one: losses[normal_form(one)])
     known = reference(state.network.blueprint)
-    if known is None or not params.finalists or not budget.allows(state.network.blueprint, known):
+    if known is None or not params.finalists or not _may_enter(known, state, budget):
         return ranked[: params.finalists]
     others = [one for one in ranked if normal_form(one) != normal_form(known)]
     return [*others[: params.finalists - 1], known]
+
+
+def _may_enter(genotype: Genotype, state: SearchState, budget: Budget) -> bool:
+    """Whether the budget allows an architecture, and it runs nothing that is disabled."""
+    path = genotype_weights(genotype, state.network.blueprint)
+    runs = without_disabled(path, state.logits) == path
+    return runs and budget.allows(state.network.blueprint, genotype)
 
 
 def _loss(context: SupernetContext, network: Network, genotype: Genotype) -> float:

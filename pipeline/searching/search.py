@@ -15,9 +15,10 @@ from pipeline.console.progress import say
 from pipeline.harness.records import Row
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.relaxation import DECIDED
-from pipeline.supernet.supernet import SupernetContext
+from pipeline.supernet.supernet import SupernetContext, choices
 from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch, losses_of
+from pipeline.training.failing import Choices
 from pipeline.training.resume import Snapshot
 from pipeline.training.stability import Expected
 
@@ -58,6 +59,10 @@ class Search:
                 losses=losses_of(done),
             )
             yield alternation.run(state, epoch, left=epoch.left)
+
+    def choices(self, state: SearchState) -> Choices:
+        """Return what is still to be chosen."""
+        return choices(state, self.context)
 
     def snapshot(self, state: SearchState) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""

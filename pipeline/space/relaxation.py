@@ -8,7 +8,7 @@ normalises them again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import torch
@@ -56,6 +56,26 @@ def initial_logits(
     return logits
 
 
+def disabled(logits: Tensor) -> Tensor:
+    """(A, E, O) logits -> which operations failed and are disabled: they are minus infinity."""
+    return logits.detach().isneginf()
+
+
+def without_disabled(weights: EdgeWeights, logits: Tensor) -> EdgeWeights:
+    """Return edge weights that do not run what is disabled, where they would run all operations."""
+    gone = disabled(logits)
+    if not gone.any():
+        return weights
+    active = tuple(
+        tuple(
+            tuple(index for index in edge if not flags[index])
+            for edge, flags in zip(edges, rows, strict=True)
+        )
+        for edges, rows in zip(weights.active, gone.tolist(), strict=True)
+    )
+    return replace(weights, active=active)
+
+
 def skip_only(blueprint: Blueprint) -> EdgeWeights:
     """Return edge weights that run the skip connection of every edge."""
     edges = ((blueprint.skip,),) * len(blueprint.edges)
@@ -68,16 +88,26 @@ def explore(
     probability: float,
     generator: Generator,
     otherwise: Callable[[], Tensor] | None = None,
+    logits: Tensor | None = None,
 ) -> EdgeWeights:
     """Draw edge weights; with `probability` an edge takes any operation except `none`, uniformly.
 
     otherwise: draws (A, E) operation indices for the other edges; None for skip connections. It
     draws last, so that equal generators explore alike whatever the other edges take.
+    logits: (A, E, O), for what is disabled; None if nothing is.
     """
     shape = (blueprint.architectures, len(blueprint.edges))
     candidates = [index for index in range(len(blueprint.operations)) if index != blueprint.none]
+
+    def uniform() -> Tensor:
+        return torch.tensor(candidates)[torch.randint(len(candidates), shape, generator=generator)]
+
     explores = torch.rand(shape, generator=generator) < probability
-    drawn = torch.tensor(candidates)[torch.randint(len(candidates), shape, generator=generator)]
+    drawn = uniform()
+    nothing = torch.zeros(*shape, len(blueprint.operations), dtype=torch.bool)
+    gone = nothing if logits is None else disabled(logits)
+    while (bad := gone.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)).any():
+        drawn = torch.where(bad, uniform(), drawn)
     kept = torch.tensor(blueprint.skip) if otherwise is None else otherwise()
     return from_choices(torch.where(explores, drawn, kept))
 
@@ -142,7 +172,8 @@ def reinmax(logits: Tensor, *, temperature: float, generator: Generator) -> Tens
     drawn = sample(logits.detach(), temperature=1.0, generator=generator)
     weights = logits.softmax(-1)
     middle = (drawn + (logits.detach() / temperature).softmax(-1)) / 2
-    shifted = ((middle.log() - logits).detach() + logits).softmax(-1)
+    step = (middle.log() - logits).detach().masked_fill(disabled(logits), 0.0)
+    shifted = (step + logits).softmax(-1)
     soft = 2 * shifted - weights / 2
     return drawn + (soft - soft.detach())
 
@@ -190,7 +221,7 @@ def soft_weights(
 def entropy(logits: Tensor) -> Tensor:
     """(A, E, O) logits -> (A, E) entropy of each edge's distribution, in nats; at most ln O."""
     log_weights = logits.log_softmax(-1)
-    return -(log_weights.exp() * log_weights).sum(-1)
+    return -(log_weights.exp() * log_weights.masked_fill(disabled(logits), 0.0)).sum(-1)
 
 
 def concentration(logits: Tensor, operations: tuple[str, ...]) -> dict[str, float]:
@@ -259,8 +290,8 @@ def likely_operations(logits: Tensor, blueprint: Blueprint) -> Tensor:
 
 
 def _eligible(logits: Tensor, blueprint: Blueprint) -> Tensor:
-    """(A, E, O) logits -> weights, in which `none` cannot win unless the space cuts edges."""
-    weights = logits.detach().softmax(-1).clone()
+    """(A, E, O) logits -> weights; negative for what is disabled, and `none` unless it may win."""
+    weights = logits.detach().softmax(-1).masked_fill(disabled(logits), -1)
     if blueprint.none is not None and not blueprint.rules.cuts:
         weights[..., blueprint.none] = -1
     return weights

@@ -24,6 +24,7 @@ from pipeline.space.checkpoint import require_logits
 from pipeline.space.network import Network, rebuild
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.context import Context
+from pipeline.training.failing import Choices
 from pipeline.training.optimizers import Sgd
 from pipeline.training.params import TrainingParams
 from pipeline.training.stability import Expected
@@ -92,6 +93,15 @@ class Supernet:
     temperature: float
     micro_batch: int
     epoch: int = 0
+
+
+def choices(supernet: Supernet, context: SupernetContext) -> Choices:
+    """Return what a phase has still to choose from."""
+    return Choices(
+        logits=[supernet.logits],
+        blueprint=supernet.network.blueprint,
+        most=context.training.max_disabled,
+    )
 
 
 def snapshot(supernet: Supernet) -> dict[str, Any]:

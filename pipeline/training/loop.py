@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from traceback import clear_frames
 from typing import Protocol, TypeVar
 
 from pipeline.console.progress import describe, say, watch
@@ -10,6 +11,7 @@ from pipeline.devices.together import wait
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
 from pipeline.training.context import Context
+from pipeline.training.failing import Choices, Failure, disable, find, is_of_operation
 from pipeline.training.fitting import Counted, fitting, unfit
 from pipeline.training.resume import Points, Snapshot
 from pipeline.training.stability import Expected, health, judge, out_of_patience
@@ -44,6 +46,9 @@ class Phase(Protocol[State]):
         are yielded.
         """
 
+    def choices(self, state: State) -> Choices | None:
+        """Return what is still to be chosen; None if the architecture is fixed."""
+
     def snapshot(self, state: State) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""
 
@@ -55,22 +60,29 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
     """Run a phase from its newest resume point; return its last state and the rows of all epochs.
 
     If training diverges or loses what it had learnt, the epoch is repeated at half the learning
-    rates. If the loss oscillates, the phase continues at half the rates. `training.max_recoveries`
-    limits how often the rates are halved. A phase with patience may end early.
+    rates; if an operation is to blame (see `failing`), it is disabled instead. If the loss
+    oscillates, the phase continues at half the rates. `training.max_recoveries` limits how often
+    the rates are halved. A phase with patience may end early.
 
     Raises:
-        TrainingFailedError: training failed again after the last recovery.
+        TrainingFailedError: training failed again after the last recovery, or an operation failed
+            that must not be disabled.
         CheckpointError: a resume point of this run does not hold what the phase saves.
     """
     recoveries, most = 0, phase.context.training.max_recoveries
+    failures: list[Failure] = []
     while True:
         wait()  # only the first process writes points
-        saved, before = points.newest()
-        state = phase.begin() if saved is None else fitting(phase.resumed, saved, before, points)
+        state, before = _newest(phase, points, failures)
         if before:
             made, oscillated = before[-1]["recoveries"], before[-1]["verdict"] == "oscillating"
             recoveries = max(recoveries, min(int(made) + oscillated, most))
-        judged = _Judged(done=list(before), expected=phase.expected, recoveries=recoveries)
+        judged = _Judged(
+            done=list(before),
+            expected=phase.expected,
+            recoveries=recoveries,
+            failures=failures,
+        )
         rows = judged.rows(
             phase.train(state, SLOWDOWN**recoveries, judged.done), left=most - recoveries
         )
@@ -83,11 +95,6 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
                 images=len(phase.context.images),
             )
         except TrainingFailedError as error:
-            if recoveries >= most:
-                raise TrainingFailedError(
-                    f"{points.stage}: {error}, at {SLOWDOWN**recoveries:g} times the learning rates"
-                    f" of {points.stage} too; lower them or training.gradient_clip"
-                ) from None
             reason = str(error)
         else:
             if len(history) == phase.epochs:
@@ -101,21 +108,67 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
             reason = f"epoch {len(history)}: {history[-1]['verdict']}"
             if recoveries >= most or history[-1]["verdict"] != "oscillating":
                 raise unfit(points, f"{len(history)} of {phase.epochs} epochs, and no more to do")
+        del state, rows  # frees their memory before the saved state is built
+        if judged.broken and (failure := _blame(phase, points, judged)):
+            failures.append(failure)
+            continue
+        if recoveries >= most:
+            raise TrainingFailedError(
+                f"{points.stage}: {reason}, at {SLOWDOWN**recoveries:g} times the learning rates"
+                f" of {points.stage} too; lower them or training.gradient_clip"
+            )
         recoveries += 1
         say(
             f"{points.stage}: {reason}; going on at {SLOWDOWN**recoveries:g} times the learning"
             f" rates ({recoveries} of at most {most} times)"
         )
-        del state, rows  # frees their memory before the saved state is built
+
+
+def _newest(
+    phase: Phase[State], points: Points, failures: Sequence[Failure]
+) -> tuple[State, list[Row]]:
+    """Return the state of the newest resume point and the rows up to it.
+
+    failures: operations that are disabled in it, if they are not already.
+    """
+    saved, before = points.newest()
+    state = phase.begin() if saved is None else fitting(phase.resumed, saved, before, points)
+    disable(phase.choices(state), failures)
+    return state, before
+
+
+def _blame(phase: Phase[State], points: Points, judged: "_Judged") -> Failure | None:
+    """Return the operation because of which an epoch broke off, and say so; None if there is none.
+
+    Raises:
+        TrainingFailedError: it must not be disabled.
+        Exception: an operation raised it, but does not when the epoch is replayed.
+    """
+    state, before = _newest(phase, points, judged.failures)
+    try:
+        failure = find(phase, state, SLOWDOWN**judged.recoveries, before)
+    except TrainingFailedError as error:
+        raise TrainingFailedError(f"{points.stage}: {error}") from None
+    if failure:
+        say(f"{points.stage}: epoch {failure.epoch}: {failure}; going on without it on this edge")
+    elif judged.broken and not isinstance(judged.broken, TrainingFailedError):
+        raise judged.broken
+    return failure
 
 
 @dataclass(slots=True, kw_only=True)
 class _Judged:
-    """The rows of a phase with their verdicts. done: rows so far."""
+    """The rows of a phase with their verdicts.
+
+    done: rows so far. failures: operations that were disabled. broken: why an epoch broke off: a
+    number that is not finite, or the error of an operation.
+    """
 
     done: list[Row]
     expected: Expected
     recoveries: int
+    failures: Sequence[Failure]
+    broken: Exception | None = None
 
     def rows(self, rows: Iterator[Row], *, left: int) -> Iterator[Row]:
         """Yield the rows; end early if the rates must be halved. left: recoveries left.
@@ -127,11 +180,15 @@ class _Judged:
             number = len(self.done) + 1
             try:
                 row = next(rows, None)
-            except TrainingFailedError as error:
+            except Exception as error:
+                if not isinstance(error, TrainingFailedError) and not is_of_operation(error):
+                    raise
+                clear_frames(error.__traceback__)  # they hold the memory of the epoch
+                self.broken = error
                 raise TrainingFailedError(f"epoch {number}: {error}") from None
             if row is None:
                 return
-            row = {**row, "recoveries": self.recoveries}
+            row = {**row, **self._disabled(number), "recoveries": self.recoveries}
             self.done.append(row)
             verdict = judge(self.done, self.expected)
             if verdict in {"exploded", "degraded"} or (verdict == "collapsed" and left):
@@ -140,3 +197,8 @@ class _Judged:
             yield self.done[-1]
             if verdict == "oscillating" and left:
                 return
+
+    def _disabled(self, number: int) -> Row:
+        """Return the column that names what was disabled in an epoch, if anything was."""
+        named = "; ".join(str(one) for one in self.failures if one.epoch == number)
+        return {"disabled": named} if named else {}

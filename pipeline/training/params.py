@@ -50,6 +50,12 @@ class TrainingParams(StatisticsParams):
         description="weight of an extra skip connection on each edge; 0: off; applied once warmup"
         " explores, falls linearly to 0 in search, absent in growth (Chu et al. 2021)",
     )
+    max_disabled: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=2,
+        description="operations that may fail in a run before it stops; 0: stop at the first;"
+        " one that raises an error, or turns finite inputs into NaN or infinity, is named and taken"
+        " out of the search on that edge",
+    )
     sampled_paths: Annotated[int, Field(ge=1, le=64)] = Field(
         default=4,
         description="paths drawn per batch of validation images when a supernet is evaluated",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from pipeline.batches.randomness import generator
 from pipeline.harness.records import Row
@@ -18,8 +19,16 @@ from pipeline.space.network import build
 from pipeline.space.params import SupernetParams
 from pipeline.space.relaxation import EdgeWeights, explore, initial_logits, skip_only
 from pipeline.supernet.records import describe
-from pipeline.supernet.supernet import Supernet, SupernetContext, along, restored, snapshot
+from pipeline.supernet.supernet import (
+    Supernet,
+    SupernetContext,
+    along,
+    choices,
+    restored,
+    snapshot,
+)
 from pipeline.training.context import Epoch, losses_of
+from pipeline.training.failing import Choices
 from pipeline.training.optimizers import Sgd
 from pipeline.training.resume import Snapshot
 from pipeline.training.stability import Expected
@@ -77,6 +86,10 @@ class Warmup:
         while state.epoch < self.params.epochs:
             yield self._epoch(state, context, done)
 
+    def choices(self, state: Supernet) -> Choices:
+        """Return what is still to be chosen."""
+        return choices(state, self.context)
+
     def snapshot(self, state: Supernet) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""
         return snapshot(state)
@@ -98,6 +111,7 @@ class Warmup:
         draw = partial(
             _draw,
             state.network.blueprint,
+            state.logits,
             probability=exploration(params, number),
             auxiliary=context.training.auxiliary_skip,
         )
@@ -121,9 +135,14 @@ def exploration(params: WarmupParams, epoch: int) -> float:
 
 
 def _draw(
-    blueprint: Blueprint, source: torch.Generator, *, probability: float, auxiliary: float
+    blueprint: Blueprint,
+    logits: Tensor,
+    source: torch.Generator,
+    *,
+    probability: float,
+    auxiliary: float,
 ) -> EdgeWeights:
     if probability == 0:
         return skip_only(blueprint)
-    drawn = explore(blueprint, probability=probability, generator=source)
+    drawn = explore(blueprint, probability=probability, generator=source, logits=logits)
     return replace(drawn, auxiliary=auxiliary)
