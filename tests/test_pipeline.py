@@ -180,6 +180,7 @@ def test_history_counts_the_epochs_on_over_the_stages(project: Project) -> None:
         ("training.evaluation_batch_size", 64, STAGES[2:6]),
         ("training.max_recoveries", 1, [*STAGES[2:6], "reference"]),
         ("training.sampled_paths", 2, STAGES[2:5]),
+        ("training.max_disabled", 1, STAGES[2:5]),
         ("warmup.learning_rate", 0.06, ["warmup"]),
         ("warmup.epochs", 3, ["warmup", "reference"]),
         ("search.arch_update_freq", 3, ["search", "growth", "reference"]),

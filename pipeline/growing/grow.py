@@ -39,7 +39,7 @@ from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
-from pipeline.space.relaxation import decide, disabled, initial_logits
+from pipeline.space.relaxation import decide, initial_logits
 from pipeline.supernet.supernet import SupernetContext, choices
 from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch, losses_of
@@ -159,8 +159,7 @@ class Growth:
             return ""
         state.exploring = self.params.explore
         with torch.no_grad():
-            opened = state.search.logits * (1 - self.params.explore)
-            state.search.logits.copy_(opened.masked_fill(disabled(state.search.logits), -torch.inf))
+            state.search.logits *= 1 - self.params.explore
         self.budget.fit(state.search.logits, state.search.network.blueprint)
         return "search reopened"
 

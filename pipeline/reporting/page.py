@@ -28,6 +28,7 @@ class Phase:
     """A row of the table of phases.
 
     measured: split on which the accuracies were measured. verdicts: verdict -> number of epochs.
+    disabled: epoch -> operations that failed in it and were disabled.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Phase:
     recoveries: int
     health: float
     verdicts: Mapping[str, int]
+    disabled: Mapping[int, str]
 
 
 def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[str, Any]) -> str:
@@ -94,6 +96,7 @@ def phase(findings: Findings, name: str) -> Phase:
         recoveries=int(last["recoveries"]),
         health=min(float(row["health"]) for row in rows),
         verdicts=Counter(str(row["verdict"]) for row in rows if row["verdict"]),
+        disabled={int(row["epoch"]): str(row["disabled"]) for row in rows if row.get("disabled")},
     )
 
 

@@ -14,16 +14,13 @@ because each sees only its own images and would decide for itself.
 
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pipeline.harness import ranks
 from pipeline.harness.errors import LONGEST_REASON, TrainingFailedError
@@ -179,36 +176,39 @@ class _FailedError(Exception):
 class _Checks:
     """Checks of all operations of the networks that run.
 
-    places: the operations of the newest of these networks. running: the operation that began last.
+    places: the operations of these networks. running: the operation that began last.
     """
 
-    network: Network | None = None
     places: dict[nn.Module, Place] = field(default_factory=dict)
     running: Place | None = None
+
+    def __deepcopy__(self, _: object) -> "_Checks":
+        """Return itself: a copy of a network that is checked is checked too."""
+        return self
 
     @contextmanager
     def on(self) -> Iterator[None]:
         """Check until the end of the block."""
-        hooks = (
-            register_module_forward_pre_hook(self._before),
-            register_module_forward_hook(self._after),
-        )
-        try:
+        hooks = ExitStack()
+
+        def watch(network: nn.Module, _: object) -> None:
+            for module, place in _places(network) if isinstance(network, Network) else ():
+                if module not in self.places:
+                    self.places[module] = place
+                    hooks.callback(module.register_forward_pre_hook(self._before).remove)
+                    hooks.callback(module.register_forward_hook(self._after).remove)
+
+        with hooks:
+            hooks.callback(register_module_forward_pre_hook(watch).remove)
             yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
-    def _before(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if isinstance(module, Network) and module is not self.network:
-            self.network, self.places = module, dict(_places(module))
-        elif module in self.places:
-            self.running = self.places[module]
-            if not inputs[0].isfinite().all():
-                raise TrainingFailedError("what reaches the operations is not finite")
+    def _before(self, module: nn.Module, inputs: tuple[Tensor]) -> None:
+        self.running = self.places[module]
+        if not inputs[0].isfinite().all():
+            raise TrainingFailedError("what reaches the operations is not finite")
 
-    def _after(self, module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
-        if module in self.places and not output.isfinite().all():
+    def _after(self, module: nn.Module, _: object, output: Tensor) -> None:
+        if not output.isfinite().all():
             what = "NaN" if output.isnan().any() else "infinity"
             raise _FailedError(self.places[module], f"made {what} of finite inputs")
 
