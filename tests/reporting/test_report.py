@@ -235,6 +235,19 @@ def test_the_finalists_are_drawn_and_the_winner_is_named(tmp_path: Path) -> None
     assert "2: 50.0%, 95k parameters" in drawn
 
 
+def test_the_page_names_what_failed_and_when(tmp_path: Path, page: Page) -> None:
+    artifacts = write_artifacts(tmp_path / "artifacts")
+    history = artifacts / "search" / "history.tsv"
+    header, first, *rest = history.read_text().splitlines()
+    failed = "cell 0 (normal), edge from source 0 to node 1, sep_conv_3x3: ValueError: <b>"
+    lines = [f"{header}\tdisabled", f"{first}\t{failed}", *(f"{line}\t" for line in rest)]
+    history.write_text("\n".join(lines) + "\n")
+    told = Page((run(artifacts, tmp_path / "report") / "report.html").read_text()).words
+    assert "Failed in epoch 4 (search), and taken out of the search on that edge" in told
+    assert f"from then on: {failed}." in told
+    assert "taken out of the search" not in page.words.partition("Params")[0]
+
+
 def test_a_search_without_finalists_has_no_picture_of_them(tmp_path: Path) -> None:
     artifacts = write_artifacts(tmp_path / "artifacts", finals=False)
     page = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Generator, Tensor
 
 from pipeline.batches.randomness import generator
 from pipeline.harness.errors import ParamsError
@@ -25,12 +25,14 @@ from pipeline.space.relaxation import (
     genotype_weights,
     hard_weights,
     initial_logits,
+    likely_operations,
     reinmax,
     relax,
     sample,
     skip_only,
     soft_weights,
     whole_weights,
+    without_disabled,
 )
 from tests.conftest import blueprints, blueprints_with_genotypes, tiny_blueprint
 
@@ -405,3 +407,44 @@ def test_the_same_edges_explore_the_same_whatever_the_others_do(
             assert found in {skip, (choice,)}
             if probability == 1:
                 assert found == skip
+
+
+@given(searches(), st.integers(1, 2), st.integers(0, 99))
+def test_what_is_disabled_is_never_drawn_run_or_decided(
+    search: tuple[Blueprint, Tensor], edges_per_node: int, seed: int
+) -> None:
+    def source() -> Generator:
+        return generator(seed, "path")
+
+    blueprint, logits = search
+    required = {blueprint.none, blueprint.skip}
+    others = [index for index in range(len(blueprint.operations)) if index not in required]
+    assume(len(others) > 1)
+    kept = torch.tensor(others)[torch.randint(len(others), logits.shape[:2], generator=source())]
+    gone = torch.zeros(logits.shape, dtype=torch.bool)
+    gone[..., others] = True
+    gone.scatter_(-1, kept[..., None], False)
+    logits = logits.masked_fill(gone, -torch.inf).requires_grad_()
+
+    for draw in (sample, relax, reinmax):
+        rows = draw(logits, temperature=0.5, generator=source())
+        assert rows.isfinite().all()
+        assert not rows[gone].any()
+        (gradient,) = torch.autograd.grad(rows.square().sum(), logits)
+        assert not gradient.isnan().any()
+        assert not gradient[gone].any()
+    rules = GenotypeParams(edges_per_node=edges_per_node, max_skips=1)
+    for path in (
+        explore(blueprint, probability=1.0, generator=source(), logits=logits),
+        without_disabled(
+            whole_weights(sample(logits, temperature=0.5, generator=source()), CPU), logits
+        ),
+        without_disabled(soft_weights(logits.softmax(-1), device=CPU, dominance=1.0), logits),
+        genotype_weights(decide(logits, blueprint, rules), blueprint),
+        from_choices(likely_operations(logits, blueprint)),
+    ):
+        for edges_gone, edges in zip(gone.tolist(), path.active, strict=True):
+            for flags, active in zip(edges_gone, edges, strict=True):
+                assert not any(flags[index] for index in active)
+    rest = logits[~gone].view(*logits.shape[:2], -1)
+    torch.testing.assert_close(entropy(logits), entropy(rest))
