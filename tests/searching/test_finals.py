@@ -7,11 +7,19 @@ import torch
 
 from pipeline.searching.equivalence import normal_form
 from pipeline.searching.finals import hold, reference
+from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.registry import SPACES
 from pipeline.space.relaxation import decide
 from pipeline.training.loop import run
 from pipeline.training.resume import Points
-from tests.conftest import context, of_space, tiny_blueprint, tiny_network, write_supernet
+from tests.conftest import (
+    context,
+    of_space,
+    random_logits,
+    tiny_blueprint,
+    tiny_network,
+    write_supernet,
+)
 from tests.phases import finals, train
 
 
@@ -98,6 +106,20 @@ def test_a_resnet_is_always_among_the_finalists_of_the_residual_space(tmp_path: 
         found = [normal_form(one) for one in phase.entrants]
         assert found.count(normal_form(known)) == 1
         assert len(found) == 3
+
+
+def test_a_resnet_that_would_run_what_failed_is_not_among_them(tmp_path: Path) -> None:
+    blueprint = tiny_blueprint(**of_space("residual"))
+    known = reference(blueprint)
+    assert known is not None
+    logits = random_logits(blueprint)
+    logits[0, 0, blueprint.operations.index("basic_3x3")] = -torch.inf
+    path, facts = tmp_path / "checkpoint.safetensors", {"epoch": 5}
+    made = Checkpoint(network=tiny_network(blueprint), logits=logits, facts=facts)
+    write_checkpoint(path, made)
+    found = [normal_form(one) for one in finals(path, finalists=3).entrants]
+    assert normal_form(known) not in found
+    assert len(found) == 3
 
 
 def test_a_space_without_a_well_known_network_adds_none() -> None:

@@ -448,3 +448,13 @@ def test_what_is_disabled_is_never_drawn_run_or_decided(
                 assert not any(flags[index] for index in active)
     rest = logits[~gone].view(*logits.shape[:2], -1)
     torch.testing.assert_close(entropy(logits), entropy(rest))
+
+
+def test_an_operation_without_any_weight_is_decided_on_rather_than_a_disabled_one() -> None:
+    blueprint = tiny_blueprint(nodes=1)
+    logits = torch.zeros(blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
+    logits[..., 1], logits[..., 3] = -torch.inf, -500.0
+    rules = GenotypeParams(edges_per_node=2, max_skips=1)
+    for architecture in decide(logits, blueprint, rules).architectures:
+        operations = {gene.operation for gene in architecture.nodes[0]}
+        assert operations == {"skip_connect", blueprint.operations[3]}
