@@ -143,12 +143,15 @@ def _blame(phase: Phase[State], points: Points, judged: "_Judged") -> Failure | 
     Raises:
         TrainingFailedError: it must not be disabled.
         Exception: an operation raised it, but does not when the epoch is replayed.
+        RuntimeError: an operation runs that is disabled, which is a bug.
     """
     state, before = _newest(phase, points, judged.failures)
     try:
         failure = find(phase, state, SLOWDOWN**judged.recoveries, before)
     except TrainingFailedError as error:
         raise TrainingFailedError(f"{points.stage}: {error}") from None
+    if failure and failure.place in [one.place for one in judged.failures]:
+        raise RuntimeError(f"{failure.place}: runs though it is disabled")  # or this would go on
     if failure:
         say(f"{points.stage}: epoch {failure.epoch}: {failure}; going on without it on this edge")
     elif judged.broken and not isinstance(judged.broken, TrainingFailedError):
