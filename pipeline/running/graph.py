@@ -24,7 +24,7 @@ class Stage:
     description: str
     params: frozenset[str]
     after: frozenset[str]
-    arguments: tuple[PurePosixPath, ...]
+    arguments: tuple[PurePosixPath, ...] = ()
 
 
 def read_graph(tree: Path) -> tuple[Stage, ...]:
