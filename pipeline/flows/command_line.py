@@ -14,7 +14,7 @@ from pipeline.flows.sweeping import Ranking, check_space, sweep
 from pipeline.harness.errors import ParamsError, RunError
 from pipeline.harness.plain_yaml import plain_values
 from pipeline.harness.showing import shown
-from pipeline.running.front import require_clone
+from pipeline.running.graph import require_clone
 from pipeline.running.proposals import Range, grid
 from pipeline.running.results import check_metric
 

@@ -12,7 +12,6 @@ from pipeline.flows.project import in_one_line, project, say_waiting
 from pipeline.flows.remote import push_experiment, require_remote
 from pipeline.flows.reproducing import run_dvc
 from pipeline.flows.stages import OnEpoch, Outcome
-from pipeline.harness.places import RESUME
 from pipeline.running.experiments import check_name, isolated, keep_model, save, snapshot
 from pipeline.running.overrides import compose
 from pipeline.running.results import read_metrics
@@ -48,7 +47,7 @@ def experiment(
         stage_hours: time limit of a stage in hours; the next run resumes where it was ended.
 
     Returns:
-        Its name, metrics and model. `dvc exp show` lists it, `dvc exp apply NAME` applies it.
+        Its name, metrics and model. `aso-se compare` lists it, `aso-se apply NAME` applies it.
     """
     tree = project()
     name = name or str(flow_run.name)
@@ -81,10 +80,9 @@ def run_experiment(
     Raises:
         RunError: a stage failed; only the results of finished stages are kept, in the cache.
     """
-    resume = {"ASO_SE_RESUME": str(tree / RESUME), **(environment or {})}
     with isolated(tree, name, commit=commit, params=params, waiting=say_waiting) as folder:
         outcomes = run_dvc(
-            folder, key=name, hours=hours, stop=stop, environment=resume, on_epoch=on_epoch
+            folder, key=name, hours=hours, stop=stop, environment=environment, on_epoch=on_epoch
         )
         return Experiment(
             name=name,

@@ -20,7 +20,7 @@ from prefect.types.entrypoint import EntrypointType
 from pipeline.console.progress import say
 from pipeline.flows import experiment, nightly, reproduce, sweep
 from pipeline.harness.errors import RunError
-from pipeline.running.front import require_clone
+from pipeline.running.graph import require_clone
 from pipeline.running.redaction import hide
 
 NAME = "local"

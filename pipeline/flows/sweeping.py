@@ -17,7 +17,7 @@ from pipeline.flows.project import holder, in_one_line, project, say_waiting
 from pipeline.flows.remote import push_experiment, require_remote
 from pipeline.flows.reproducing import run_dvc
 from pipeline.flows.stages import STATES, STOPPED
-from pipeline.flows.tradeoff import COSTS, Point, write_tradeoff
+from pipeline.flows.tradeoff import Point, write_tradeoff
 from pipeline.flows.trials import Plan, try_all
 from pipeline.harness.errors import AsoSeError, ParamsError
 from pipeline.harness.places import STUDIES, SWEEPS
@@ -26,7 +26,7 @@ from pipeline.running.experiments import check_name, isolated, snapshot
 from pipeline.running.graph import read_graph, touched
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Direction, Range, Study, grid, tpe
-from pipeline.running.results import check_metric
+from pipeline.running.results import COSTS, check_metric
 
 FEWEST_POINTS = 2
 """Fewest networks that are worth a picture."""

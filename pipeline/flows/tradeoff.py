@@ -1,6 +1,6 @@
 """The picture of a sweep: what each network costs and how good it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,6 @@ from pipeline.reporting.style import BLUE, INK, MUTED, Picture, drawing, render
 
 # In inches. reporting/curves.py says why matplotlib's layouts are not used.
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 7.6, 4.2, 0.8, 1.1, 0.45, 0.55
-COSTS = {
-    "parameters": "derive.parameters",
-    "mflops": "derive.mflops",
-    "kilobytes": "export.onnx_bytes",
-    "milliseconds": "export.target.milliseconds.estimated",
-}
-"""Metric of each cost; kilobytes are a thousandth of it."""
 WORDS = {
     "parameters": "parameters",
     "mflops": "million multiply-adds per image",
@@ -33,12 +26,6 @@ class Point:
     label: str
     cost: float
     value: float
-
-
-def cost_in(metrics: Mapping[str, float], name: str) -> float | None:
-    """Return a cost among the metrics of a run, or None."""
-    found = metrics.get(COSTS[name])
-    return found / 1e3 if found is not None and name == "kilobytes" else found
 
 
 def write_tradeoff(

@@ -17,13 +17,12 @@ from prefect.states import Cancelled, Completed, Failed
 from pipeline.flows.experimenting import run_experiment
 from pipeline.flows.reproducing import GivenUpError
 from pipeline.flows.stages import GIVEN_UP, STATES, STOPPED
-from pipeline.flows.tradeoff import COSTS, cost_in
 from pipeline.harness.errors import AsoSeError
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Point, Study, Tried
 from pipeline.running.redaction import hide
 from pipeline.running.repro import StoppedError
-from pipeline.running.results import pick
+from pipeline.running.results import COSTS, cost_in, pick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from threading import Event
 
 from pipeline.harness.errors import ParamsError, RunError
 from pipeline.running.graph import Stage, read_graph
-from pipeline.running.status import epochs_done, read_standings
+from pipeline.running.status import NOT_HERE, epochs_done, read_standings
 
 PREPARE = "prepare"
 """Stage that writes the images, without which no step can be measured."""
@@ -18,7 +18,7 @@ class Ahead:
     """The stages that a run will run.
 
     stages: number of epochs that are already done of each stage, in the order of the run. prepares:
-    whether later ones of them wait for images that are not prepared.
+    whether later ones of them wait for images that are not there.
     """
 
     stages: Mapping[str, int] = field(default_factory=dict)
@@ -42,7 +42,11 @@ def look_ahead(tree: Path, targets: Sequence[str], *, force: bool, stop: Event) 
         return Ahead()
     wanted = _with_all_before(graph, targets)
     outdated = {one.stage: one for one in standings if one.will_run and one.stage in wanted}
-    prepares = PREPARE in list(outdated)[:-1]
+    # A new worktree or clone may have its images in DVC's cache alone.
+    absent = {one.stage for one in standings if one.will_run or one.state == NOT_HERE}
+    order = [one.stage for one in standings]
+    last = next(reversed(outdated), PREPARE)
+    prepares = PREPARE in absent and order.index(last) > order.index(PREPARE)
     if force and prepares:
         return Ahead()
     done = epochs_done(tree)

@@ -40,11 +40,10 @@ def _edits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     before: values by the names that a stage tracks: sections, or keys such as 'network.cells'.
     now: all params.
     """
-    flat = dict(_flat(now))
-    old = dict(_flat(before))
+    every, old = flat(now), flat(before)
     new = {
         key: value
-        for key, value in flat.items()
+        for key, value in every.items()
         if any(key == name or key.startswith(f"{name}.") for name in before)
     }
     for key in {**old, **new}:
@@ -56,9 +55,12 @@ def _edits(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}: {new[key]}, was {old[key]}"
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested sections by their whole keys, such as 'search.epochs'."""
+    found: dict[str, Any] = {}
     for key, value in document.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            found[f"{prefix}{key}"] = value
+    return found

@@ -7,6 +7,7 @@ from pipeline.comparison.references import read_references, sentence
 from pipeline.running.results import read_metrics
 
 MODEL = "artifacts/export/model.onnx"
+REFERENCES = Path("artifacts/reference/references.json")
 FILES = {
     "report": "artifacts/report/report.html",
     "model": MODEL,
@@ -22,22 +23,26 @@ def last_lines(tree: Path, seconds: float) -> Iterator[str]:
     Raises:
         ReportError: the references cannot be read.
     """
-    metrics = read_metrics(tree)
     yield ""
-    if "derive.test_accuracy" in metrics:
-        names = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_images")
-        accuracy, low, high, images = (metrics[f"derive.{name}"] for name in names)
-        interval = f"95 % interval {low:.1%} to {high:.1%}"
-        yield f"test accuracy {accuracy:.1%} of {images:,} images ({interval})"
-    references = tree / "artifacts" / "reference" / "references.json"
-    if references.exists():
-        yield sentence(read_references(references))
+    yield from findings(tree)
     yield f"this run took {duration(seconds)}"
     files = {name: path for name, path in FILES.items() if (tree / path).exists()}
     for name, path in files.items():
         yield f"{name:<7} {path}"
     if "model" in files:
         yield f"{'next':<7} aso-se predict {MODEL} IMAGE..."
+
+
+def findings(tree: Path) -> Iterator[str]:
+    """Yield the lines about the accuracy and the best reference; errors as `last_lines`."""
+    metrics = read_metrics(tree)
+    if "derive.test_accuracy" in metrics:
+        names = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_images")
+        accuracy, low, high, images = (metrics[f"derive.{name}"] for name in names)
+        interval = f"95 % interval {low:.1%} to {high:.1%}"
+        yield f"test accuracy {accuracy:.1%} of {images:,} images ({interval})"
+    if (tree / REFERENCES).exists():
+        yield sentence(read_references(tree / REFERENCES))
 
 
 def duration(seconds: float) -> str:

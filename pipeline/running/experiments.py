@@ -1,7 +1,8 @@
 """DVC experiments that never touch the working tree.
 
-Each runs in a Git worktree of its own, which shares DVC's cache. So nothing is computed twice,
-several experiments can run at once, and the files that a person is editing stay as they are.
+Each runs in a Git worktree of its own, which shares DVC's cache and the resume points. So nothing
+is computed twice, several experiments can run at once, and the files that a person is editing stay
+as they are.
 """
 
 import re
@@ -14,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.harness.errors import RunError
-from pipeline.harness.files import write_atomically
+from pipeline.harness.files import make_folder, write_atomically
 from pipeline.harness.params_file import PARAMS_FILE, parse_params
-from pipeline.harness.places import MODELS, WORKTREES
+from pipeline.harness.places import MODELS, PROGRESS, RESUME, STATE, WORKTREES
 from pipeline.locking.lock import hold, is_held
 from pipeline.params import Params
 from pipeline.running.redaction import hide
@@ -36,9 +37,9 @@ def check_name(name: str) -> None:
 
 def snapshot(tree: Path) -> str:
     """Return a commit of the tracked files as they are; files and index stay unchanged."""
-    if _call(tree, "git", "diff", "--name-only", "HEAD"):
-        return _call(tree, "git", *IDENTITY, "stash", "create")
-    return _call(tree, "git", "rev-parse", "HEAD")
+    if git(tree, "diff", "--name-only", "HEAD"):
+        return git(tree, *IDENTITY, "stash", "create").strip()
+    return git(tree, "rev-parse", "HEAD").strip()
 
 
 @contextmanager
@@ -47,8 +48,9 @@ def isolated(
 ) -> Iterator[Path]:
     """Yield a worktree of `tree` for an experiment; it is removed at the end of the block.
 
-    Its base is HEAD, its files are those of `commit`, and `params.yaml` holds `params`. waiting:
-    function that is called with the holder if another run has the name and this one waits.
+    Its base is HEAD, its files are those of `commit`, and `params.yaml` holds `params`. What stages
+    note of their progress stays in a folder of `tree`. waiting: function that is called with the
+    holder if another run has the name and this one waits.
 
     Raises:
         ParamsError: `params` are not valid.
@@ -58,11 +60,12 @@ def isolated(
     with hold(folder.with_name(f"{name}.lock"), name, waiting=waiting):
         with _git_to_itself(tree):
             _sweep_up(tree, folder)
-            _call(tree, "git", "worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
+            git(tree, "worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
         try:
-            _call(folder, "git", "restore", "--source", commit, "--worktree", ".")
+            git(folder, "restore", "--source", commit, "--worktree", ".")
             write_atomically(folder / PARAMS_FILE, params.encode())
             _share_cache(tree, folder)
+            _share_state(tree, folder)
             for path in filter(None, (named.data.path, named.optimize.teacher)):
                 _link(tree / path, folder / path)
             yield folder
@@ -75,7 +78,7 @@ def save(tree: Path, folder: Path, name: str) -> str:
     """Save the contents of a worktree as a DVC experiment; return its revision."""
     with _git_to_itself(tree):
         dvc(folder, "exp", "save", "--force", "--name", name)
-    found = _call(folder, "git", "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}")
+    found = git(folder, "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}")
     return found.splitlines()[0]
 
 
@@ -95,7 +98,12 @@ def dvc(tree: Path, *arguments: str, waiting: Callable[[], None] = lambda: None)
         RunError: it failed; the message is DVC's.
     """
     command = bound_to_this([sys.executable, "-m", "dvc", *arguments])
-    return _call(tree, *command, waiting=waiting)
+    return _call(tree, *command, waiting=waiting).strip()
+
+
+def git(tree: Path, *arguments: str) -> str:
+    """Run a Git command; return what it printed. Raises RunError with Git's message if it fails."""
+    return _call(tree, "git", *arguments)
 
 
 @contextmanager
@@ -122,7 +130,7 @@ def _call(folder: Path, *command: str, waiting: Callable[[], None] = lambda: Non
     if child.returncode != 0:
         shown = " ".join(command).rpartition(f"{sys.executable} -m ")[2]
         raise RunError(f"{shown}: {_reason(errors or output, child.returncode)}")
-    return output.strip()
+    return output
 
 
 def _communicate(child: "subprocess.Popen[str]", waiting: Callable[[], None]) -> tuple[str, str]:
@@ -159,6 +167,14 @@ def _share_cache(tree: Path, folder: Path) -> None:
         shutil.copymode(local, written)
 
 
+def _share_state(tree: Path, folder: Path) -> None:
+    """Let a worktree write its resume points and its progress where they outlive it."""
+    (folder / STATE).mkdir()
+    for place, shared in ((RESUME, RESUME), (PROGRESS, PROGRESS / folder.name)):
+        make_folder(tree / shared)
+        (folder / place).symlink_to(tree.absolute() / shared)
+
+
 def _link(here: Path, there: Path) -> None:
     """Link a folder, a file or a folder's contents, if it is not there."""
     if there == here:  # an absolute path
@@ -183,4 +199,4 @@ def _sweep_up(tree: Path, own: Path) -> None:
 
 def _remove(tree: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    _call(tree, "git", "worktree", "prune")
+    git(tree, "worktree", "prune")

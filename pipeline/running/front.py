@@ -12,12 +12,13 @@ from pipeline.console.interruption import SHOW_CURSOR
 from pipeline.console.progress import say
 from pipeline.harness.errors import ExitCode, RunError
 from pipeline.harness.params_file import PARAMS_FILE, parse_params, read_text
-from pipeline.harness.places import GRAPH, LOCK, where_to_run
+from pipeline.harness.places import LOCK
 from pipeline.locking.lock import hold, signature
 from pipeline.params import Params
 from pipeline.running.ahead import PREPARE, look_ahead
 from pipeline.running.comparing import read_lock, strike_out_wrong
 from pipeline.running.ending import last_lines
+from pipeline.running.graph import require_clone
 from pipeline.running.mending import mend
 from pipeline.running.repro import Line, Repro, StoppedError
 from pipeline.running.screen import Screen
@@ -43,31 +44,16 @@ def run_safely(tree: Path, targets: Sequence[str], *, force: bool, announce: Ann
     """
     require_clone(tree)
     parse_params(Params, read_text(tree / PARAMS_FILE), str(PARAMS_FILE), whole=True)
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stopped_by_signals()
     with hold(tree / LOCK, signature("aso-se run"), waiting=refuse) as lock:
         for line in mend(tree):
             sys.stderr.write(f"{line}\n")
         began = time.monotonic()
-        ahead = look_ahead(tree, targets, force=force, stop=stop)
-        if ahead.prepares and (code := _reproduce(tree, PREPARE, lock=lock, stop=stop)):
-            return code
-        announce(tree, ahead.stages, stop)
-        if stop.is_set():
-            return ExitCode.INTERRUPTED
-        arguments = [*(["--force"] if force else []), *targets]
-        code = _reproduce(tree, *arguments, lock=lock, stop=stop)
+        code = reproduce(tree, targets, force=force, announce=announce, lock=lock, stop=stop)
         if code == 0 and not targets:
             for line in last_lines(tree, time.monotonic() - began):
                 say(line)
         return code
-
-
-def require_clone(tree: Path) -> None:
-    """Raise RunError if `tree` holds no pipeline."""
-    if not (tree / GRAPH).is_file():
-        raise RunError(f"{tree}: holds no {GRAPH}; {where_to_run(tree)}")
 
 
 def refuse(other: str) -> NoReturn:
@@ -75,7 +61,37 @@ def refuse(other: str) -> NoReturn:
     raise RunError(f"this tree is in use by {other or 'another run'}; run it again afterwards")
 
 
-def _reproduce(tree: Path, *arguments: str, lock: int, stop: Event) -> int:
+def stopped_by_signals() -> Event:
+    """Return an event that SIGINT and SIGTERM set from now on."""
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def reproduce(
+    tree: Path,
+    targets: Sequence[str] = (),
+    *,
+    force: bool = False,
+    announce: Announce,
+    lock: int | None = None,
+    stop: Event,
+) -> int:
+    """Prepare the images, say how long the rest takes, and run that; return the exit code.
+
+    lock: descriptor of a lock file, which DVC inherits. stop: event that ends the run.
+    """
+    ahead = look_ahead(tree, targets, force=force, stop=stop)
+    if ahead.prepares and (code := _repro(tree, PREPARE, lock=lock, stop=stop)):
+        return code
+    announce(tree, ahead.stages, stop)
+    if stop.is_set():
+        return ExitCode.INTERRUPTED
+    return _repro(tree, *(["--force"] if force else []), *targets, lock=lock, stop=stop)
+
+
+def _repro(tree: Path, *arguments: str, lock: int | None, stop: Event) -> int:
     """Run `dvc repro` on this terminal; return the exit code."""
     screen = Screen.open()
     signal.signal(signal.SIGWINCH, lambda *_: screen.resize())

@@ -27,6 +27,12 @@ class Stage:
     arguments: tuple[PurePosixPath, ...] = ()
 
 
+def require_clone(tree: Path) -> None:
+    """Raise RunError if `tree` holds no pipeline."""
+    if not (tree / GRAPH).is_file():
+        raise RunError(f"{tree}: holds no {GRAPH}; {where_to_run(tree)}")
+
+
 def read_graph(tree: Path) -> tuple[Stage, ...]:
     """Return the stages, each after all stages that it reads from.
 

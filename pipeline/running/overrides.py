@@ -1,6 +1,6 @@
 """`params.yaml` for a run: a profile or the file itself, with some values replaced."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,23 @@ def compose(tree: Path, profile: str | None, overrides: Mapping[str, Any]) -> st
         where += " with " + ", ".join(f"{key}={value}" for key, value in overrides.items())
     parse_params(Params, text, where, whole=True)
     return text
+
+
+def read_overrides(words: Iterable[str]) -> dict[str, Any]:
+    """Return params to change from words such as 'search.arch_update_freq=5', read as YAML.
+
+    Raises:
+        ParamsError: a word is malformed, or two have the same key.
+    """
+    overrides: dict[str, Any] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if not (key and value):
+            raise ParamsError(f"{word}: expected KEY=VALUE, such as search.arch_update_freq=5")
+        if key in overrides:
+            raise ParamsError(f"{word}: {key} has a value already: {overrides[key]}")
+        overrides[key] = plain_values(f"value: {value}", word)["value"]
+    return overrides
 
 
 def replace(text: str, overrides: Mapping[str, Any]) -> str:

@@ -9,17 +9,37 @@ from typing import Any
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
 
+COSTS = {
+    "parameters": "derive.parameters",
+    "mflops": "derive.mflops",
+    "kilobytes": "export.onnx_bytes",
+    "milliseconds": "export.target.milliseconds.estimated",
+}
+"""Metric of each cost; kilobytes are a thousandth of it."""
+
 
 def read_metrics(tree: Path) -> dict[str, float]:
     """Return every number of `artifacts/<stage>/metrics.json` as `<stage>.<name>`.
 
     The name of a number within others has a dot for each level.
     """
+    paths = sorted((tree / "artifacts").glob("*/metrics.json"))
+    return metrics_in({path.parent.name: path.read_text(encoding="utf-8") for path in paths})
+
+
+def metrics_in(documents: Mapping[str, str]) -> dict[str, float]:
+    """Return what `read_metrics` does, from the JSON of each stage."""
     return {
         name: value
-        for path in sorted((tree / "artifacts").glob("*/metrics.json"))
-        for name, value in _numbers(path.parent.name, json.loads(path.read_text(encoding="utf-8")))
+        for stage, text in documents.items()
+        for name, value in _numbers(stage, json.loads(text))
     }
+
+
+def cost_in(metrics: Mapping[str, float], name: str) -> float | None:
+    """Return a cost among the metrics of a run, or None."""
+    found = metrics.get(COSTS[name])
+    return found / 1e3 if found is not None and name == "kilobytes" else found
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

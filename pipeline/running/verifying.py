@@ -22,8 +22,8 @@ from pipeline.harness.places import LOCK, REPLACED
 from pipeline.harness.written import md5
 from pipeline.locking.lock import hold, signature
 from pipeline.running.experiments import dvc
-from pipeline.running.front import refuse, require_clone
-from pipeline.running.graph import kept_by_git
+from pipeline.running.front import refuse
+from pipeline.running.graph import kept_by_git, require_clone
 from pipeline.running.recorded import FOLDER, read_outputs
 from pipeline.running.remote import default_remote, fetched
 

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.flows.tradeoff import Point, cost_in, draw_tradeoff, front
+from pipeline.flows.tradeoff import Point, draw_tradeoff, front
+from pipeline.running.results import cost_in
 
 POINTS = st.lists(
     st.builds(

@@ -37,6 +37,13 @@ def test_images_are_to_be_prepared_first_only_if_something_reads_them(toy: Toy) 
     assert ahead("prepare") == Ahead(stages={"prepare": 0})
 
 
+def test_images_that_only_the_cache_has_are_restored_before_something_reads_them(toy: Toy) -> None:
+    shutil.rmtree(toy.folder / "artifacts/prepare")
+    assert ahead() == Ahead()
+    toy.edit("arch_update_freq: 5", "arch_update_freq: 7")
+    assert ahead() == Ahead(stages={"search": 0, "export": 0}, prepares=True)
+
+
 def test_results_that_are_nowhere_are_ahead_and_those_in_the_cache_are_not(toy: Toy) -> None:
     shutil.rmtree(toy.folder / "artifacts/search")
     assert ahead() == Ahead()

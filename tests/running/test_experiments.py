@@ -36,6 +36,15 @@ def test_an_experiment_has_the_edited_files_and_leaves_the_working_tree_alone(to
     assert toy.run("git", "worktree", "list").count("\n") == 1
 
 
+def test_resume_points_and_progress_outlive_the_worktree(toy: Toy) -> None:
+    params = (toy.folder / "params.yaml").read_text()
+    with isolated(toy.folder, "one", commit="HEAD", params=params, waiting=nobody) as folder:
+        (folder / ".aso-se/resume/point").write_text("a point")
+        (folder / ".aso-se/progress/search.tsv").write_text("epochs")
+    assert (toy.folder / ".aso-se/resume/point").read_text() == "a point"
+    assert (toy.folder / ".aso-se/progress/one/search.tsv").read_text() == "epochs"
+
+
 def test_what_was_computed_anywhere_is_not_computed_again(toy: Toy) -> None:
     params = (toy.folder / "params.yaml").read_text()
     changed = params.replace("arch_update_freq: 5", "arch_update_freq: 3")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pipeline.harness.errors import ParamsError
-from pipeline.running.overrides import compose, replace
+from pipeline.running.overrides import compose, read_overrides, replace
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "params.yaml").read_text()
@@ -57,6 +57,32 @@ def test_a_profile_is_taken_with_overrides() -> None:
     text = compose(ROOT, "cifar10", {"search.arch_update_freq": 3})
     document = YAML(typ="safe").load(text)
     assert (document["data"]["name"], document["search"]["arch_update_freq"]) == ("cifar10", 3)
+
+
+def test_words_are_read_as_the_file_is() -> None:
+    words = ["seed=7", "network.max_skips=null", "network.operations=[none, skip_connect]"]
+    assert read_overrides([*words, "data.path=a=b"]) == {
+        "seed": 7,
+        "network.max_skips": None,
+        "network.operations": ["none", "skip_connect"],
+        "data.path": "a=b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["seed"], "seed: expected KEY=VALUE, such as search.arch_update_freq=5"),
+        (["seed="], "seed=: expected KEY=VALUE, such as search.arch_update_freq=5"),
+        (["=7"], "=7: expected KEY=VALUE, such as search.arch_update_freq=5"),
+        (["seed=7", "seed=8"], "seed=8: seed has a value already: 7"),
+        (["seed=["], "seed=[: line 1: not YAML: expected the node content"),
+    ],
+)
+def test_a_word_that_is_no_change_is_named(words: list[str], says: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        read_overrides(words)
+    assert str(caught.value).startswith(says)
 
 
 @pytest.mark.parametrize(
