@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from pipeline.console.ending import InOneLine
 from pipeline.console.progress import say
+from pipeline.experiment_commands import experiments
 from pipeline.harness.errors import ExitCode
 from pipeline.harness.params_file import PARAMS_FILE, read_params, read_text
 from pipeline.harness.showing import in_lines
@@ -242,57 +243,7 @@ def serve(
     serve_flows(cron, timezone)
 
 
-@app.command()
-def sweep(
-    space: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="KEY=VALUES",
-            help="Values of a param, such as search.arch_update_freq=3,5,7; with --trials also a"
-            " range, such as search.arch_reach=2.0..16.0 (2..16 tries whole numbers only).",
-        ),
-    ],
-    *,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Name of the sweep. With --trials, the same name continues a study.",
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Number of trials of an Optuna study. Without it, a grid."
-        ),
-    ] = None,
-    objective: Annotated[
-        str,
-        typer.Option(metavar="STAGE.METRIC", help="Metric to rank by; docs/metrics.md lists them."),
-    ] = "growth.validation_accuracy",
-    minimize: Annotated[
-        bool, typer.Option("--minimize", help="Rank the lowest value first.")
-    ] = False,
-    max_parallel: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Experiments at once. They share the cores, so their last digits can differ.",
-        ),
-    ] = 1,
-) -> None:
-    """Run an experiment for each combination of values and rank them."""
-    from pipeline.flows.command_line import sweep_from_words  # noqa: PLC0415 - prefect takes seconds
-
-    sweep_from_words(
-        space,
-        name=name,
-        trials=trials,
-        objective=objective,
-        direction="minimize" if minimize else "maximize",
-        max_parallel=max_parallel,
-    )
+app.add_typer(experiments)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def test_the_help_of_a_command_explains_every_argument_and_option(name: str, aso
         (["--verison"], "--version"),
         (["run", "--froce"], "--force"),
         (["sweep", "search.epochs=3", "--max-paralel", "2"], "--max-parallel"),
+        (["try", "search.epochs=3", "--nam", "one"], "--name"),
         (["predict", "model.onnx", "photo.jpg", "--jsn"], "--json"),
     ],
 )
@@ -91,7 +92,10 @@ def test_a_misspelt_word_gets_a_suggestion_in_a_few_plain_lines(
 
 @pytest.mark.parametrize(
     "words",
-    [["profile"], ["predict", "model.onnx"], ["sweep"], ["check", "a", "b"], ["serve", "a"]],
+    [
+        *(["profile"], ["predict", "model.onnx"], ["sweep"], ["check", "a", "b"], ["serve", "a"]),
+        *(["try", "seed=1"], ["try", "--name", "one"], ["apply"]),
+    ],
 )
 def test_a_missing_word_or_one_too_many_is_a_wrong_command_line(
     words: list[str], aso_se: AsoSe
@@ -101,7 +105,9 @@ def test_a_missing_word_or_one_too_many_is_a_wrong_command_line(
     assert f"Try 'aso-se {words[0]} --help' for help." in errors
 
 
-@pytest.mark.parametrize("words", [["--help"], ["check"], ["sweep", "--help"], ["statsu"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["check"], ["compare"], ["sweep", "--help"], ["statsu"]]
+)
 def test_a_quick_answer_imports_nothing_heavy(words: list[str]) -> None:
     program = "import atexit, sys; from pipeline.__main__ import main\n"
     program += f"sys.argv[1:] = {words!r}\n"

@@ -267,7 +267,11 @@ def test_the_stages_have_the_terminal_and_it_gets_its_cursor_back(toy: Toy) -> N
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "status", "verify", "check", "profile digits", "plan --minutes 1", "latency"]
+    "command",
+    [
+        *("run", "status", "verify", "check", "profile digits", "plan --minutes 1", "latency"),
+        *("compare", "try seed=1 --name one", "apply one"),
+    ],
 )
 def test_in_a_subfolder_of_a_clone_every_command_says_where_to_run_it(
     command: str, toy: Toy
