@@ -8,6 +8,7 @@ project. So it decodes images itself; a test checks that it does as `pipeline/ph
 """
 
 import argparse
+import errno
 import glob
 import json
 import struct
@@ -68,6 +69,10 @@ UNREADABLE = (
 """Errors that Pillow raises on a damaged, foreign or hostile file."""
 
 
+LACKING = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""Numbers of errors that say nothing about a file: the machine lacks memory or open files."""
+
+
 class ModelError(Exception):
     """The model is missing, damaged, not an exported classifier, or cannot be computed."""
 
@@ -123,11 +128,21 @@ def show(model_path: Path, names: Sequence[str], *, top: int, as_json: bool) -> 
 
     Returns:
         0, or 1 if the model or an image could not be used; the other images are predicted. 2 if
-        `top` is below 1.
+        `top` is below 1. 4 if the machine lacks memory or open files.
     """
     if top < 1:
         sys.stderr.write(f"--top {top}: expected 1 or more\n")
         return 2
+    try:
+        return _show(model_path, names, top=top, as_json=as_json)
+    except OSError as error:
+        if error.errno not in LACKING:
+            raise
+        sys.stderr.write(f"{shown(Path(error.filename or model_path))}: {error.strerror}\n")
+        return 4
+
+
+def _show(model_path: Path, names: Sequence[str], *, top: int, as_json: bool) -> int:
     try:
         model = open_model(model_path)
     except ModelError as error:
@@ -157,6 +172,7 @@ def open_model(path: Path) -> Model:
     Raises:
         ModelError: the file cannot be read, is not an ONNX file, does not name its classes, or has
             other inputs and outputs than it says.
+        OSError: the machine lacks memory or open files.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
@@ -168,6 +184,8 @@ def open_model(path: Path) -> Model:
             return model
         reason = "its graph has other inputs or outputs than its metadata say"
     except OSError as error:
+        if error.errno in LACKING:
+            raise
         reason = f"cannot be read: {error.strerror}"
     except REFUSED:
         reason = "not an ONNX model"
@@ -215,6 +233,7 @@ def read_image(path: Path, size: int, fit: str = "crop") -> NDArray[np.uint8]:
 
     Raises:
         ValueError: not an image of `formats`, damaged, too large, or of pixels of unknown range.
+        OSError: the machine lacks memory or open files.
     """
     try:
         with Image.open(path, formats=formats()) as file:
@@ -227,6 +246,8 @@ def read_image(path: Path, size: int, fit: str = "crop") -> NDArray[np.uint8]:
     except UnidentifiedImageError:
         reason = _explained(path)
     except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in LACKING:
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
     raise ValueError(f"not a readable image ({reason})")
 

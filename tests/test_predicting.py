@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import product
@@ -383,6 +385,28 @@ def test_the_help_explains_the_same_arguments_in_the_project_and_alone(
     options = {name for one in parameters for name in one.opts if name.startswith("--")}
     assert set(re.findall(r"--\w+", alone)) == {*options, "--help"}
     assert [one.help for one in parameters if one.help not in alone] == []
+
+
+@contextmanager
+def no_more_open_files() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free := os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_lack_of_open_files_is_no_fault_of_the_model_or_the_image(
+    model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened, image = open_model(model), photos / "photos/red.png"
+    with no_more_open_files():
+        code = predicting.show(model, [str(image)], top=1, as_json=False)
+        with pytest.raises(OSError, match="Too many open files"):
+            list(predict(opened, [image], top=1))
+    assert (code, capsys.readouterr().err) == (4, f"{model}: Too many open files\n")
 
 
 def test_a_number_of_classes_below_one_is_a_wrong_command_line(model: Path) -> None:
