@@ -52,6 +52,7 @@ if "code" in behaviour:
     if not (behaviour.get("once") and once.exists()):
         once.touch()
         print(behaviour["says"], file=sys.stderr)
+        print(behaviour.get("after", ""), end="")
         sys.exit(behaviour["code"])
 metrics = {"validation_accuracy": 1 - distance, "name": name}
 (out / "metrics.json").write_text(json.dumps(metrics))

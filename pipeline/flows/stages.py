@@ -44,6 +44,10 @@ class Outcome:
         return self.state not in STATES.values()
 
 
+SWAPPED_SECONDS = 0.1
+"""Time in which a line of stdout may come after one of stderr that was written later."""
+
+
 def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     """Whether the failure is temporary and worth a retry: others hold memory or disk."""
     return state.name == "Busy"
@@ -64,7 +68,8 @@ def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> 
         _start_again(repro, name)
     fate = repro.stage.fate if repro.stage else "ran"
     repro.deadline = time.monotonic() + hours * 3600 if hours else float("inf")
-    errors: list[str] = []
+    errors: list[Line] = []
+    swapped: list[Line] = []
     try:
         for line in repro.lines():
             log(line)
@@ -72,9 +77,10 @@ def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> 
                 repro.end()
                 return Cancelled(name=GIVEN_UP, message=f"{name}: other trials were better")
             if line.level == logging.INFO:
+                swapped = [one for one in errors[-1:] if line.moment - one.moment < SWAPPED_SECONDS]
                 errors = []
             elif _is_reason(line):
-                errors.append(line.text)
+                errors.append(line)
     except OverTimeError:
         repro.end()
         return Failed(
@@ -89,7 +95,8 @@ def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> 
         raise
     if repro.stage is None and not repro.succeeded:
         busy = repro.exit_code == ExitCode.EXHAUSTED
-        return Failed(name="Busy" if busy else None, message=_reason(errors, name, repro))
+        found = [one.text for one in errors or swapped]
+        return Failed(name="Busy" if busy else None, message=_reason(found, name, repro))
     return Completed(name=STATES[fate], message=f"{name}: {fate}")
 
 

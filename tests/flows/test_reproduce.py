@@ -99,10 +99,12 @@ def test_a_mistake_fails_the_run_in_one_line_before_anything_starts(
     assert "Traceback" not in server.log(state, "Finished in state")
 
 
+@pytest.mark.parametrize("after", ["", "search 2/2: an epoch\n"])  # as if it came late
 def test_a_stage_fails_with_its_own_line_and_is_not_tried_again(
-    server: Server, toy: Toy, monkeypatch: pytest.MonkeyPatch
+    after: str, server: Server, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOY", behave(search={"code": 1, "says": "search: the data is bad"}))
+    told = {"code": 1, "says": "search: the data is bad", "after": after}
+    monkeypatch.setenv("TOY", behave(search=told))
     state = run(overrides={"search.arch_update_freq": 3})
     assert state.message.splitlines()[-1] == "search: the data is bad"
     assert server.states(state, 3) == {
