@@ -67,7 +67,7 @@ DEEPENED = {
     "mutated": 0,
     "parameters_before": 1000,
     "parameters": 1500,
-    "max_difference": 1e-9,
+    "max_difference": 0.0,
     "verdict": "accepted",
     "accuracy_before": 0.5,
     "accuracy_after": 0.6,

@@ -121,6 +121,7 @@ def test_the_page_tells_what_the_stages_measured(page: Page) -> None:
     wrong = "3 of 6 images misclassified"
     for told in ("50.0%", "1,234", wrong, "2 → 3", "3.1", "5e-06", "deepen"):
         assert told in page.words
+    assert "0e+00" not in page.words  # of the growth that changed nothing
     for section in report.Params.model_fields:
         assert section in page.words
     assert "sep_conv_3x3" in page.words
