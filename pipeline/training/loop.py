@@ -97,13 +97,7 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
         except TrainingFailedError as error:
             reason = str(error)
         else:
-            if len(history) == phase.epochs:
-                return state, history
-            if out_of_patience(history, phase.expected):
-                say(
-                    f"{points.stage}: ends after {len(history)} of {phase.epochs} epochs:"
-                    f" {phase.expected.patience} without a better accuracy"
-                )
+            if _has_ended(phase, points.stage, history):
                 return state, history
             reason = f"epoch {len(history)}: {history[-1]['verdict']}"
             if recoveries >= most or history[-1]["verdict"] != "oscillating":
@@ -122,6 +116,17 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
             f"{points.stage}: {reason}; going on at {SLOWDOWN**recoveries:g} times the learning"
             f" rates ({recoveries} of at most {most} times)"
         )
+
+
+def _has_ended(phase: Phase[State], name: str, history: Sequence[Row]) -> bool:
+    """Whether no epoch is left to do; say so if there were more."""
+    if len(history) < phase.epochs and out_of_patience(history, phase.expected):
+        say(
+            f"{name}: ends after {len(history)} of {phase.epochs} epochs:"
+            f" {phase.expected.patience} without a better accuracy"
+        )
+        return True
+    return len(history) == phase.epochs
 
 
 def _newest(
