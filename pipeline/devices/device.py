@@ -50,7 +50,7 @@ def choose_device() -> torch.device:
     _share_memory(device)
     # float32 means float32: with TF32 the tests of the final network and its file would differ.
     torch.backends.cudnn.allow_tf32 = False
-    meet(device)
+    meet()
     return device
 
 
@@ -135,12 +135,11 @@ def _opened(name: str) -> torch.device:
 
 
 def precision_of(device: torch.device) -> str:
-    """Return in which numbers networks are trained: a key of `PRECISIONS`.
+    """Return in which numbers networks are trained: one of `PRECISIONS`.
 
     `ASO_SE_PRECISION` names it. By default it is bf16 on accelerators that have it, else fp32. fp16
-    is not offered: it needs scaled losses, and every GPU since 2020 has bf16. On CPUs bf16 was
-    measured 29 % slower, and torch 2.15 gives gradients of dilated depthwise kernels without
-    meaning (1e33).
+    is not offered: it needs scaled losses. On CPUs bf16 was measured 29 % slower, and torch 2.15
+    gives gradients of dilated depthwise kernels without meaning (1e33).
 
     Raises:
         DeviceError: there is no such precision, or not on this device.

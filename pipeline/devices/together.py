@@ -18,11 +18,9 @@ from pipeline.harness import ranks
 from pipeline.space.operations import BatchNorm
 
 
-def meet(device: torch.device) -> None:
-    """Wait for all processes; call this before anything else in this module."""
+def meet() -> None:
+    """Wait for all processes, each with its current device; call this before anything else here."""
     if ranks.count() > 1 and not distributed.is_initialized():
-        if device.type != "cpu":
-            torch.accelerator.set_device_index(device.index)
         distributed.init_process_group()
         atexit.register(distributed.destroy_process_group)
 

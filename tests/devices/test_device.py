@@ -75,7 +75,7 @@ def several(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("ASO_SE_DEVICE", named)
-    monkeypatch.setattr("pipeline.devices.device.meet", lambda _: None)
+    monkeypatch.setattr("pipeline.devices.device.meet", lambda: None)
 
 
 @pytest.mark.parametrize(("named", "own"), [("auto", "cuda:1"), ("cuda", "cuda:1"), ("cpu", "cpu")])
@@ -150,35 +150,22 @@ def test_the_precision_is_a_setting(
 
 
 @pytest.mark.parametrize(
-    ("named", "line"),
+    ("setting", "line"),
     [
-        ("fp8", "expected auto, bf16 or fp32"),
-        ("bf16", "only of accelerators; a CPU trains in fp32"),
+        ("PRECISION=fp8", "expected auto, bf16 or fp32"),
+        ("PRECISION=bf16", "only of accelerators; a CPU trains in fp32"),
+        ("MEMORY_SHARE=half", "expected a number above 0, at most 1"),
+        ("MEMORY_SHARE=1.5", "expected a number above 0, at most 1"),
+        ("MEMORY_SHARE=0.5", "only of an accelerator; 'ulimit -v' limits a process"),
     ],
 )
-def test_a_precision_that_cannot_be_is_refused(
-    named: str, line: str, monkeypatch: pytest.MonkeyPatch
+def test_a_setting_that_cannot_be_is_refused(
+    setting: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    name, _, value = setting.partition("=")
     monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
-    monkeypatch.setenv("ASO_SE_PRECISION", named)
-    with pytest.raises(DeviceError, match=f"^ASO_SE_PRECISION={named}: {line}$"):
-        choose_device()
-
-
-@pytest.mark.parametrize(
-    ("share", "line"),
-    [
-        ("half", "expected a number above 0, at most 1"),
-        ("1.5", "expected a number above 0, at most 1"),
-        ("0.5", "only of an accelerator; 'ulimit -v' limits a process"),
-    ],
-)
-def test_a_share_of_memory_that_cannot_be_is_refused(
-    share: str, line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
-    monkeypatch.setenv("ASO_SE_MEMORY_SHARE", share)
-    with pytest.raises(DeviceError, match=f"^ASO_SE_MEMORY_SHARE={share}: {line}$"):
+    monkeypatch.setenv(f"ASO_SE_{name}", value)
+    with pytest.raises(DeviceError, match=f"^ASO_SE_{setting}: {line}$"):
         choose_device()
 
 
