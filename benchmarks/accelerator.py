@@ -1,4 +1,4 @@
-"""What an accelerator makes of the method: one command, at most 8 minutes on one GPU.
+"""What an accelerator makes of the method, in one command.
 
     python benchmarks/accelerator.py [--images 25000] [--batches 256,1024] [--out accelerator.json]
 

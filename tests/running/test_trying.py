@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.comparison.references import Reference, References, write_references
+from pipeline.comparison.references import References, write_references
 from pipeline.harness.errors import RunError
 from pipeline.running.applying import apply
 from pipeline.running.ending import REFERENCES
 from pipeline.running.saved import experiments
 from pipeline.running.spent import read_tables, seconds_of
 from tests.conftest import entered
+from tests.running.test_ending import BEST
 from tests.running.test_front import LONG, Start, aso_se, read_until, start
 from tests.running.test_repro import processes_of
 from tests.toy import Toy
@@ -22,16 +23,6 @@ from tests.toy import Toy
 pytestmark = pytest.mark.xdist_group("toy")
 __all__ = ["start"]
 OFTEN = ("try", "search.arch_update_freq=3", "--name", "often")
-SVC = Reference(
-    name="svc",
-    title="SVC on pixels",
-    test_accuracy=0.9889,
-    low=0.9717,
-    high=0.9957,
-    difference=0.0028,
-    p_value=1.0,
-    verdict="tie",
-)
 
 State = tuple[bytes, str, str]
 
@@ -150,7 +141,7 @@ def test_experiments_this_run_and_references_stand_in_one_narrow_table(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     write_accuracy(often, 0.9)
-    write_references(often.folder / REFERENCES, References(compared=(SVC,)))
+    write_references(often.folder / REFERENCES, References(compared=(BEST,)))
     code, output = aso_se("compare")
     assert code == 0
     assert max(map(len, output.splitlines())) <= 100
