@@ -44,8 +44,8 @@ from pipeline.comparison.references import read_references
 from pipeline.referencing.random_architecture import of_size
 from pipeline.running.overrides import compose
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.network import build
-from pipeline.space.relaxation import decide
 
 PIPELINE = "the pipeline"
 PHASES = {

@@ -21,8 +21,8 @@ from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.prepared.facts import FACTS
 from pipeline.space.checkpoint import read_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.params import NetworkParams
-from pipeline.space.relaxation import decide
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, expected, read_context
 from pipeline.targeting.budget import read_budget

@@ -19,7 +19,7 @@ from pipeline.prepared.facts import FACTS
 from pipeline.searching.finals import Finals, entrants, hold
 from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.space.relaxation import decide, undecided
+from pipeline.space.decision import decide, undecided
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, expected, read_context
 from pipeline.targeting.budget import read_budget

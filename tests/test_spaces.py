@@ -13,10 +13,10 @@ from pipeline.costing.cost import cost
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import measure_parity, require_parity
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.network import build
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
-from pipeline.space.relaxation import decide
 from tests.conftest import of_space, random_images, tiny, tiny_blueprint
 from tests.phases import growing, optimizing, searching, train, warming
 from tests.test_resume import here, require_resumable  # noqa: F401 - a fixture of every test here

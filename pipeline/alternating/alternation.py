@@ -23,12 +23,11 @@ from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
+from pipeline.space.decision import decide, likely_operations
 from pipeline.space.network import constant, untracked_statistics
 from pipeline.space.relaxation import (
     EdgeWeights,
-    decide,
     explore,
-    likely_operations,
     relax,
     sample,
     soft_weights,

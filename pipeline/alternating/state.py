@@ -11,7 +11,7 @@ from pipeline.alternating.params import SearchParams
 from pipeline.batches.batches import batch_sizes
 from pipeline.batches.randomness import generator
 from pipeline.space.checkpoint import Checkpoint
-from pipeline.space.relaxation import undecided
+from pipeline.space.decision import undecided
 from pipeline.supernet import supernet
 from pipeline.supernet.supernet import Supernet, SupernetContext
 from pipeline.training.optimizers import Adam, Sgd

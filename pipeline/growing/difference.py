@@ -7,8 +7,9 @@ from torch import Tensor
 
 from pipeline.batches.randomness import generator
 from pipeline.space.blueprint import Blueprint
+from pipeline.space.decision import decide
 from pipeline.space.network import Network
-from pipeline.space.relaxation import EdgeWeights, decide, explore, genotype_weights, skip_only
+from pipeline.space.relaxation import EdgeWeights, explore, genotype_weights, skip_only
 
 
 @torch.no_grad()

@@ -37,9 +37,10 @@ from pipeline.harness.lacks import is_lack_of_memory
 from pipeline.harness.records import Row
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
-from pipeline.space.relaxation import decide, initial_logits
+from pipeline.space.relaxation import initial_logits
 from pipeline.supernet.supernet import SupernetContext, choices
 from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch, losses_of

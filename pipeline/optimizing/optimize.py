@@ -23,9 +23,9 @@ from pipeline.optimizing.params import OptimizeParams
 from pipeline.optimizing.state import N, OptimizeState, begin
 from pipeline.space.cell import DropPath
 from pipeline.space.checkpoint import read_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.network import Network, build, discretize
 from pipeline.space.params import GenotypeParams
-from pipeline.space.relaxation import decide
 from pipeline.training.context import Context, Epoch, Step, losses_of
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.params import StatisticsParams

@@ -27,9 +27,9 @@ from pipeline.referencing.trained import parameters
 from pipeline.searching.search import Search
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build
-from pipeline.space.relaxation import decide
 from pipeline.supernet.supernet import SupernetContext
 from pipeline.targeting.budget import Budget, read_budget
 from pipeline.training.stability import Expected

@@ -7,10 +7,10 @@ import torch
 from torch import Generator
 
 from pipeline.space.blueprint import Blueprint
+from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network
 from pipeline.space.params import GenotypeParams
-from pipeline.space.relaxation import decide
 
 WIDEST = 1024
 """Largest number of channels of the first cell."""

@@ -10,8 +10,9 @@ from torch import Generator, Tensor
 
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
+from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
-from pipeline.space.relaxation import decide, gumbel
+from pipeline.space.relaxation import gumbel
 from pipeline.targeting.budget import Budget
 
 TRIES = 16

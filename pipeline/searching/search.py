@@ -14,7 +14,7 @@ from pipeline.alternating.state import SearchState
 from pipeline.console.progress import say
 from pipeline.harness.records import Row
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.space.relaxation import DECIDED
+from pipeline.space.decision import DECIDED
 from pipeline.supernet.supernet import SupernetContext, choices
 from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch, losses_of

@@ -20,9 +20,9 @@ from pipeline.costing.latency import FILE, Latency, read_latency
 from pipeline.costing.parts import parts_of
 from pipeline.harness.errors import ParamsError
 from pipeline.space.blueprint import Blueprint
+from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.params import GenotypeParams
-from pipeline.space.relaxation import decide
 from pipeline.targeting.params import TargetParams, refusal
 
 FIRST_PRICE, LAST_PRICE = 2.0**-6, 2.0**20

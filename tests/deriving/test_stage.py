@@ -13,8 +13,8 @@ from pipeline.batches.images import read_images
 from pipeline.harness.errors import CheckpointError
 from pipeline.margins.margins import write_margins
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.network import discretize
-from pipeline.space.relaxation import decide
 from stages.derive import Params, main
 from tests.conftest import scramble, tiny_network, write_noise
 

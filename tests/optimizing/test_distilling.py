@@ -20,8 +20,8 @@ from pipeline.optimizing.mixing import partners
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.params import Params
 from pipeline.prepared.facts import read_facts
+from pipeline.space.decision import decide
 from pipeline.space.network import discretize
-from pipeline.space.relaxation import decide
 from pipeline.training.resume import resume_points
 from stages.check import main as check
 from tests.conftest import context, random_images, scramble, tiny, tiny_network, write_noise

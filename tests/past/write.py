@@ -19,9 +19,9 @@ from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.prepared.facts import SPLITS
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
+from pipeline.space.decision import decide
 from pipeline.space.network import discretize
 from pipeline.space.params import NetworkParams
-from pipeline.space.relaxation import decide
 from pipeline.training.resume import Points
 from pipeline.warming.warm import Warmup
 from tests.conftest import random_logits, tiny, tiny_blueprint, tiny_network, write_supernet

@@ -5,8 +5,8 @@ import pytest
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import choose, extend, size
 from pipeline.planning.measuring import largest_blueprint
+from pipeline.space.decision import decide
 from pipeline.space.network import check_fit
-from pipeline.space.relaxation import decide
 from pipeline.targeting.budget import Budget
 from pipeline.targeting.params import TargetParams
 from tests.conftest import random_logits, tiny, tiny_blueprint

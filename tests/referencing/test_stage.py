@@ -22,9 +22,9 @@ from pipeline.referencing import pixels
 from pipeline.referencing.kinds import KINDS
 from pipeline.referencing.params import PassesParams, ReferenceParams, SearchPassesParams
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.network import discretize
 from pipeline.space.params import NetworkParams
-from pipeline.space.relaxation import decide
 from pipeline.training.context import Context, Epoch, Step
 from pipeline.training.params import TrainingParams
 from stages.reference import Params, main

@@ -9,8 +9,8 @@ from pipeline.costing.cost import cost
 from pipeline.searching.candidates import draw_candidates, of_operations, prefer
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
+from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
-from pipeline.space.relaxation import decide
 from pipeline.space.spaces.residual import resnet
 from pipeline.targeting.budget import Budget
 from pipeline.targeting.params import TargetParams

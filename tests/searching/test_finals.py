@@ -8,8 +8,8 @@ import torch
 from pipeline.searching.equivalence import normal_form
 from pipeline.searching.finals import hold, reference
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.registry import SPACES
-from pipeline.space.relaxation import decide
 from pipeline.training.loop import run
 from pipeline.training.resume import Points
 from tests.conftest import (

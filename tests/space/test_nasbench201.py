@@ -23,11 +23,12 @@ from pipeline.space import blueprint as blueprints
 from pipeline.space import genotype as genotypes
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.checkpoint import Checkpoint, encode, read_checkpoint, write_checkpoint
+from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import build, check_fit, discretize
 from pipeline.space.operations import ResidualReduction, build_operation
 from pipeline.space.params import NetworkParams
-from pipeline.space.relaxation import decide, explore, genotype_weights, hard_weights, sample
+from pipeline.space.relaxation import explore, genotype_weights, hard_weights, sample
 from pipeline.space.spaces.nasbench201 import NASBENCH201 as SPACE
 from pipeline.space.spaces.nasbench201 import from_arch_string
 from tests.conftest import (

@@ -10,9 +10,9 @@ from pipeline.costing.cost import cost
 from pipeline.harness.errors import ParamsError
 from pipeline.params import Params
 from pipeline.searching.finals import entrants, reference
+from pipeline.space.decision import decide
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
-from pipeline.space.relaxation import decide
 from pipeline.supernet.supernet import Supernet
 from pipeline.targeting.params import TargetParams
 from tests.conftest import (
