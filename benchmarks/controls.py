@@ -41,10 +41,10 @@ from rich.table import Table
 
 from pipeline.batches.randomness import generator
 from pipeline.comparison.references import read_references
+from pipeline.deciding.decision import decide
 from pipeline.referencing.random_architecture import of_size
 from pipeline.running.overrides import compose
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.network import build
 
 PIPELINE = "the pipeline"

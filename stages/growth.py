@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
+from pipeline.deciding.decision import decide
 from pipeline.devices.device import choose_device
 from pipeline.growing.grow import KEPT_ACCURACY, Growth
 from pipeline.growing.params import GrowthParams
@@ -21,7 +22,6 @@ from pipeline.harness.records import write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.prepared.facts import FACTS
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.params import NetworkParams
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, expected, read_context

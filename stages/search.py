@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
 from pipeline.console.stage import Finish, run_stage
+from pipeline.deciding.decision import decide, undecided
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_json
@@ -19,7 +20,6 @@ from pipeline.prepared.facts import FACTS
 from pipeline.searching.finals import Finals, entrants, hold
 from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.space.decision import decide, undecided
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, expected, read_context
 from pipeline.targeting.budget import read_budget

@@ -10,10 +10,10 @@ from torch import nn
 
 from pipeline.batches.randomness import generator
 from pipeline.costing.cost import cost
+from pipeline.deciding.decision import decide
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.exporting.parity import measure_parity, require_parity
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.network import build
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES

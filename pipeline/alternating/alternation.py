@@ -18,12 +18,12 @@ from pipeline.alternating.gradients import estimator
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import decide, likely_operations
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
-from pipeline.space.decision import decide, likely_operations
 from pipeline.space.network import constant, untracked_statistics
 from pipeline.space.relaxation import (
     EdgeWeights,

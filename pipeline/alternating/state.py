@@ -10,8 +10,8 @@ from pipeline.alternating.agreement import Agreement, begin, stop
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.batches import batch_sizes
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import undecided
 from pipeline.space.checkpoint import Checkpoint
-from pipeline.space.decision import undecided
 from pipeline.supernet import supernet
 from pipeline.supernet.supernet import Supernet, SupernetContext
 from pipeline.training.optimizers import Adam, Sgd

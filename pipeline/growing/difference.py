@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import decide
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.decision import decide
 from pipeline.space.network import Network
 from pipeline.space.relaxation import EdgeWeights, explore, genotype_weights, skip_only
 

@@ -22,6 +22,7 @@ from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import decide
 from pipeline.devices.memory import release, within_memory
 from pipeline.events.event import Event, Kind
 from pipeline.growing import state as states
@@ -37,7 +38,6 @@ from pipeline.harness.lacks import is_lack_of_memory
 from pipeline.harness.records import Row
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import initial_logits

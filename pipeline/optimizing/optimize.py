@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import decide
 from pipeline.devices.device import autocast
 from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness import ranks
@@ -23,7 +24,6 @@ from pipeline.optimizing.params import OptimizeParams
 from pipeline.optimizing.state import N, OptimizeState, begin
 from pipeline.space.cell import DropPath
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.network import Network, build, discretize
 from pipeline.space.params import GenotypeParams
 from pipeline.training.context import Context, Epoch, Step, losses_of

@@ -15,6 +15,7 @@ from torch import Generator
 
 from pipeline.batches.batches import batch_sizes
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import decide
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size, choose, extend, size
 from pipeline.halving.bracket import rounds
@@ -27,7 +28,6 @@ from pipeline.referencing.trained import parameters
 from pipeline.searching.search import Search
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build
 from pipeline.supernet.supernet import SupernetContext

@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Generator
 
+from pipeline.deciding.decision import decide
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network
 from pipeline.space.params import GenotypeParams

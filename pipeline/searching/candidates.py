@@ -8,9 +8,9 @@ from math import log
 import torch
 from torch import Generator, Tensor
 
+from pipeline.deciding.decision import decide
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.relaxation import gumbel
 from pipeline.targeting.budget import Budget

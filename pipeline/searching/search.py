@@ -12,9 +12,9 @@ from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.console.progress import say
+from pipeline.deciding.decision import DECIDED
 from pipeline.harness.records import Row
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.space.decision import DECIDED
 from pipeline.supernet.supernet import SupernetContext, choices
 from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch, losses_of

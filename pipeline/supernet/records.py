@@ -7,9 +7,9 @@ from typing import Any
 from torch import Generator
 
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import concentration, decide
 from pipeline.harness.records import Row, kept, write_history, write_json
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
-from pipeline.space.decision import concentration, decide
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.supernet.evaluation import evaluate_genotype, evaluate_paths
 from pipeline.supernet.supernet import ACCURACY, Supernet, SupernetContext

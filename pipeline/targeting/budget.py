@@ -18,9 +18,9 @@ from torch import Tensor
 from pipeline.costing.cost import cost, cost_of, total
 from pipeline.costing.latency import FILE, Latency, read_latency
 from pipeline.costing.parts import parts_of
+from pipeline.deciding.decision import decide
 from pipeline.harness.errors import ParamsError
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.params import GenotypeParams
 from pipeline.targeting.params import TargetParams, refusal

@@ -13,7 +13,7 @@ from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import architecture_steps
 from pipeline.batches.randomness import generator
-from pipeline.space.decision import decide
+from pipeline.deciding.decision import decide
 from pipeline.space.registry import SPACES
 from pipeline.space.relaxation import EdgeWeights, genotype_weights
 from tests.conftest import (

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.answering.measure import interval, measure, predict, predictions, top_accuracy
 from pipeline.batches.randomness import generator
-from pipeline.space.decision import decide
+from pipeline.deciding.decision import decide
 from pipeline.space.network import discretize
 from pipeline.training.evaluation import evaluate
 from tests.conftest import random_images, scramble, tiny_network

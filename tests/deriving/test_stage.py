@@ -10,10 +10,10 @@ import torch
 
 from pipeline.answering.measure import predict
 from pipeline.batches.images import read_images
+from pipeline.deciding.decision import decide
 from pipeline.harness.errors import CheckpointError
 from pipeline.margins.margins import write_margins
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.network import discretize
 from stages.derive import Params, main
 from tests.conftest import scramble, tiny_network, write_noise

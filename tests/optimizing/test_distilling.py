@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.batches.batches import normalise
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import decide
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.harness.errors import DataError, ParamsError
 from pipeline.harness.params_file import parse_params
@@ -20,7 +21,6 @@ from pipeline.optimizing.mixing import partners
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.params import Params
 from pipeline.prepared.facts import read_facts
-from pipeline.space.decision import decide
 from pipeline.space.network import discretize
 from pipeline.training.resume import resume_points
 from stages.check import main as check

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from pipeline.batches.batches import normalise
+from pipeline.deciding.decision import decide
 from pipeline.optimizing.auxiliary import auxiliary_cell
 from pipeline.optimizing.optimize import Optimize
 from pipeline.optimizing.state import OptimizeState
 from pipeline.space.checkpoint import read_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, discretize
 from tests.conftest import context, identical, scramble, snapshot, tiny_network, write_supernet

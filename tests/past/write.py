@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.deciding.decision import decide
 from pipeline.exporting.onnx_file import ModelFacts, export_onnx
 from pipeline.prepared.facts import SPLITS
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
-from pipeline.space.decision import decide
 from pipeline.space.network import discretize
 from pipeline.space.params import NetworkParams
 from pipeline.training.resume import Points

@@ -13,6 +13,7 @@ from torchvision.models import get_model
 from pipeline.batches.images import read_images
 from pipeline.batches.params import AugmentationParams
 from pipeline.comparison.references import References, read_references
+from pipeline.deciding.decision import decide
 from pipeline.exporting.onnx_file import export_onnx
 from pipeline.harness.errors import DataError, ParamsError
 from pipeline.harness.params_file import parse_params
@@ -22,7 +23,6 @@ from pipeline.referencing import pixels
 from pipeline.referencing.kinds import KINDS
 from pipeline.referencing.params import PassesParams, ReferenceParams, SearchPassesParams
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.network import discretize
 from pipeline.space.params import NetworkParams
 from pipeline.training.context import Context, Epoch, Step

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from pipeline.batches.randomness import generator
 from pipeline.costing.cost import cost
+from pipeline.deciding.decision import decide
 from pipeline.searching.candidates import draw_candidates, of_operations, prefer
 from pipeline.searching.equivalence import normal_form
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.spaces.residual import resnet
 from pipeline.targeting.budget import Budget

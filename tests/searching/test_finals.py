@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.deciding.decision import decide
 from pipeline.searching.equivalence import normal_form
 from pipeline.searching.finals import hold, reference
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.registry import SPACES
 from pipeline.training.loop import run
 from pipeline.training.resume import Points

@@ -8,8 +8,8 @@ import torch
 
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
+from pipeline.deciding.decision import decide
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from pipeline.space.decision import decide
 from pipeline.targeting.params import TargetParams
 from pipeline.training.params import TrainingParams
 from stages.search import Params, main

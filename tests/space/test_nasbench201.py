@@ -18,12 +18,12 @@ from torch import nn
 
 from pipeline.batches.randomness import generator
 from pipeline.costing.cost import cost
+from pipeline.deciding.decision import decide
 from pipeline.harness.errors import CheckpointError, GenotypeError
 from pipeline.space import blueprint as blueprints
 from pipeline.space import genotype as genotypes
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.checkpoint import Checkpoint, encode, read_checkpoint, write_checkpoint
-from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import build, check_fit, discretize
 from pipeline.space.operations import ResidualReduction, build_operation

@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import decide
 from pipeline.harness.errors import GenotypeError
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.decision import decide
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import build, constant, discretize, initialize, untracked_statistics
 from pipeline.space.relaxation import (

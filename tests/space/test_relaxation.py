@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from pipeline.batches.randomness import generator
+from pipeline.deciding.decision import decide, entropy, likely_operations
 from pipeline.harness.params_file import read_params
 from pipeline.harness.section import Section
 from pipeline.space.blueprint import Blueprint, plan
-from pipeline.space.decision import decide, entropy, likely_operations
 from pipeline.space.params import GenotypeParams, NetworkParams
 from pipeline.space.relaxation import (
     explore,

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from pipeline.batches.randomness import generator
 from pipeline.costing.cost import cost
+from pipeline.deciding.decision import decide
 from pipeline.harness.errors import ParamsError
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.decision import decide
 from pipeline.targeting.budget import Budget
 from pipeline.targeting.params import TargetParams
 from tests.conftest import blueprints, costly, of_space, random_logits, tiny_blueprint

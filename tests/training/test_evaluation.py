@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
-from pipeline.space.decision import decide
+from pipeline.deciding.decision import decide
 from pipeline.space.network import Network, discretize
 from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import EdgeWeights, explore, skip_only

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pipeline.deciding.decision import concentration, decide, entropy
 from pipeline.harness.errors import ParamsError
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.decision import concentration, decide, entropy
 from pipeline.space.genotype import Architecture, Genotype
 from pipeline.space.params import GenotypeParams
 from pipeline.space.relaxation import genotype_weights
