@@ -17,6 +17,7 @@ import onnxruntime
 import pytest
 from ruamel.yaml import YAML
 from torch import nn
+from torch.distributed.run import get_args_parser
 from typer.main import get_group
 
 from pipeline.__main__ import app
@@ -91,7 +92,7 @@ def of(program: str) -> list[tuple[str, list[str]]]:
 
 
 def test_every_command_is_of_a_program_that_is_checked_here() -> None:
-    known = {"aso-se", "make", "dvc", "prefect", "python", *SHELL}
+    known = {"aso-se", "make", "dvc", "prefect", "python", "torchrun", *SHELL}
     assert not {where for where, words in COMMANDS if words[0] not in known}
 
 
@@ -133,6 +134,15 @@ def test_python_finds_the_module_or_the_file(where: str, words: list[str]) -> No
     else:
         assert importlib.util.find_spec(words[1]), where
         assert all((ROOT / word).exists() for word in words[2:] if "/" in word), where
+
+
+@pytest.mark.parametrize(("where", "words"), of("torchrun"), ids=str)
+def test_torchrun_knows_the_options_and_finds_the_stage(where: str, words: list[str]) -> None:
+    given = get_args_parser().parse_args(words)
+    assert given.module
+    test_python_finds_the_module_or_the_file(
+        where, ["-m", given.training_script, *given.training_script_args]
+    )
 
 
 @pytest.mark.parametrize(("where", "words"), COMMANDS, ids=str)

@@ -1,9 +1,11 @@
-"""Two real processes, started by torchrun, compute what one computes."""
+"""Two real processes, each started by a torchrun of its own, compute what one computes."""
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,23 +77,31 @@ for name in sys.argv[3:]:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
-    """Return the folder of two processes that have run all phases together."""
+    """Return the folder of two processes, as of two machines, that have run all phases together."""
     folder = tmp_path_factory.mktemp("together")
     script = folder / "run.py"
     script.write_text(RUN)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    with socket.create_server(("localhost", 0)) as free:
+        meeting = f"localhost:{free.getsockname()[1]}"
+    machine = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    machine += ["--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}", "--rdzv-id=together"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*torchrun, str(script), str(folder), str(checkpoint), *NAMES],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("one of 2 processes") == 1
+
+    def launch(_: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*machine, str(script), str(folder), str(checkpoint), *NAMES],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+
+    with ThreadPoolExecutor() as launchers:
+        done = list(launchers.map(launch, range(2)))
+    assert [one.returncode for one in done] == [0, 0], "".join(one.stderr for one in done)
+    assert "".join(one.stdout for one in done).count("one of 2 processes") == 1
     return folder
 
 
