@@ -115,7 +115,8 @@ class Alternation:
                 return estimate(loss_of)
 
         def gradients(micro_batch: int) -> list[Tensor]:
-            found = [gradient(*part) for part in parts(images, labels, micro_batch)]
+            with state.optimizer.halves_of(network).in_place(constant=True):
+                found = [gradient(*part) for part in parts(images, labels, micro_batch)]
             return [one for one in found if one is not None]
 
         found, state.micro_batch = within_memory(gradients, state.micro_batch)

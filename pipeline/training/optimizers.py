@@ -12,16 +12,18 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from pipeline.training.halves import Halves
 from pipeline.training.params import TrainingParams
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sgd:
     """SGD with momentum and weight decay, for the weights.
 
     buffers: momentum buffer of each parameter. gradient_clip: largest norm of the gradient.
     nesterov: whether to use Nesterov momentum (Sutskever et al. 2013). decays_all: whether
-    BatchNorm, biases and gates decay too, not only the weights of convolutions and heads.
+    BatchNorm, biases and gates decay too, not only the weights of convolutions and heads. halves:
+    what `halves_of` returns, once it was called.
     """
 
     parameters: list[nn.Parameter]
@@ -31,6 +33,7 @@ class Sgd:
     gradient_clip: float
     nesterov: bool = False
     decays_all: bool = True
+    halves: Halves | None = None
 
     @classmethod
     def of(cls, parameters: Iterable[nn.Parameter], params: TrainingParams) -> "Sgd":
@@ -53,6 +56,12 @@ class Sgd:
         """Copy into the buffers; they keep the memory format that the fused kernel relies on."""
         for buffer, saved in zip(self.buffers, buffers, strict=True):
             copy(saved, buffer)
+
+    def halves_of(self, network: nn.Module) -> Halves:
+        """Return the bfloat16 copies of the weights of its network."""
+        if self.halves is None:
+            self.halves = Halves.of(network)
+        return self.halves
 
     def zero_grad(self) -> None:
         """Delete all gradients."""

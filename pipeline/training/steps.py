@@ -26,6 +26,10 @@ Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class Learner(Protocol):
     """The state of a training. micro_batch: images at a time, fewer once memory ran out."""
 
+    @property
+    def network(self) -> nn.Module:
+        """What it trains."""
+
     optimizer: Sgd
     micro_batch: int
 
@@ -42,6 +46,7 @@ def weight_step(
     begin: returns the forward pass; called again when the step is restarted.
     """
     batch, labels, total = share(*step.batch)
+    halves = learner.optimizer.halves_of(learner.network)
 
     def attempt(micro_batch: int) -> tuple[Tensor, list[Tensor]]:
         outputs, forward = [], begin()
@@ -51,8 +56,10 @@ def weight_step(
                 logits, loss = forward(images, targets)
                 outputs.append(logits.detach())
                 yield loss * (len(targets) / total)
+                halves.collect()
 
-        return descend(learner.optimizer, losses(), step.learning_rate), outputs
+        with halves.in_place():
+            return descend(learner.optimizer, losses(), step.learning_rate), outputs
 
     (norm, outputs), learner.micro_batch = within_memory(attempt, learner.micro_batch)
     found = torch.cat(outputs)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch.utils._foreach_utils import _foreach_supported_types
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
@@ -67,6 +68,7 @@ def cast(one: Any, dtype: torch.dtype) -> Any:
 def install() -> tuple[torch.library.Library, torch.library.Library]:
     """Make the device known to torch, with autocast; once in a process. Keep what it returns."""
     _setup_privateuseone_for_python_backend(NAME, backend_module=Module, hook=Hooks())
+    _foreach_supported_types.append(Tensor)
     rest = torch.library.Library("_", "IMPL")
     rest.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     library = torch.library.Library("aten", "IMPL")
