@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
+EXTRAS := dvc,prefect,heic,parquet,tensorboard,dev
 # DVC runs `python -m stages...`: let it find the environment's python.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
@@ -25,7 +26,7 @@ install: .venv/installed
 
 # Installed again when a dependency changes; otherwise this takes no time.
 .venv/installed: pyproject.toml constraints.txt $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --build-constraint constraints.txt --editable '.[dvc,prefect,heic,parquet,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --build-constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 # uv compares every file that it downloads with the hashes in constraints.txt, pip those of uv.
@@ -38,7 +39,7 @@ $(BIN)/uv:
 # Made from nothing, for uv keeps what is installed. constraints.txt is left out: it holds newer versions.
 .venv-lowest/installed: pyproject.toml $(BIN)/uv
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[dvc,prefect,heic,parquet,dev]'
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/python --resolution lowest-direct --editable '.[$(EXTRAS)]'
 	touch $@
 
 lint: install

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from tests.test_licences import needed
+from tests.test_licences import EXTRAS, needed
 
 LINES = (Path(__file__).resolve().parents[1] / "constraints.txt").read_text().splitlines()
 PINNED = re.compile(r"([a-z0-9._-]+)==([^ ;]+)( ; [^\\]+)? \\")
@@ -25,5 +25,10 @@ def test_every_version_has_a_hash() -> None:
 
 def test_nothing_that_is_needed_is_left_out() -> None:
     found = {canonicalize_name(one[1]) for line in LINES if (one := PINNED.fullmatch(line))}
-    wanted = needed("dvc", "prefect", "heic", "parquet", "dev").keys() | {"uv", "pip"}
+    wanted = needed(*EXTRAS).keys() | {"uv", "pip"}
     assert wanted - found == set()
+
+
+def test_what_is_installed_is_what_is_checked() -> None:
+    makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text(encoding="utf-8")
+    assert f"EXTRAS := {','.join(EXTRAS)}\n" in makefile

@@ -10,6 +10,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = ("dvc", "prefect", "heic", "parquet", "tensorboard", "dev")
+"""Those that `make install` installs."""
 PERMISSIVE = re.compile(
     r"\b(MIT|BSD|0BSD|3-Clause|Apache|ISC|PSF|Python Software Foundation|Zlib|Unlicense|CC0|BSL-1.0"
     r"|MPL|Mozilla|ZPL|Zope|CNRI|matplotlib|LLVM|NumPy)\b"
@@ -61,7 +63,7 @@ def licence(installed: metadata.Distribution) -> str:
 
 def test_every_dependency_is_free_to_use_or_named() -> None:
     told = (ROOT / "docs/running.md").read_text(encoding="utf-8").partition("## Licences")[2]
-    found = needed("dvc", "prefect", "heic", "parquet", "dev")
+    found = needed(*EXTRAS)
     assert len(found) > 100
     for name, installed in found.items():
         words = licence(installed)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.console.interruption import if_interrupted
+from pipeline.console.tensorboard import events
 from pipeline.harness.metrics import COLUMNS
 from pipeline.harness.places import PROGRESS
 from pipeline.harness.ranks import is_first
@@ -65,12 +66,13 @@ def watch(
         TimeRemainingColumn(),
         TextColumn("{task.fields[last]}"),
     )
-    with Progress(
+    bar = Progress(
         *columns,
         console=console,
         speed_estimate_period=LONGEST_EPOCH_SECONDS,
         disable=not (on_terminal and is_first()),
-    ) as progress:
+    )
+    with events(name) as log, bar as progress:
         task = progress.add_task(name, total=epochs, completed=len(done), last="")
         began, worked = time.perf_counter(), time.process_time()
         for row in rows:
@@ -79,6 +81,7 @@ def watch(
             cpu_seconds = time.process_time() - worked
             followed.append({**row, **_performance(seconds, cpu_seconds, images)})
             write_history(PROGRESS / f"{name}.tsv", followed)
+            log(followed[-1])
             if_interrupted(
                 f"{name}: interrupted after epoch {len(done)} of {epochs};"
                 " run it again to resume there"
