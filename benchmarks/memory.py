@@ -3,8 +3,8 @@
     python benchmarks/memory.py [--images 50000,200000] [--size 64] [--seconds 60] [--folder FOLDER]
 
 Makes a folder of photos for each number (JPEGs, of which many are links to the same file). Runs the
-pipeline on a small one; then `prepare` on each of the others, and each later stage on its images
-with the network of the small run, warmup, search and growth for so many seconds at most. Prints the
+pipeline on a small one; then on each of the others, but warmup, search and growth for so many
+seconds at most, and what follows them with the supernet of the small run. Prints the
 peak of anonymous memory (what is mapped from files is none: the kernel takes it back at need), in
 MiB, and how much that is above the small run's as a part of the bytes of all pixels; then a JSON
 line. Linux only.
@@ -32,9 +32,9 @@ from pipeline.running.overrides import compose
 SMALL = 400
 DIFFERENT = 400
 CLASSES = "abcd"
-STAGES = {stage: needed for stage, needed in NEEDS.items() if stage != "reference"}
-WHOLE = ("prepare", "optimize", "derive")
-"""Stages that are run to their end; derive needs the margins of the images that optimize saw."""
+STAGES = {**NEEDS, "export": ("prepare", "derive", "reference"), "report": ("artifacts",)}
+SEARCHING = ("warmup", "search", "growth")
+"""Stages that are not run to their end; those after them read what they wrote in the small run."""
 CHANGES: dict[str, Any] = {
     "data.duplicates": "keep",
     "network.cells": 3,
@@ -45,6 +45,7 @@ CHANGES: dict[str, Any] = {
     "growth.epochs": 1,
     "growth.kinds": [],
     "optimize.epochs": 1,
+    "reference.kinds": ["majority", "logistic_regression", "nearest_neighbour", "svc", "resnet"],
 }
 EVERY_SECONDS = 0.02
 
@@ -106,9 +107,13 @@ def main() -> None:
             sides = {"data.image_size": arguments.size, "augmentation.cutout": 0}
             text = compose(SOURCE, "image_folder", {**changes, **sides})
             (folder / "params.yaml").write_text(text, encoding="utf-8")
+            (folder / "artifacts").mkdir()
+            for stage in STAGES:
+                home = small if stage in SEARCHING else folder
+                (folder / "artifacts" / stage).symlink_to(home / stage)
             for stage, needed in STAGES.items():
-                inputs = [(folder if one in WHOLE else small) / one for one in needed]
-                limit = None if count == SMALL or stage in WHOLE else arguments.seconds
+                inputs = [(small if one in SEARCHING else folder) / one for one in needed]
+                limit = None if count == SMALL or stage not in SEARCHING else arguments.seconds
                 paths = [*inputs, folder / stage]
                 measured[stage][count] = peak_mib(folder, stage, paths, limit)
             if count != SMALL:
