@@ -7,6 +7,8 @@ N images, H x W pixels, C channels, K classes.
 """
 
 import json
+from ast import literal_eval
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +33,8 @@ ONNX Runtime 1.15 and later load 8.
 
 INPUT = "images"
 LOGITS, PROBABILITIES = "logits", "probabilities"
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Metadata in which torch notes the layers that a node is in, the outermost first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,7 @@ def seal(model: onnx.ModelProto, facts: ModelFacts) -> bytes:
     Raises:
         ValueError: the model's number of outputs is not the number of classes.
     """
+    _name_nodes(model)
     _remove_traces(model)
     _stamp(model, facts)
     _check(model, facts)
@@ -155,6 +160,21 @@ class _FromPixels(nn.Module):
         return logits, scores.softmax(1)
 
 
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Name each node after the layer that it belongs to and what it does, if torch noted a layer.
+
+    Such as cells.1.edges.2.operations.sep_conv_5x5.1.Conv; a second one of the same name has a 1.
+    """
+    taken: Counter[str] = Counter()
+    for node in model.graph.node:
+        noted = {one.key: one.value for one in node.metadata_props}
+        if SCOPES in noted:
+            layer = literal_eval(noted[SCOPES])[-2].removeprefix("network").removeprefix(".")
+            name = f"{layer}.{node.op_type}" if layer else node.op_type
+            node.name = f"{name}_{taken[name]}" if taken[name] else name
+            taken[name] += 1
+
+
 def _remove_traces(message: Any) -> None:
     """Clear metadata and documentation at every depth, where torch notes its source lines.
 
@@ -173,6 +193,10 @@ def _stamp(model: onnx.ModelProto, facts: ModelFacts) -> None:
     model.producer_name = "aso-se"
     model.ClearField("producer_version")
     model.graph.name = "classifier"
+    model.doc_string = (
+        f"Classifier of images of {len(facts.classes)} classes. In: raw pixels (N, H, W, C), uint8."
+        " Out: logits and probabilities (N, K). What else a program needs is in the metadata."
+    )
     for key, value in sorted(facts.to_dict().items()):
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
         model.metadata_props.add(key=key, value=text)

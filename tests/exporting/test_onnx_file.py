@@ -156,6 +156,20 @@ def test_the_metadata_are_the_facts_as_json(model: onnx.ModelProto, facts: Model
     assert metadata["classes"] == list(facts.classes)
 
 
+def test_a_viewer_shows_what_the_model_is_and_which_layer_a_node_belongs_to(
+    model: onnx.ModelProto, facts: ModelFacts
+) -> None:
+    assert f"images of {len(facts.classes)} classes" in model.doc_string
+    names = [node.name for node in model.graph.node]
+    assert len({*names}) == len(names)
+    assert {"head.Gemm", "Softmax"} <= {*names}
+    for node in model.graph.node:
+        for weight in node.input:
+            if weight.startswith("network.cells.") and weight.endswith(".weight"):
+                layer, _ = weight.removeprefix("network.").removesuffix(".weight").rsplit(".", 1)
+                assert re.fullmatch(rf"{re.escape(layer)}\.\w+\.{node.op_type}", node.name)
+
+
 def test_batchnorm_is_folded_into_the_convolution_before_it(model: onnx.ModelProto) -> None:
     maker = {name: node.op_type for node in model.graph.node for name in node.output}
     norms = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
