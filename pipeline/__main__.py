@@ -22,6 +22,8 @@ from pipeline.profiles import PROFILES, complete, read_profile
 from pipeline.running.params_file import use_params
 from pipeline.running.redaction import hide
 
+EXPORTED = Path("artifacts/export/model.onnx")
+"""The model that a run exports."""
 MOST_MINUTES = 1_000_000
 """Largest number of minutes that a run can be planned for: two years."""
 
@@ -223,6 +225,32 @@ def predict(
     from pipeline.predicting import show  # noqa: PLC0415 - the rest needs no ONNX Runtime
 
     return show(model, images, top=top, as_json=as_json)
+
+
+@app.command()
+def demo(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="An exported model.onnx.")
+    ] = EXPORTED,
+    *,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, metavar="N", help="Port of the page. Without it, one that is free."
+        ),
+    ] = 0,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Whether to open the page.")
+    ] = True,
+) -> int:
+    """Try the model in a browser: drop, draw or photograph an image.
+
+    Images stay on this machine. The first time it fetches ONNX Runtime's build for browsers with
+    npm; from then on it needs no network. Runs until you stop it.
+    """
+    from pipeline.demo.command import demo as serve_page  # noqa: PLC0415 - a check needs none
+
+    return serve_page(Path.cwd(), model, port=port, browser=browser)
 
 
 @app.command()

@@ -106,7 +106,8 @@ def test_a_missing_word_or_one_too_many_is_a_wrong_command_line(
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["check"], ["compare"], ["sweep", "--help"], ["statsu"]]
+    "words",
+    [["--help"], ["check"], ["compare"], ["demo", "no.onnx"], ["sweep", "--help"], ["statsu"]],
 )
 def test_a_quick_answer_imports_nothing_heavy(words: list[str]) -> None:
     program = "import atexit, sys; from pipeline.__main__ import main\n"
