@@ -33,10 +33,11 @@ async function start() {
   part("main").hidden = false;
   if (input.channels === 1) startDrawing();
   const tested = await selfTest(model, "golden");
-  part("self-test").textContent = `Self-test: ${tested ?? "there are no golden images beside the model"}.`;
+  part("self-test").textContent = `Self-test: ${tested?.told ?? "there are no golden images beside the model"}.`;
+  part("self-test").classList.toggle("wrong", tested?.wrong > 0);
 }
 
-/** Classify pixels of any size and show the answer. */
+/** Classify the pixels of a drawing, a file or a picture and show the answer. */
 async function classify(image) {
   const { input } = model;
   const seen = fitted(image, input.width, input.height, input.fit);
@@ -49,6 +50,7 @@ async function classifyFile(file) {
     throw new Error(`${file.name || "This"}: this browser cannot read it as an image; try PNG or JPEG.`);
   });
   await classify(image);
+  part("result").scrollIntoView({ block: "nearest" });
 }
 
 function show(pixels, ranked) {
@@ -63,7 +65,7 @@ function show(pixels, ranked) {
   part("bars").replaceChildren(...ranked.slice(0, MOST_BARS).map(([one, value]) => bar(one, value, limit)));
   part("trust").textContent = calibration
     ? "The probabilities are calibrated: of answers with 80 %, about 8 in 10 are right on images like those of the data set."
-      + (limit === null ? "" : ` Below ${percent(limit)} (the mark), the image may show none of the classes.`)
+      + (limit === null ? "" : ` If no class has ${percent(limit)} (the mark), the image may show none of them.`)
     : "The probabilities are not calibrated: they may be too high.";
   const canvas = part("seen");
   Object.assign(canvas, { width: input.width, height: input.height });
@@ -158,6 +160,7 @@ async function takePicture() {
   const image = pixelsOf(part("video"), videoWidth, videoHeight);
   stopCamera();
   await classify(image);
+  part("result").scrollIntoView({ block: "nearest" });
 }
 
 part("file").addEventListener("change", ({ target }) => {

@@ -18,12 +18,13 @@ ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
 export async function openModel(url) {
   const content = await load(url);
   const facts = metadataOf(content);
-  if (facts.format !== FORMAT) {
+  if (facts.format !== String(FORMAT)) {
     throw new Error(`${url}: format ${facts.format}; expected a model of this project, format ${FORMAT}`);
   }
+  const [classes, input, normalisation] = [facts.classes, facts.input, facts.normalisation].map(JSON.parse);
+  const calibration = JSON.parse(facts.calibration ?? "null"); // older models have none
   const session = await ort.InferenceSession.create(content);
-  const { classes, input, calibration } = facts;
-  return { session, classes, input, calibration, mean: facts.normalisation.mean, bytes: content.length };
+  return { session, classes, input, calibration, mean: normalisation.mean, bytes: content.length };
 }
 
 /** Return [name, probability] of all classes, the most probable first. pixels: a Uint8Array. */
@@ -35,7 +36,7 @@ export async function predict({ session, classes, input }, pixels) {
     .sort(([, one], [, other]) => other - one);
 }
 
-/** Compute the golden images in `folder` and say in one line how many agree; null if there are none. */
+/** Compute the golden images in `folder`: {told, wrong}, a line and how many differ; null without any. */
 export async function selfTest({ session }, folder) {
   const names = ["input_0.pb", "output_0.pb", "output_1.pb"];
   if (!(await fetch(`${folder}/${names[0]}`)).ok) return null;
@@ -56,7 +57,8 @@ export async function selfTest({ session }, folder) {
     });
   }
   const right = agrees.filter(Boolean).length;
-  return `${right} of ${count} golden images agree, largest difference ${largest.toExponential(1)}`;
+  const told = `${right} of ${count} golden images agree, largest difference ${largest.toExponential(1)}`;
+  return { told, wrong: count - right };
 }
 
 async function load(url) {
@@ -65,12 +67,10 @@ async function load(url) {
   return new Uint8Array(await answer.arrayBuffer());
 }
 
+/** Return the metadata of an ONNX file by key; those of our models are JSON. */
 function metadataOf(content) {
-  const entries = [...fields(content)]
-    .filter(([number]) => number === METADATA)
-    .map(([, entry]) => [...fields(entry)].map(([, value]) => text.decode(value)))
-    .map(([key, value]) => [key, JSON.parse(value)]);
-  return Object.fromEntries(entries);
+  const entries = [...fields(content)].filter(([number]) => number === METADATA);
+  return Object.fromEntries(entries.map(([, entry]) => [...fields(entry)].map(([, value]) => text.decode(value))));
 }
 
 function tensorOf(content) {
