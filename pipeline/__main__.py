@@ -254,6 +254,24 @@ def demo(
 
 
 @app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder to write.")],
+    *,
+    licence: Annotated[
+        str | None,
+        typer.Option("--license", metavar="NAME", help="Licence of the model, such as apache-2.0."),
+    ] = None,
+) -> int:
+    """Lay out the exported model as a repository for Hugging Face.
+
+    Nothing is uploaded; the last line is the command that does it.
+    """
+    from pipeline.running.publishing import publish as lay_out  # noqa: PLC0415 - as demo
+
+    return lay_out(Path.cwd(), folder, licence)
+
+
+@app.command()
 def serve(
     cron: Annotated[
         str | None,
