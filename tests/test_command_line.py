@@ -94,7 +94,7 @@ def test_a_misspelt_word_gets_a_suggestion_in_a_few_plain_lines(
     "words",
     [
         *(["profile"], ["predict", "model.onnx"], ["sweep"], ["check", "a", "b"], ["serve", "a"]),
-        *(["try", "seed=1"], ["try", "--name", "one"], ["apply"]),
+        *(["try", "seed=1"], ["try", "--name", "one"], ["apply"], ["publish"], ["demo", "a", "b"]),
     ],
 )
 def test_a_missing_word_or_one_too_many_is_a_wrong_command_line(
