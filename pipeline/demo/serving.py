@@ -6,6 +6,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 
 from pipeline.harness.errors import RunError
@@ -67,6 +68,11 @@ class Server(ThreadingHTTPServer):
                 f"{ADDRESS}:{port}: {error.strerror}; choose another port,"
                 " or leave --port out for a free one"
             ) from None
+
+    def server_bind(self) -> None:
+        """Bind without a look-up of the machine's name, which takes seconds without a network."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = ADDRESS, self.server_address[1]
 
     @property
     def url(self) -> str:
