@@ -236,7 +236,11 @@ def demo(
     port: Annotated[
         int,
         typer.Option(
-            min=0, max=65535, metavar="N", help="Port of the page. Without it, one that is free."
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Port of the page. Without it, one that is free.",
+            show_default=False,
         ),
     ] = 0,
     browser: Annotated[

@@ -41,13 +41,13 @@ def runtime(tree: Path) -> dict[str, bytes]:
             f"{PLACE / ARCHIVE}: its sha512 is not that of {PACKAGE};"
             " remove it and run 'aso-se demo' again"
         )
+    wanted = {f"package/dist/{name}": name for name in FILES}
+    found = {}
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as members:
-        found = {
-            Path(one.name).name: members.extractfile(one)
-            for one in members
-            if one.name in {f"package/dist/{name}" for name in FILES}
-        }
-        return {name: file.read() for name, file in found.items() if file}
+        for one in members:
+            if one.name in wanted and (file := members.extractfile(one)):
+                found[wanted[one.name]] = file.read()
+    return found
 
 
 def _fetch(archive: Path) -> None:
