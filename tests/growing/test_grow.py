@@ -352,6 +352,18 @@ def test_an_accepted_growth_reopens_the_search_and_accuracy_closes_it(
     assert entropies[first + 1] > entropies[first]
 
 
+def test_cycles_of_growth_and_of_reopened_search_follow_each_other(checkpoint: Path) -> None:
+    phase, state = small(checkpoint, explore=0.5, epochs=9)
+    rows = train(phase, state)
+    grown = [number for number, row in enumerate(rows) if ": " in str(row["event"])]
+    opened = [number for number, row in enumerate(rows) if "reopened" in str(row["event"])]
+    assert [event.kind for event in state.events] == ["deepen", "widen"]
+    assert grown[0] < opened[0] < grown[1] < opened[1]
+    for number in opened:
+        assert rows[number + 1]["entropy"] > rows[number]["entropy"]
+    assert (rows[-1]["cells"], rows[-1]["channels"]) == (4, 6)
+
+
 def test_without_explore_nothing_is_reopened(checkpoint: Path) -> None:
     phase, state = small(checkpoint, explore=0.0)
     rows = train(phase, state)
