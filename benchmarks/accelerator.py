@@ -9,7 +9,8 @@ Needs neither DVC nor Prefect. `ASO_SE_DEVICE` names the device. Five parts, eac
 - `speed`: images/s of the second epoch of warmup, search and optimize, by batch size, and peak
   memory; profile cifar10, on images of noise.
 - `methods`: `step.py`: seconds of 50,000 images of our search, of GDAS and of DARTS in one run.
-- `operators`: the operators that take most time in 20 steps of a search, and launches per step.
+- `operators`: the operators that take most time in 20 steps of a search, launches per step, and
+  for which part of the stage's seconds the device is busy.
 - `repeat`: whether a search that is run twice gives the same bytes.
 """
 
@@ -30,6 +31,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from pipeline.devices.device import choose_device, precision_of
@@ -164,7 +166,9 @@ def operators(arguments: argparse.Namespace) -> Done:
     with within(STEPS * batch):
         run(changes, Path(), profile="cifar10", stages=["warmup"])
         with profile(activities=activities) as profiled:
+            began = time.perf_counter()
             run(changes, Path(), profile="cifar10", stages=["search"])
+            took = time.perf_counter() - began
     on_device = torch.cuda.is_available()
     events = profiled.key_averages()
 
@@ -172,7 +176,10 @@ def operators(arguments: argparse.Namespace) -> Done:
         return float(event.self_device_time_total if on_device else event.self_cpu_time_total) / 1e6
 
     slowest = sorted(events, key=seconds, reverse=True)[:OPERATORS]
+    # On a device, an operator and the kernels that it launches are events of the same seconds.
+    kernels = [event for event in events if not on_device or event.device_type != DeviceType.CPU]
     return {
+        "busy": sum(map(seconds, kernels)) / took,
         "seconds": {event.key: seconds(event) for event in slowest},
         "launches_per_step": sum(e.count for e in events if e.key.startswith(LAUNCHES)) / STEPS,
     }
