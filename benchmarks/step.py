@@ -8,7 +8,7 @@ All sides are interleaved in one run, on the same images and, if they sample, al
 - `fixed`: a weight step of a network that has only the path's operations: the lower bound.
 - `sampled`: a weight step of the supernet along the same path.
 - `ours`: 4 weight steps along sampled paths, then 1 architecture step that compares the losses of
-  4 paths (`arch_gradient: score`).
+  2 paths (`arch_gradient: score`).
 - `ours gate`: the same, but the architecture step differentiates the gates of one path with respect
   to the logits only (`arch_gradient: gate`).
 - `gdas`: an architecture step with every weight step, both along sampled paths, both with the
@@ -84,7 +84,7 @@ OPERATIONS = (
 SIDES = ("fixed", "sampled", "ours", "ours gate", "gdas", "darts", "gdas nchw", "darts nchw")
 WEIGHT_STEPS = 4
 """Number of our weight steps per architecture step."""
-ARCHITECTURE_PATHS = 4
+ARCHITECTURE_PATHS = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ class SearchParams(ScheduleParams):
         " comparison of the losses of arch_paths paths",
     )
     arch_paths: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=4, description="paths that an architecture step samples; at least 2 for score"
+        default=2, description="paths that an architecture step samples; at least 2 for score"
     )
     arch_images: Literal["validation", "training"] = Field(
         default="validation", description="split that the architecture learns from"
