@@ -25,8 +25,10 @@ from pipeline.harness.section import Section
 from pipeline.params import Params
 
 PACKAGES = ("pipeline", "stages")
-HARMLESS = ("pipeline/console", "stages/__init__.py")
+HARMLESS = ("pipeline/console", "pipeline/summaries", "stages/__init__.py")
 """Code that no stage depends on: what a stage prints and how it is ended change no result."""
+SHOWN = {"report": ("pipeline/summaries",)}
+"""Stage -> code of these whose words its output has."""
 FILE = Path("dvc.yaml")
 WIDTH = 110
 
@@ -87,7 +89,7 @@ def is_code(dep: str) -> bool:
 
 def code_deps(recipe: Path, root: Path) -> list[str]:
     """Return the folders and files that importing a stage's file may run, in the form of `deps`."""
-    harmless = {root / name for name in HARMLESS}
+    harmless = {root / name for name in HARMLESS if name not in SHOWN.get(recipe.stem, ())}
     closure = {
         path for path in import_closure(recipe, root) if not harmless & {path, *path.parents}
     }

@@ -12,6 +12,7 @@ import torch
 
 from pipeline.batches.images import read_images, read_training_images
 from pipeline.batches.params import AugmentationParams
+from pipeline.console.progress import say
 from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.records import kept, write_history, write_json
@@ -23,6 +24,7 @@ from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import FACTS, Split, read_facts
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.params import GenotypeParams
+from pipeline.summaries.summary import summary
 from pipeline.training.context import Context
 from pipeline.training.loop import run
 from pipeline.training.params import StatisticsParams
@@ -82,6 +84,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     write_margins(out / "margins.safetensors", dict(zip(trained_on, margins, strict=True)))
     write_history(out / "history.tsv", history)
     write_json(out / "metrics.json", kept(row))
+    say(f"optimize: {summary(history, keeps_best=bool(params.optimize.patience))}")
     return points.remove
 
 

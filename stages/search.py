@@ -3,23 +3,26 @@
     python -m stages.search artifacts/prepare artifacts/warmup artifacts/search
 
 Starts from the warmed-up weights and logits; writes a checkpoint, the most likely genotype, the
-histories of the search and of its finalists, and metrics.
+histories of the search, of its edges and of its finalists, and metrics.
 """
 
 from pathlib import Path
 
+from pipeline.alternating import edges
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
+from pipeline.console.progress import say
 from pipeline.console.stage import Finish, run_stage
 from pipeline.deciding.decision import decide, undecided
 from pipeline.devices.device import choose_device
 from pipeline.harness.files import write_atomically
-from pipeline.harness.records import write_json
+from pipeline.harness.records import write_history, write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.prepared.facts import FACTS
 from pipeline.searching.finals import Finals, entrants, hold
 from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
 from pipeline.space.checkpoint import read_checkpoint
+from pipeline.summaries.summary import summary
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, expected, read_context
 from pipeline.targeting.budget import read_budget
@@ -54,6 +57,8 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
     )
     points = resume_points("search", params, prepare / FACTS, warmup)
     state, history = run(phase, points)
+    seen = edges.rows(state.seen, state.network.blueprint, last=state.epoch)
+    write_history(out / "edges.tsv", list(seen))
 
     finals = Finals(
         context=context,
@@ -67,6 +72,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
     genotype = decide(state.logits, state.network.blueprint)
     write_atomically(out / "genotype.json", genotype.to_json().encode())
     open_edges = undecided(state.logits)
+    say(f"search: {summary(history, finals=outcome.rows, edges=open_edges.numel())}")
     say_if_undecided(open_edges, params.search)
     say_if_stopped(state.agreement)
     found = {

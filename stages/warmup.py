@@ -9,11 +9,13 @@ metrics.
 from pathlib import Path
 
 from pipeline.batches.params import AugmentationParams
+from pipeline.console.progress import say
 from pipeline.console.stage import Finish, run_stage
 from pipeline.devices.device import choose_device
 from pipeline.harness.section import Section, Seed
 from pipeline.prepared.facts import FACTS
 from pipeline.space.params import SupernetParams
+from pipeline.summaries.summary import summary
 from pipeline.supernet.records import write_supernet
 from pipeline.supernet.supernet import ACCURACY, read_context
 from pipeline.training.loop import run
@@ -42,6 +44,7 @@ def main(params: Params, prepare: Path, out: Path) -> Finish:
 
     facts = {ACCURACY: history[-1][ACCURACY]}
     write_supernet(out, "warmup", supernet, history, facts=facts, metrics={})
+    say(f"warmup: {summary(history)}")
     return points.remove
 
 

@@ -210,6 +210,7 @@ def test_an_edited_param_invalidates_exactly_the_stages_that_read_it(
         ("pipeline/searching/search.py", ["search"]),
         ("pipeline/alternating/alternation.py", ["search", "growth"]),
         ("pipeline/console/progress.py", []),
+        ("pipeline/summaries/summary.py", ["report"]),
         ("stages/__init__.py", []),
         ("pipeline/growing/policy.py", ["growth"]),
         ("pipeline/optimizing/optimize.py", ["optimize", "reference"]),

@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from pipeline.alternating import edges
 from pipeline.alternating.agreement import compare
 from pipeline.alternating.gradients import estimator
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
 from pipeline.batches.randomness import generator
-from pipeline.deciding.decision import decide, likely_operations
+from pipeline.deciding.decision import decide, likely_operations, undecided
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
@@ -38,7 +39,7 @@ from pipeline.supernet.records import describe
 from pipeline.supernet.supernet import Supernet, SupernetContext, along
 from pipeline.targeting.budget import Budget
 from pipeline.training.context import Batch, Epoch
-from pipeline.training.steps import Tally, weight_step
+from pipeline.training.steps import FORWARD, Tally, weight_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +66,12 @@ class Alternation:
         held_out = self._held_out(epoch)
         stopped = params.stop_skips is not None and params.stop_skips <= most_skips(state)
         draw = partial(self.draw, state, left, exploring=exploring)
-        tally = Tally()
+        tally, paths, unseen_images = Tally(), [], 0
+        before = state.seen[-1] if state.seen else edges.weights(state.logits)
         for step in context.steps(epoch):
             purpose = (epoch.phase, "path", epoch.number, step.number)
             path = draw(generator(context.seed, *purpose))
+            paths.append(path.active)
             weight_step(state, step, partial(along, state.network, path), tally)
             state.steps += 1
             if state.steps % (params.arch_update_freq - 1):
@@ -78,8 +81,17 @@ class Alternation:
             if not stopped:
                 purpose = (epoch.phase, "architecture", epoch.number, step.number)
                 self.architecture_step(state, unseen, generator(context.seed, *purpose), left=left)
+                unseen_images += len(unseen[1])
         state.epoch = epoch.number
-        return describe(context, state, partial(self.draw, state, left), tally)
+        row = describe(context, state, partial(self.draw, state, left), tally)
+        state.seen = [*state.seen, edges.weights(state.logits)]
+        return {
+            **row,
+            "image_passes": int(row["image_passes"]) + round(self._passes * unseen_images),
+            "undecided_edges": int(undecided(state.logits).sum()),
+            "genotype_changes": edges.changes(before, state.seen[-1]),
+            "path_diversity": edges.diversity(paths, state.logits.shape[-1]),
+        }
 
     def architecture_step(
         self, state: SearchState, batch: Batch, source: Generator, *, left: float = 0.0
@@ -187,6 +199,11 @@ class Alternation:
         for turn in count():
             purpose = (epoch.phase, "validation", epoch.number, turn)
             yield from self.context.batches(images, purpose)
+
+    @property
+    def _passes(self) -> float:
+        """Training passes that an architecture step takes for each of its images."""
+        return self.params.arch_paths * FORWARD if self.params.arch_gradient == "score" else 1.0
 
     def _temperature(self, state: SearchState) -> float:
         return max(self.params.temperature_floor, state.temperature)

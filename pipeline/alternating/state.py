@@ -1,6 +1,6 @@
 """The state of a search: a supernet whose logits learn too, and their learning rate."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ class SearchState(Supernet):
     logit_optimizer: Adam over the logits. anneal_rate: factor on the temperature per architecture
     step. first_epoch: epochs done before the phase. steps: weight steps since then, which decide
     when an architecture step is due. agreement: agreement of gradients, or None if no operation may
-    stop early.
+    stop early. seen: (A, E, O) weights of the operations after each epoch of the phase.
     """
 
     logit_optimizer: Adam
@@ -33,6 +33,7 @@ class SearchState(Supernet):
     first_epoch: int
     steps: int = 0
     agreement: Agreement | None = None
+    seen: list[Tensor] = field(default_factory=list)
 
 
 def architecture_steps(images: int, batch_size: int, epochs: int, arch_update_freq: int) -> int:
@@ -94,6 +95,7 @@ def snapshot(state: SearchState) -> dict[str, Any]:
         "first_epoch": state.first_epoch,
         "steps": state.steps,
         "agreement": state.agreement and asdict(state.agreement),
+        "seen": state.seen,
     }
 
 
@@ -113,6 +115,7 @@ def resumed(saved: dict[str, Any], context: SupernetContext) -> SearchState:
         first_epoch=saved["first_epoch"],
         steps=saved["steps"],
         agreement=agreement,
+        seen=saved["seen"],
     )
 
 

@@ -207,7 +207,10 @@ class Growth:
             reason = attempt if isinstance(attempt, str) else f"logits differ by {attempt[1]:.1e}"
             return f"{kind} refused: {reason}"
         state.trial = Trial(
-            event=event, state=old, accuracies=state.accuracies, genotypes=state.genotypes
+            event=event,
+            state=replace(old, seen=[]),  # these go on, whatever comes of it
+            accuracies=state.accuracies,
+            genotypes=state.genotypes,
         )
         state.search, state.accuracies, state.genotypes = attempt[0], [], []
         return f"{kind}: {event.what}"

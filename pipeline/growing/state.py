@@ -53,7 +53,7 @@ class GrowthState:
             cells=event.cells_before, channels=event.channels_before, nodes=event.nodes_before
         )
         self.refused |= {(event.kind, tried)}
-        trial.state.epoch = self.search.epoch
+        trial.state.epoch, trial.state.seen = self.search.epoch, self.search.seen
         self.search, self.trial = trial.state, None
         self.accuracies, self.genotypes = trial.accuracies, trial.genotypes
 

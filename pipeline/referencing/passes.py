@@ -4,9 +4,7 @@ from typing import Protocol
 
 from pipeline.halving.bracket import CANDIDATES, COMPARED_IMAGES, rounds
 from pipeline.referencing.params import SearchPassesParams
-
-FORWARD = 1 / 3
-"""Cost of a pass that only computes outputs, as a fraction of that of a training pass."""
+from pipeline.training.steps import FORWARD
 
 
 class Counted(Protocol):

@@ -101,7 +101,7 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
     derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
     blueprint = derived.network.blueprint
     shares = [SHARE + name for name in blueprint.operations]
-    supernet, others = [*required(supernet=True), *shares], required(supernet=False)
+    supernet, others = [*required("supernet"), *shares], required("all")
     finalists, winner = _read_finals(artifacts / "search" / "finalists.json")
     return Findings(
         dataset=dataset,

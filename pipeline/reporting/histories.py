@@ -12,7 +12,7 @@ from pipeline.harness.records import Row
 from pipeline.reporting.files import AGAIN, read_table
 
 WORDS = {column.name for column in COLUMNS if column.is_word}
-FRACTIONS = re.compile(r"share_.*|.*_(accuracy|fraction)|max_weight|health")
+FRACTIONS = re.compile(r"share_.*|.*_(accuracy|fraction)|max_weight|path_diversity|health")
 """Names of the columns whose values are at most 1."""
 SHARE = "share_"
 """How the names of the columns begin that hold the mean weight of an operation."""

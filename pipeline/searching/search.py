@@ -83,7 +83,7 @@ def drop_at_start(before: float, history: Sequence[Row]) -> float:
 
 
 def say_if_undecided(edges: Tensor, params: SearchParams) -> None:
-    """Print how many edges are undecided, and which param decides more, if any are.
+    """Print which param decides more edges, if any are undecided.
 
     edges: (A, E), true where no operation won.
     """
@@ -91,8 +91,8 @@ def say_if_undecided(edges: Tensor, params: SearchParams) -> None:
         return
     key = "arch_reach" if params.arch_learning_rate == "auto" else "arch_learning_rate"
     say(
-        f"search: {int(edges.sum())} of {edges.numel()} edges are undecided (no weight of"
-        f" {DECIDED}); a larger search.{key} decides more"
+        f"search: an edge is open while no operation has a weight of {DECIDED}; a larger"
+        f" search.{key} decides more"
     )
 
 

@@ -23,6 +23,10 @@ Forward = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Function: (N, C, H, W) images, (N,) labels -> (N, K) logits and the mean loss."""
 
 
+FORWARD = 1 / 3
+"""Cost of a pass that only computes outputs, as a fraction of that of a training pass."""
+
+
 class Learner(Protocol):
     """The state of a training. micro_batch: images at a time, fewer once memory ran out."""
 
@@ -117,6 +121,22 @@ class Tally:
         Raises:
             TrainingFailedError: the loss or a gradient is not finite.
         """
+        loss, accuracy, _ = self._means()
+        return loss, accuracy
+
+    def row(self) -> Row:
+        """Return the training columns of an epoch's row; raise as `read` does."""
+        loss, accuracy, images = self._means()
+        return {
+            "train_loss": loss,
+            "train_accuracy": accuracy,
+            "gradient_norm": float(self.gradient_norm) / self.steps,
+            "learning_rate": self.learning_rate,
+            "image_passes": images,
+        }
+
+    def _means(self) -> tuple[float, float, int]:
+        """Return what `read` does, and the number of images of all processes."""
         sums = torch.tensor([float(self.loss), float(self.correct), self.images]).double()
         add_up([sums])
         total, correct, images = sums.tolist()
@@ -124,14 +144,4 @@ class Tally:
         for name, value in (("loss", loss), ("gradient", float(self.gradient_norm))):
             if not isfinite(value):
                 raise TrainingFailedError(f"the {name} is {value}")
-        return loss, accuracy
-
-    def row(self) -> Row:
-        """Return the training columns of an epoch's row; raise as `read` does."""
-        loss, accuracy = self.read()
-        return {
-            "train_loss": loss,
-            "train_accuracy": accuracy,
-            "gradient_norm": float(self.gradient_norm) / self.steps,
-            "learning_rate": self.learning_rate,
-        }
+        return loss, accuracy, int(images)

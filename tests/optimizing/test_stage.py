@@ -67,7 +67,7 @@ def test_validation_images_shape_the_result_only_if_they_are_to_be_trained_on(
 
 
 def test_with_patience_the_checkpoint_and_the_metrics_are_those_of_the_best_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
@@ -80,6 +80,7 @@ def test_with_patience_the_checkpoint_and_the_metrics_are_those_of_the_best_epoc
     assert json.loads(metrics.read_text())["validation_accuracy"] == pytest.approx(max(accuracies))
     trained = read_checkpoint(tmp_path / "out" / "checkpoint.safetensors")
     assert trained.fact("epoch") == int(rows[best][names.index("epoch")])
+    assert f"; the best epoch, {trained.fact('epoch')}, is kept: " in capsys.readouterr().out
     held_out = read_images(tmp_path / "prepare", "validation", "cpu")
     loss, accuracy = evaluate(trained.network, held_out, 16)
     assert accuracy == max(accuracies)

@@ -57,7 +57,7 @@ def test_the_row_of_an_epoch_has_all_columns_and_describing_changes_nothing(
     weights, logits = snapshot(supernet.network), supernet.logits.clone()
     row = described(supernet)
     of_the_loop = {"recoveries", "verdict", "health"}
-    assert row.keys() >= set(required(supernet=True)) - of_the_loop
+    assert row.keys() >= set(required("supernet")) - of_the_loop
     assert (row["train_accuracy"], row["gradient_norm"]) == (0.5, 0.5)
     assert row["parameters"] == sum(p.numel() for p in supernet.network.parameters())
     assert (row["cells"], row["channels"]) == (3, 4)
