@@ -10,13 +10,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from pipeline.events.event import Event
-from pipeline.reporting.findings import PHASES, SUPERNET_PHASES, Findings
+from pipeline.reporting.findings import PHASES, SEARCHING_PHASES, SUPERNET_PHASES, Findings
 from pipeline.reporting.histories import SHARE
 from pipeline.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PHASE_COLORS, PURPLE, RED
-
-TEMPERED = ("search", "growth")
-"""Phases that sample at a temperature."""
-GROWING = ("search", "growth")
 
 # In inches. matplotlib's own layouts are not used, because their last bits differ between runs.
 WIDTH, LEFT, RIGHT, TOP, GAP, BOTTOM = 10.0, 0.65, 0.2, 0.6, 0.42, 0.5
@@ -45,7 +41,7 @@ def draw_curves(findings: Findings) -> Figure:
     _line(loss, findings, "validation_loss", BLUE, "validation")
     loss.legend(loc="upper right", fontsize=8.5)
     _title(temperature, "Temperature")
-    _line(temperature, findings, "temperature", PURPLE, phases=TEMPERED)
+    _line(temperature, findings, "temperature", PURPLE, phases=SEARCHING_PHASES)
     _title(entropy, "Entropy of the architecture (nats per edge)")
     _line(entropy, findings, "entropy", GREEN, phases=SUPERNET_PHASES)
     uniform = log(len(findings.blueprint.operations))
@@ -58,9 +54,9 @@ def draw_curves(findings: Findings) -> Figure:
         axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 5, 10)))
     for axes in panels:
-        _phases(axes, findings, PHASES, named=axes is accuracy)
-        _growths(axes, findings.growths, named=axes is accuracy)
-    _epochs(entropy)
+        mark_phases(axes, findings, PHASES, named=axes is accuracy)
+        mark_growths(axes, findings.growths, named=axes is accuracy)
+    label_epochs(entropy)
     return figure
 
 
@@ -90,10 +86,10 @@ def draw_operations(findings: Findings) -> Figure:
         title_fontsize=8.5,
         fontsize=8.5,
     )
-    _phases(axes, findings, SUPERNET_PHASES, named=True, shaded=False)
-    _growths(axes, findings.growths, named=False)
+    mark_phases(axes, findings, SUPERNET_PHASES, named=True, shaded=False)
+    mark_growths(axes, findings.growths, named=False)
     axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
-    _epochs(axes)
+    label_epochs(axes)
     return figure
 
 
@@ -109,7 +105,7 @@ def draw_growth(findings: Findings) -> Figure:
     )
     colors = (BLUE, PURPLE, ORANGE, GREEN)
     for axes, column, title, color in zip(panels, columns, titles, colors, strict=True):
-        epochs, values = findings.column(column, GROWING)
+        epochs, values = findings.column(column, SEARCHING_PHASES)
         _title(axes, title)
         if column == "validation_accuracy":
             axes.plot(epochs, values, color=color, marker="o", markersize=3)
@@ -120,9 +116,9 @@ def draw_growth(findings: Findings) -> Figure:
             axes.set_ylim(0, 1.25 * max(values))
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-        _phases(axes, findings, GROWING, named=axes is panels[0])
-        _growths(axes, findings.growths, named=axes is panels[0])
-    _epochs(panels[-1])
+        mark_phases(axes, findings, SEARCHING_PHASES, named=axes is panels[0])
+        mark_growths(axes, findings.growths, named=axes is panels[0])
+    label_epochs(panels[-1])
     return figure
 
 
@@ -168,7 +164,7 @@ def _line(
     axes.plot(epochs, values, color=color, linewidth=width, label=name, marker=mark, markersize=4)
 
 
-def _phases(
+def mark_phases(
     axes: Axes,
     findings: Findings,
     phases: Sequence[str],
@@ -199,7 +195,7 @@ def _bounds(findings: Findings, phase: str) -> tuple[float, float]:
     return float(rows[0]["epoch"]) - 0.5, float(rows[-1]["epoch"]) + 0.5
 
 
-def _growths(axes: Axes, growths: Sequence[Event], *, named: bool) -> None:
+def mark_growths(axes: Axes, growths: Sequence[Event], *, named: bool) -> None:
     """Mark each growth between its epoch and the next."""
     place = blended_transform_factory(axes.transData, axes.transAxes)
     for growth in growths:
@@ -213,6 +209,7 @@ def _growths(axes: Axes, growths: Sequence[Event], *, named: bool) -> None:
             )  # fmt: skip
 
 
-def _epochs(axes: Axes) -> None:
+def label_epochs(axes: Axes) -> None:
+    """Label the axis of epochs, with whole numbers."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=14))

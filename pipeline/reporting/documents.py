@@ -23,6 +23,7 @@ class FinalistRow(BaseModel):
     model_config = WITH_MORE
 
     finalist: Count
+    image_passes: Size
     validation_accuracy: Share
     parameters: Size
 

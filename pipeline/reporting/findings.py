@@ -31,11 +31,13 @@ from pipeline.reporting.predictions import (
     read_predictions,
     read_suspects,
 )
+from pipeline.reporting.preferences import Preference, read_preferences
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.genotype import Genotype
 
-SUPERNET_PHASES = ("warmup", "search", "growth")
+SEARCHING_PHASES = ("search", "growth")
+SUPERNET_PHASES = ("warmup", *SEARCHING_PHASES)
 PHASES = (*SUPERNET_PHASES, "optimize")
 MOST_SHOWN = 24
 """Largest number of mistakes, and of suspects, that are shown."""
@@ -45,7 +47,8 @@ MOST_SHOWN = 24
 class Findings:
     """Everything that the report shows.
 
-    histories: phase -> one row per epoch. predictions: for the test images, in their order.
+    histories: phase -> one row per epoch. preferences: of each edge after each epoch of search and
+    growth, in order. predictions: for the test images, in their order.
     suspects: images that are most likely mislabelled, the likeliest first. photos: the images that
     are shown. finalists: a row per epoch of each finalist of the search. winner: number of the best
     finalist, None without finalists. metrics: metrics of derive. search, parity: metrics of search
@@ -59,6 +62,7 @@ class Findings:
     blueprint: Blueprint
     genotype: Genotype
     histories: Mapping[str, Sequence[Row]]
+    preferences: Sequence[Preference]
     finalists: Sequence[Row]
     winner: int | None
     growths: Sequence[Event]
@@ -101,8 +105,15 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
     derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
     blueprint = derived.network.blueprint
     shares = [SHARE + name for name in blueprint.operations]
-    supernet, others = [*required("supernet"), *shares], required("all")
+    columns = {
+        "warmup": [*required("supernet"), *shares],
+        **{phase: [*required("search"), *shares] for phase in SEARCHING_PHASES},
+        "optimize": required("all"),
+    }
     finalists, winner = _read_finals(artifacts / "search" / "finalists.json")
+    histories = {
+        phase: read_history(artifacts / phase / "history.tsv", columns[phase]) for phase in PHASES
+    }
     return Findings(
         dataset=dataset,
         predictions=predictions,
@@ -110,12 +121,14 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
         photos=read_photos(artifacts / "prepare", originals, shown, {"test": test}),
         blueprint=blueprint,
         genotype=derived.decided(),
-        histories={
-            phase: read_history(
-                artifacts / phase / "history.tsv", supernet if phase in SUPERNET_PHASES else others
+        histories=histories,
+        preferences=[
+            one
+            for phase in SEARCHING_PHASES
+            for one in read_preferences(
+                artifacts / phase / "edges.tsv", blueprint, histories[phase]
             )
-            for phase in PHASES
-        },
+        ],
         finalists=finalists,
         winner=winner,
         growths=read_events(read_json(artifacts / "growth" / "growth.json", Growths)["events"]),

@@ -19,6 +19,7 @@ from pipeline.reporting.findings import PHASES, Findings
 from pipeline.reporting.outcome import confusions
 from pipeline.reporting.predictions import mistakes
 from pipeline.reporting.style import Picture, colors
+from pipeline.summaries.summary import image_passes, summary
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -27,11 +28,14 @@ TEMPLATE = Path(__file__).with_name("page.html")
 class Phase:
     """A row of the table of phases.
 
-    measured: split on which the accuracies were measured. verdicts: verdict -> number of epochs.
-    disabled: epoch -> operations that failed in it and were disabled.
+    summary: line about it. share: part of the image passes of all phases. measured: split on which
+    the accuracies were measured. verdicts: verdict -> number of epochs. disabled: epoch ->
+    operations that failed in it and were disabled.
     """
 
     name: str
+    summary: str
+    share: float
     first: int
     last: int
     measured: str
@@ -61,7 +65,7 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
         findings=findings,
         dataset=findings.dataset,
         metrics=findings.metrics,
-        phases=[phase(findings, name) for name in PHASES],
+        phases=[phase(findings, name, params.get(name, {})) for name in PHASES],
         mistakes=len(mistakes(findings.predictions)),
         confusions=confusions(findings),
         replaced=sum(one.has_file and not one.is_original for one in findings.photos.values()),
@@ -77,14 +81,23 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
     )
 
 
-def phase(findings: Findings, name: str) -> Phase:
-    """Summarise the epochs of one phase."""
+def phase(findings: Findings, name: str, params: Mapping[str, Any]) -> Phase:
+    """Summarise the epochs of one phase. params: its section."""
     rows = findings.histories[name]
     validated = "validation_accuracy" in rows[-1]
     accuracy = "validation_accuracy" if validated else "train_accuracy"
     last = rows[-1]
+    passes = {one: _passes(findings, one) for one in PHASES}
     return Phase(
         name=name,
+        summary=summary(
+            rows,
+            finals=findings.finalists if name == "search" else (),
+            edges=sum(one.epoch == last["epoch"] for one in findings.preferences),
+            growths=findings.growths if name == "growth" else None,
+            keeps_best=name == "optimize" and bool(params.get("patience")),
+        ),
+        share=passes[name] / sum(passes.values()),
         first=int(rows[0]["epoch"]),
         last=int(last["epoch"]),
         measured="validation" if validated else "training",
@@ -98,6 +111,12 @@ def phase(findings: Findings, name: str) -> Phase:
         verdicts=Counter(str(row["verdict"]) for row in rows if row["verdict"]),
         disabled={int(row["epoch"]): str(row["disabled"]) for row in rows if row.get("disabled")},
     )
+
+
+def _passes(findings: Findings, name: str) -> int:
+    """Return the image passes of a phase; those of the finalists are of search."""
+    finals = findings.finalists if name == "search" else []
+    return image_passes([*findings.histories[name], *finals])
 
 
 def _printable(value: object) -> object:

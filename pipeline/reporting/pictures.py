@@ -4,6 +4,7 @@ from pipeline.reporting.cells import draw_cells
 from pipeline.reporting.curves import draw_curves, draw_growth, draw_operations
 from pipeline.reporting.finalists import draw_finalists
 from pipeline.reporting.findings import Findings
+from pipeline.reporting.heat_map import draw_edges
 from pipeline.reporting.network import draw_network
 from pipeline.reporting.outcome import draw_confusion
 from pipeline.reporting.references import draw_references
@@ -16,6 +17,7 @@ PICTURES = {
     "network": (draw_network, "The network that was found, part by part"),
     "curves": (draw_curves, "Accuracy, loss, temperature and entropy over all epochs"),
     "operations": (draw_operations, "Mean weight of each operation over the epochs"),
+    "edges": (draw_edges, "The operation that each edge preferred, over the epochs"),
     "finalists": (draw_finalists, "Accuracy of the finalists of the search, until each was out"),
     "growth": (draw_growth, "Accuracy and size of the network through search and growth"),
     "confusion": (draw_confusion, "Confusion matrix of the test images"),

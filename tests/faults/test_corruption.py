@@ -5,7 +5,7 @@ and every stage that reads it runs on the damage. A sample always runs; all of i
 
     python -m pytest -m slow tests/faults
 
-Stages need not find damage on which no result depends: `metrics.json`, `history.tsv`,
+Stages need not find damage on which no result depends: `metrics.json`, `history.tsv`, `edges.tsv`,
 `genotype.json`, `growth.json`, `confusion.tsv`, `suspects.csv` and `references.json` are for people
 and DVC's comparisons, and DVC reruns their stage if one differs from `dvc.lock`. Only `report` and
 `export` read some of them, and `tests/reporting` tests that they refuse nonsense.
@@ -115,6 +115,7 @@ READINGS = [(name, file) for name, stage in STAGES.items() for file in stage.rea
 UNREAD = {
     "metrics.json",
     "history.tsv",
+    "edges.tsv",
     "genotype.json",
     "finalists.json",
     "growth.json",

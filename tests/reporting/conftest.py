@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.transforms import Bbox, BboxBase
 
+from pipeline.alternating import edges
 from pipeline.comparison.references import Reference, References, Skipped, write_references
 from pipeline.deriving.suspects import Suspect, write_suspects
 from pipeline.growing.blueprints import deepen
 from pipeline.harness.records import Row, write_history, write_json
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
-from pipeline.reporting.findings import Findings, read_findings
+from pipeline.reporting.findings import SEARCHING_PHASES, Findings, read_findings
 from pipeline.space.blueprint import Blueprint, CellPlan
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.genotype import Architecture, Gene, Genotype
@@ -146,7 +147,12 @@ def write_histories(artifacts: Path) -> None:
         rows: list[Row] = []
         for _ in range(length):
             epoch += 1
-            row: Row = {"epoch": epoch, "train_loss": 2 / epoch, "train_accuracy": epoch / 20}
+            row: Row = {
+                "epoch": epoch,
+                "train_loss": 2 / epoch,
+                "train_accuracy": epoch / 20,
+                "image_passes": 6 * length,
+            }
             if phase != "optimize":
                 row |= {
                     "validation_loss": 2.5 / epoch,
@@ -160,8 +166,25 @@ def write_histories(artifacts: Path) -> None:
                     "channels": 2,
                     "parameters": 1000 + 500 * (epoch > 6),
                 }
+            if phase in SEARCHING_PHASES:
+                row |= {"undecided_edges": 3, "genotype_changes": 1, "path_diversity": 0.8}
             rows.append({**row, "recoveries": 0, "verdict": "", "health": 1.0})
         write_history(artifacts / phase / "history.tsv", rows)
+
+
+def write_preferences(artifacts: Path, plan: Blueprint, histories: Mapping[str, int]) -> None:
+    """Write what each edge preferred: one operation more and more. histories: number of epochs."""
+    epoch, count = histories["warmup"], len(plan.operations)
+    for phase in SEARCHING_PHASES:
+        seen = []
+        for _ in range(histories[phase]):
+            epoch += 1
+            logits = torch.zeros(plan.architectures, len(plan.edges), count)
+            for architecture, edge in product(range(plan.architectures), range(len(plan.edges))):
+                logits[architecture, edge, (architecture + edge) % count] = epoch * edge / 4
+            seen.append(edges.weights(logits))
+        rows = list(edges.rows(seen, plan, last=epoch))
+        write_history(artifacts / phase / "edges.tsv", rows)
 
 
 def write_model(
@@ -190,7 +213,13 @@ def write_model(
 
 
 FINALS: list[Row] = [
-    {"round": turn, "finalist": number, "validation_accuracy": accuracy, "parameters": size}
+    {
+        "round": turn,
+        "finalist": number,
+        "validation_accuracy": accuracy,
+        "parameters": size,
+        "image_passes": 6,
+    }
     for turn, number, accuracy, size in (
         (1, 0, 0.61, 9000),
         (1, 1, 0.6, 8000),
@@ -218,6 +247,8 @@ def write_artifacts(
     """
     write_dataset_of(artifacts / "prepare", classes)
     write_histories(artifacts)
+    plan = blueprint(len(classes), grown=bool(growths))
+    write_preferences(artifacts, plan, LENGTHS)
     write_model(artifacts / "derive", classes, grown=bool(growths), calibration=calibration)
     wrong = [*classes[1:], classes[0]]
     predictions: list[Row] = []

@@ -13,6 +13,7 @@ import matplotlib as mpl
 import pytest
 
 from pipeline.comparison.references import References, write_references
+from pipeline.deciding.decision import DECIDED
 from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
 from pipeline.harness.showing import shown
@@ -125,6 +126,19 @@ def test_the_page_tells_what_the_stages_measured(page: Page) -> None:
     for section in report.Params.model_fields:
         assert section in page.words
     assert "sep_conv_3x3" in page.words
+
+
+def test_the_page_tells_what_each_phase_brought_and_its_share_of_the_cost(page: Page) -> None:
+    for told in (
+        "warmup: validation accuracy from 4.0% to 12.0%; 54 image passes, 20.9% of all.",
+        "search: validation accuracy from 16.0% to 20.0%; 7 of 10 edges are decided, 3 open;",
+        "1 changed in the last epoch; 54 image passes, 20.9% of all.",  # with the finalists'
+        "deepen (3 cells) accepted: accuracy 50.0% to 60.0%; 54 image passes, 20.9% of all.",
+        "optimize: training accuracy from 45.0% to 60.0%, +5.0 points in the last quarter",
+        "96 image passes, 37.2% of all.",
+        f"An edge is decided if an operation has a weight of {DECIDED}.",
+    ):
+        assert told in page.words
 
 
 def test_the_page_opens_with_the_result_its_interval_and_who_wins(page: Page) -> None:
@@ -267,6 +281,8 @@ DAMAGES: dict[str, Any] = {
     "warmup/history.tsv": "",
     "search/history.tsv": "epoch\ttrain_loss\n1\tmuch\n",
     "growth/history.tsv": "epoch\tverdict\n1\t\n",
+    "search/edges.tsv": "epoch\tarchitecture\n1\t0\n",
+    "growth/edges.tsv": b"\xff",
     "optimize/history.tsv": b"\xff\xfe",
     "search/finalists.json": '{"winner": 1, "epochs": [{"finalist": 1}]}',
     "growth/growth.json": '{"events": [{"epoch": 3}]}',

@@ -1,4 +1,4 @@
-"""The stage reports which edges are undecided, and lets finalists compete."""
+"""The stage tells which edges are decided, and lets finalists compete."""
 
 import json
 from pathlib import Path
@@ -8,12 +8,15 @@ import torch
 
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
-from pipeline.deciding.decision import decide
+from pipeline.deciding.decision import DECIDED, decide
+from pipeline.harness.metrics import required
+from pipeline.reporting.histories import read_history
+from pipeline.reporting.preferences import read_preferences
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.targeting.params import TargetParams
 from pipeline.training.params import TrainingParams
 from stages.search import Params, main
-from tests.conftest import tiny, tiny_network, write_noise, write_supernet
+from tests.conftest import tiny, tiny_blueprint, tiny_network, write_noise, write_supernet
 
 
 @pytest.mark.parametrize("decided", [10, 7])
@@ -45,7 +48,11 @@ def test_search_says_how_many_edges_it_left_undecided(
     metrics = json.loads((tmp_path / "search" / "metrics.json").read_text())
     assert metrics["undecided_edges"] == 10 - decided
     out = capsys.readouterr().out
-    assert (f"search: {10 - decided} of 10 edges are undecided" in out) == (decided < 10)
+    assert f"{decided} of 10 edges are decided{'' if decided == 10 else ', 3 open'};" in out
+    assert ("a larger search.arch_learning_rate decides more" in out) == (decided < 10)
+    history = read_history(tmp_path / "search" / "history.tsv", required("search"))
+    edges = read_preferences(tmp_path / "search" / "edges.tsv", tiny_blueprint(), history)
+    assert sum(max(edge.weights) >= DECIDED for edge in edges) == decided
     assert "search: 0 operations stopped early; of 38 with weights 0 ran often enough" in out
 
 
