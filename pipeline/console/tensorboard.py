@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from pipeline.harness.errors import RunError
@@ -29,7 +30,7 @@ def events(name: str) -> Iterator[Callable[[Row], None]]:
         yield lambda _: None
         return
     try:
-        from tensorboardX import SummaryWriter  # noqa: PLC0415 - only if it is asked for
+        new_writer = import_module("tensorboardX").SummaryWriter
     except ImportError:
         raise RunError(
             f"{FOLDER}: tensorboardX is not installed; run 'make install', or unset the variable"
@@ -40,7 +41,7 @@ def events(name: str) -> Iterator[Callable[[Row], None]]:
         nonlocal writer
         epoch = int(row["epoch"])
         try:
-            writer = writer or opened.enter_context(SummaryWriter(str(folder), purge_step=epoch))
+            writer = writer or opened.enter_context(new_writer(str(folder), purge_step=epoch))
         except OSError as error:
             raise RunError(f"{FOLDER}: {folder}: {error.strerror}") from None
         for column, value in row.items():
