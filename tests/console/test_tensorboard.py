@@ -10,7 +10,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from pipeline.console.progress import watch
 from pipeline.console.tensorboard import FOLDER
-from pipeline.harness.errors import RunError
+from pipeline.harness.errors import ExitCode, RunError
 from pipeline.harness.records import Row
 
 ROWS: list[Row] = [
@@ -77,12 +77,32 @@ def test_without_the_variable_nothing_is_imported_or_written(
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_where_it_cannot_be_written_the_line_names_variable_and_folder(
+def test_where_it_cannot_be_written_the_line_names_folder_or_variable(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs.write_text("a file")
-    with pytest.raises(RunError, match=rf"^{FOLDER}: {runs}/tree/search: "):
+    with pytest.raises(OSError, match="Not a directory") as raised:
         followed(ROWS, [])
+    assert raised.value.filename == str(runs / "tree/search")
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
     with pytest.raises(RunError, match=rf"^{FOLDER}: tensorboardX is not installed; "):
         followed(ROWS, [])
+
+
+def test_a_full_disk_is_one_error_that_names_the_folder(runs: Path) -> None:
+    program = (
+        "import resource, signal\n"
+        "from pipeline.console.ending import InOneLine\n"
+        "from pipeline.console.tensorboard import events\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "with InOneLine(), events('search') as write:\n"
+        "    for epoch in range(1, 100):\n"
+        "        write({'epoch': epoch} | {f'column {number}': 1.0 for number in range(40)})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.stderr == f"{runs}/tree/search: File too large\n"
+    assert done.returncode == ExitCode.USER
