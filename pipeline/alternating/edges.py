@@ -6,7 +6,6 @@ architectures and edges at the end, and a rollback removes them again.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from math import log
 
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from pipeline.harness.records import Row
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.params import MOST_NODES
 
 Active = tuple[tuple[tuple[int, ...], ...], ...]
 """(A, E) tuples with the indices of the operations that ran."""
@@ -49,7 +47,7 @@ def rows(seen: Sequence[Tensor], blueprint: Blueprint, *, last: int) -> Iterator
 
     seen: (A, E, O) weights after each epoch. last: number of the newest epoch.
     """
-    edges = replace(blueprint, nodes=MOST_NODES).edges  # those of fewer nodes come first
+    edges = blueprint.possible_edges
     for epoch, found in enumerate(seen, last - len(seen) + 1):
         entropies = torch.special.entr(found).sum(-1).tolist()
         for architecture, of_edges in enumerate(found.tolist()):

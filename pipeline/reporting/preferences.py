@@ -1,7 +1,7 @@
 """What each edge preferred after every epoch of search and growth, as these stages wrote it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from math import isclose, log
 from pathlib import Path
@@ -10,7 +10,6 @@ from pipeline.harness.errors import ReportError, reason
 from pipeline.harness.records import Row
 from pipeline.reporting.files import AGAIN, read_table
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.params import MOST_NODES
 
 ROUNDED = 1e-4
 """Largest error of sums over an edge's weights, which are rounded to 6 digits."""
@@ -68,7 +67,7 @@ def _number(row: Preference) -> int:
 def _epoch(rows: Sequence[Preference], blueprint: Blueprint) -> int:
     """Return the epoch of its rows; raise ValueError unless they are the edges of a network."""
     architectures = len({row.edge[0] for row in rows})
-    edges = replace(blueprint, nodes=MOST_NODES).edges[: len(rows) // architectures]
+    edges = blueprint.possible_edges[: len(rows) // architectures]
     if [row.edge for row in rows] != [
         (one, *edge) for one in range(architectures) for edge in edges
     ]:

@@ -64,8 +64,8 @@ def _contents(tree: Path, licence: str | None) -> Iterator[tuple[str, bytes]]:
     yield "predicting.py", PROGRAM.read_bytes()
     yield "model.onnx", _read(tree, EXPORT / "model.onnx")
     yield "model.json", facts
-    smaller = "variants/*" if any(export.glob("variants/*.onnx")) else "variants/*.onnx"
-    for path in sorted([*export.glob("test_data_set_0/*"), *export.glob(smaller)]):
+    smaller = export.glob("variants/*") if any(export.glob("variants/*.onnx")) else ()
+    for path in sorted([*export.glob("test_data_set_0/*"), *smaller]):
         yield path.relative_to(export).as_posix(), path.read_bytes()
 
 

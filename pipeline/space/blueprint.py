@@ -1,7 +1,7 @@
 """Blueprint: plain data from which a searched or grown network is built."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Annotated, Any, Literal
 
@@ -73,6 +73,11 @@ class Blueprint:
         return tuple(
             (source, node) for node in range(self.nodes) for source in range(node + inputs)
         )
+
+    @property
+    def possible_edges(self) -> tuple[tuple[int, int], ...]:
+        """The edges if cells had the most nodes; those of fewer nodes come first, as in `edges`."""
+        return replace(self, nodes=MOST_NODES).edges
 
     @property
     def output_nodes(self) -> int:

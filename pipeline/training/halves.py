@@ -63,14 +63,13 @@ class Halves:
     def collect(self) -> None:
         """Add the gradients of the copies to those of the weights."""
         learnt = [
-            (weight, copy.grad)
+            (weight, copy, copy.grad)
             for weight, copy in zip(self.weights, self.copies, strict=True)
             if copy.grad is not None
         ]
-        gradients = [torch.empty_like(weight) for weight, _ in learnt]
+        gradients = [torch.empty_like(weight) for weight, _, _ in learnt]
         if learnt:
-            torch._foreach_copy_(gradients, [gradient for _, gradient in learnt])
-        for (weight, _), gradient in zip(learnt, gradients, strict=True):
+            torch._foreach_copy_(gradients, [found for _, _, found in learnt])
+        for (weight, copy, _), gradient in zip(learnt, gradients, strict=True):
             weight.grad = gradient if weight.grad is None else weight.grad + gradient
-        for copy in self.copies:
             copy.grad = None

@@ -3,19 +3,22 @@
     python -m tests.accelerator.drive stages PROFILE FREE_BYTES
     python -m tests.accelerator.drive phases MOST_IMAGES NAME...
     python -m tests.accelerator.drive autocast MOST_IMAGES NAME...
+    python -m tests.accelerator.drive launches PROFILE
 
 Torch keeps a device once it knows it, so no other test may share the process. Runs in the current
-folder. Memory runs out for convolutions of more than MOST_IMAGES. With `autocast` each weight is
-cast by itself. Prints a JSON line for each stage
-or phase: its name, and what each function did in it.
+folder, `launches` in one of its own, with a whole network of the profile. Memory runs out for
+convolutions of more than MOST_IMAGES. With `autocast` each weight is cast by itself. Prints a JSON
+line for each stage or phase: its name, and what each function did in it.
 """
 
+import contextlib
 import json
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.batches.images import Images
@@ -41,6 +44,24 @@ def run_stages(profile: str, free_bytes: int) -> None:
         for name in TRAINING:
             LOG.clear()
             here.run(SHRUNK, Path(), profile=profile, stages=[name])
+            tell(name)
+
+
+def run_whole(profile: str) -> None:
+    """Run warmup and search of a network that is not shrunk, for an epoch or two."""
+    changes = {
+        "augmentation.cutout": 0,
+        "training.batch_size": 8,
+        "training.evaluation_batch_size": 8,
+        "warmup.epochs": 2,
+        "warmup.skip_epochs": 0,
+        "search.epochs": 1,
+    }
+    with TemporaryDirectory() as folder, contextlib.chdir(folder), pretended():
+        write_noise(Path("prepare"), training=80, validation=16)
+        for name in ("warmup", "search"):
+            LOG.clear()
+            here.run(changes, Path(), profile=profile, stages=[name])
             tell(name)
 
 
@@ -84,6 +105,8 @@ if __name__ == "__main__":
     kind, first, *rest = sys.argv[1:]
     if kind == "stages":
         run_stages(first, int(rest[0]))
+    elif kind == "launches":
+        run_whole(first)
     else:
         if kind == "autocast":
             Halves.of = lambda _: Halves(layers=[], weights=[], copies=[], constants=[])  # type: ignore[method-assign]
