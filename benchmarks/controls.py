@@ -9,11 +9,11 @@ then the architecture, or each finalist, is a random draw, at the same cost.
 
 These networks are trained from scratch by the recipe of `optimize`, on the same images, with about
 as many parameters: the found architecture and one with only skip connections, for optimize's
-epochs; random architectures (`--random` of them) and a ResNet-20, both for optimize's epochs and
-for as many passes over images as all phases made; and a ResNet-20 for as many CPU seconds as the
-epochs of all phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet
-equal seconds', 'random', 'random all passes', 'found from scratch', 'skip connections', 'without
-growth', 'logits at rest'.
+epochs; random architectures (`--random` of them) and a ResNet-20, both for optimize's epochs, for
+as many passes over images as all phases made, and for as many CPU seconds as the epochs of all
+phases took here. --skip leaves a row out: 'resnet', 'resnet all passes', 'resnet equal seconds',
+'random', 'random all passes', 'random equal seconds', 'found from scratch', 'skip connections',
+'without growth', 'logits at rest'.
 
 Prints the accuracies after each phase; for each network, the accuracy on the test images (mean ±
 standard deviation over the seeds; random architectures of a seed count as their mean), the seconds
@@ -149,11 +149,11 @@ class Seed:
             epochs=one.epochs or 0,
         )
 
-    def resnet_of_equal_seconds(self) -> Tested:
-        """Train a ResNet for as long as the epochs of all phases took."""
-        known = self.reference("resnet_all_passes")
+    def of_equal_seconds(self, kind: str, *, draw: int = 0) -> Tested:
+        """Train a reference for as long as the epochs of all phases took."""
+        known = self.reference(f"{kind}_all_passes", draw=draw)
         count = max(1, round(known.epochs * self.pipeline.seconds / known.seconds))
-        found = self.reference("resnet", optimize__epochs=count)
+        found = self.reference(kind, draw=draw, optimize__epochs=count)
         return replace(found, name=f"{found.name}, equal seconds")
 
 
@@ -197,15 +197,16 @@ def seconds(out: Path, name: str) -> float:
 def networks(one: Seed, draws: int, left_out: list[str]) -> Iterator[Tested]:
     """Yield every network of a seed; each is trained when it is requested."""
 
-    def random(kind: str) -> list[Callable[[], Tested]]:
-        return [partial(one.reference, kind, draw=draw) for draw in range(draws)]
+    def random(train: Callable[..., Tested], kind: str) -> list[Callable[[], Tested]]:
+        return [partial(train, kind, draw=draw) for draw in range(draws)]
 
     rows: dict[str, list[Callable[[], Tested]]] = {
         "resnet": [lambda: one.reference("resnet")],
         "resnet all passes": [lambda: one.reference("resnet_all_passes")],
-        "resnet equal seconds": [one.resnet_of_equal_seconds],
-        "random": random("random_architecture"),
-        "random all passes": random("random_architecture_all_passes"),
+        "resnet equal seconds": [lambda: one.of_equal_seconds("resnet")],
+        "random": random(one.reference, "random_architecture"),
+        "random all passes": random(one.reference, "random_architecture_all_passes"),
+        "random equal seconds": random(one.of_equal_seconds, "random_architecture"),
         "found from scratch": [lambda: one.from_scratch("found")],
         "skip connections": [lambda: one.from_scratch("skip connections")],
         "without growth": [one.without_growth],
