@@ -5,7 +5,8 @@ It imports no torch and takes a third of a second.
     python -m stages.check artifacts/check
 
 `prepare` depends on its constant output, and all others follow `prepare`: a mistake in any section,
-even in its name, stops the run, and a good edit reruns only what it touches.
+even in its name, stops the run, and a good edit reruns only what it touches. The report reads the
+defaults of all params, to mark what differs.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.console.stage import run_stage
 from pipeline.costing.latency import FILE, read_latency
 from pipeline.harness.files import write_atomically
 from pipeline.harness.params_file import PARAMS_FILE
+from pipeline.harness.records import write_json
 from pipeline.params import Params
 
 
@@ -28,6 +30,7 @@ def main(params: Params, out: Path) -> None:
         side = params.data.image_size
         read_teacher(params.optimize.teacher).require_size(side, side)
     write_atomically(out / "params.txt", b"valid\n")
+    write_json(out / "defaults.json", Params().model_dump(mode="json"))
     say(f"check: {PARAMS_FILE} is valid")
 
 

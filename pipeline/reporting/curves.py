@@ -12,6 +12,7 @@ from matplotlib.transforms import blended_transform_factory
 from pipeline.events.event import Event
 from pipeline.reporting.findings import PHASES, SEARCHING_PHASES, SUPERNET_PHASES, Findings
 from pipeline.reporting.histories import SHARE
+from pipeline.reporting.hovering import hover_epochs, tell_shares, tell_values
 from pipeline.reporting.style import BLUE, GREEN, INK, MUTED, ORANGE, PHASE_COLORS, PURPLE, RED
 
 # In inches. matplotlib's own layouts are not used, because their last bits differ between runs.
@@ -57,6 +58,7 @@ def draw_curves(findings: Findings) -> Figure:
         mark_phases(axes, findings, PHASES, named=axes is accuracy)
         mark_growths(axes, findings.growths, named=axes is accuracy)
     label_epochs(entropy)
+    hover_epochs(figure, findings, PHASES, tell_values)
     return figure
 
 
@@ -64,13 +66,13 @@ def draw_operations(findings: Findings) -> Figure:
     """Draw the weight of each operation over the epochs, as a mean over all edges."""
     figure, [axes] = _stack(3.2, right=1.95)
     operations, space = findings.blueprint.operations, findings.blueprint.rules
-    shares = [findings.column(SHARE + name, SUPERNET_PHASES)[1] for name in operations]
+    weights = [findings.column(SHARE + name, SUPERNET_PHASES)[1] for name in operations]
     epochs, _ = findings.column("entropy", SUPERNET_PHASES)
     drawn = axes.stackplot(
         epochs,
-        shares,
+        weights,
         colors=[space.operation(name).color for name in operations],
-        labels=[f"{name}  {share[-1]:.0%}" for name, share in zip(operations, shares, strict=True)],
+        labels=[f"{name}  {own[-1]:.0%}" for name, own in zip(operations, weights, strict=True)],
         alpha=0.85,
         linewidth=0,
     )
@@ -90,6 +92,7 @@ def draw_operations(findings: Findings) -> Figure:
     mark_growths(axes, findings.growths, named=False)
     axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
     label_epochs(axes)
+    hover_epochs(figure, findings, SUPERNET_PHASES, tell_shares)
     return figure
 
 
@@ -119,6 +122,7 @@ def draw_growth(findings: Findings) -> Figure:
         mark_phases(axes, findings, SEARCHING_PHASES, named=axes is panels[0])
         mark_growths(axes, findings.growths, named=axes is panels[0])
     label_epochs(panels[-1])
+    hover_epochs(figure, findings, SEARCHING_PHASES, tell_values)
     return figure
 
 

@@ -1,12 +1,18 @@
 """What the report takes from JSON files of other stages, and what each number may be."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from pipeline.events.event import Event
 from pipeline.harness.stored import STRICT, Amount, Change, Count, Share, Size
 
 WITH_MORE = ConfigDict(**{**STRICT, "extra": "allow"})
 """What the report does not take may be anything."""
+
+
+class Defaults(RootModel[dict[str, Any]]):
+    """The defaults of all params: section -> key -> value, or name -> value."""
 
 
 class Growths(BaseModel):

@@ -20,14 +20,14 @@ from pipeline.harness.metrics import required
 from pipeline.harness.records import Row
 from pipeline.prepared.facts import DatasetFacts, read_facts
 from pipeline.prepared.packing import read_split
-from pipeline.reporting.documents import ExportMetrics, Finals, Growths, SearchMetrics
+from pipeline.reporting.documents import Defaults, ExportMetrics, Finals, Growths, SearchMetrics
 from pipeline.reporting.files import AGAIN, read_json
 from pipeline.reporting.histories import SHARE, read_history
 from pipeline.reporting.photos import Photo, Place, read_photos
 from pipeline.reporting.predictions import (
     Prediction,
     Suspect,
-    mistakes,
+    beside_examples,
     read_predictions,
     read_suspects,
 )
@@ -40,7 +40,7 @@ SEARCHING_PHASES = ("search", "growth")
 SUPERNET_PHASES = ("warmup", *SEARCHING_PHASES)
 PHASES = (*SUPERNET_PHASES, "optimize")
 MOST_SHOWN = 24
-"""Largest number of mistakes, and of suspects, that are shown."""
+"""Largest number of suspects that are shown, and of mistakes and examples beside them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,8 @@ class Findings:
     suspects: images that are most likely mislabelled, the likeliest first. photos: the images that
     are shown. finalists: a row per epoch of each finalist of the search. winner: number of the best
     finalist, None without finalists. metrics: metrics of derive. search, parity: metrics of search
-    and of export. references: models to compare with. digest: sha256 of derive's model.
+    and of export. references: models to compare with. defaults: of all params. digest: sha256 of
+    derive's model.
     """
 
     dataset: DatasetFacts
@@ -70,6 +71,7 @@ class Findings:
     search: Mapping[str, Any]
     parity: Mapping[str, Any]
     references: References
+    defaults: Mapping[str, Any]
     digest: str
 
     def column(self, name: str, phases: Sequence[str] = PHASES) -> tuple[list[float], list[float]]:
@@ -98,7 +100,8 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
         artifacts / "derive" / "confusion.tsv", dataset.classes, test.labels.tolist()
     )
     suspects = read_suspects(artifacts / "derive" / "suspects.csv", dataset)
-    shown: list[Place] = [("test", number) for number, _ in mistakes(predictions)[:MOST_SHOWN]]
+    pairs = beside_examples(predictions)[: MOST_SHOWN // 2]
+    shown: list[Place] = [("test", one) for pair in pairs for one in pair if one is not None]
     shown += [(one.split, one.index) for one in suspects[:MOST_SHOWN]]
     model = artifacts / "derive" / "model.safetensors"
     derived = read_checkpoint(model)
@@ -136,6 +139,7 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
         search=read_json(artifacts / "search" / "metrics.json", SearchMetrics),
         parity=read_json(artifacts / "export" / "metrics.json", ExportMetrics),
         references=read_references(artifacts / "reference" / "references.json"),
+        defaults=read_json(artifacts / "check" / "defaults.json", Defaults),
         digest=hashlib.sha256(model.read_bytes()).hexdigest(),
     )
 

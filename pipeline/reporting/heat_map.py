@@ -5,6 +5,7 @@ Its rows are the edges of the network that was found. An edge that growth added 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.reporting.curves import label_epochs, mark_growths, mark_phases
 from pipeline.reporting.findings import SEARCHING_PHASES, Findings
+from pipeline.reporting.hovering import hover_area
 from pipeline.reporting.preferences import Edge
 from pipeline.reporting.shapes import text_width
 from pipeline.reporting.style import INK, MUTED, PAPER
@@ -121,6 +123,7 @@ def _draw(axes: Axes, findings: Findings, panel: Panel) -> None:
     axes.set_yticks(range(count), list(panel.edges.values()), size=SIZE)
     for row in range(1, count):
         axes.axhline(row - 0.5, color=PAPER, linewidth=1.5)
+    _hover(axes, findings, panel)
     last = {one.edge: one.weights for one in findings.preferences}
     kept = _kept(findings)
     for row, edge in enumerate(panel.edges):
@@ -134,6 +137,20 @@ def _draw(axes: Axes, findings: Findings, panel: Panel) -> None:
             textcoords="offset points", size=SIZE, va="center_baseline",
             color=INK if taken else MUTED, weight="bold" if taken else "normal",
         )  # fmt: skip
+
+
+def _hover(axes: Axes, findings: Findings, panel: Panel) -> None:
+    """Tell of each run of epochs in which an edge preferred the same operation."""
+    operations = findings.blueprint.operations
+    for row, (edge, name) in enumerate(panel.edges.items()):
+        own = [one for one in findings.preferences if one.edge == edge]
+        for likeliest, group in groupby(own, lambda one: one.weights.index(max(one.weights))):
+            run = list(group)
+            first, last = run[0], run[-1]
+            area = (first.epoch - 0.5, row - 0.5), (last.epoch - first.epoch + 1, 1)
+            weights = f"{max(first.weights):.0%} to {max(last.weights):.0%}"
+            lines = [f"{name}, epochs {first.epoch} to {last.epoch}"]
+            hover_area(axes, *area, [*lines, f"{operations[likeliest]}, {weights}"])
 
 
 def _kept(findings: Findings) -> set[tuple[Edge, str]]:

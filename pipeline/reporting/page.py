@@ -61,6 +61,10 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
     )
     environment.filters["percent"] = lambda fraction: f"{fraction:.1%}"
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    sections = {
+        name: _entries(value, findings.defaults.get(name)) for name, value in params.items()
+    }
+    entries = [entry for section in sections.values() for entry in section.values()]
     return template.render(
         findings=findings,
         dataset=findings.dataset,
@@ -76,7 +80,9 @@ def page(findings: Findings, pictures: Mapping[str, Picture], params: Mapping[st
         pictures=pictures,
         shares=list(shares(findings)),
         asked=findings.parity.get("target", {}),
-        sections={name: _entries(value) for name, value in params.items()},
+        sections=sections,
+        known=len(entries),
+        changed=sum(bool(default) for _, default in entries),
         colors=colors(),
     )
 
@@ -124,9 +130,18 @@ def _printable(value: object) -> object:
     return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _entries(value: Any) -> dict[str, str]:
-    entries = value.items() if isinstance(value, Mapping) else [("", value)]
-    return {name: _shown(entry) for name, entry in entries}
+def _entries(value: Any, default: Any) -> dict[str, tuple[str, str]]:
+    """Return the value of each key, and its default if that is another, else ''.
+
+    A param that is in no section has no key.
+    """
+    if not isinstance(value, Mapping):
+        value, default = {"": value}, {"": default}
+    usual = default or {}
+    return {
+        key: (_shown(one), "" if one == usual.get(key) else _shown(usual.get(key)))
+        for key, one in value.items()
+    }
 
 
 def _shown(value: Any) -> str:

@@ -1,5 +1,6 @@
 """What derive says of single images: its predictions, and which labels it doubts."""
 
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,23 @@ def mistakes(predictions: Sequence[Prediction]) -> list[tuple[int, Prediction]]:
         if prediction.actual != prediction.predicted
     ]
     return sorted(wrong, key=lambda pair: -pair[1].probability)
+
+
+def beside_examples(predictions: Sequence[Prediction]) -> list[tuple[int, int | None]]:
+    """Return the number of each misclassified image and that of an example of its class, or None.
+
+    Mistakes are as in `mistakes`. Examples are the correctly classified images of a class, by
+    falling probability, each beside one mistake at most.
+    """
+    surest = sorted(enumerate(predictions), key=lambda pair: -pair[1].probability)
+    right: dict[int, deque[int]] = defaultdict(deque)
+    for number, one in surest:
+        if one.actual == one.predicted:
+            right[one.actual].append(number)
+    return [
+        (number, right[one.actual].popleft() if right[one.actual] else None)
+        for number, one in mistakes(predictions)
+    ]
 
 
 def read_predictions(path: Path, classes: Sequence[str], labels: Sequence[int]) -> list[Prediction]:

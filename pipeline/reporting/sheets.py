@@ -1,4 +1,4 @@
-"""Sheets of photos: the mistakes with the highest probability, and likely wrong labels."""
+"""Sheets of photos: the surest mistakes, each beside an example, and likely wrong labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from pipeline.reporting.findings import MOST_SHOWN, Findings
 from pipeline.reporting.photos import Photo
-from pipeline.reporting.predictions import mistakes
-from pipeline.reporting.style import INK, MUTED, RED, label
+from pipeline.reporting.predictions import beside_examples
+from pipeline.reporting.style import GREEN, INK, MUTED, RED, label
 
 IN_A_ROW = 4
 
@@ -19,26 +19,37 @@ TOP, LINE = 0.3, 0.19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A photo of a sheet, with the words above and below it."""
+    """A photo of a sheet, with the words above and below it. color: of those below."""
 
     photo: Photo
     above: str
     below: str
+    color: str = RED
 
 
 def draw_mistakes(findings: Findings) -> Figure:
-    """Draw the test images that were misclassified with the highest probability."""
-    classes = findings.dataset.classes
+    """Draw the surest mistakes, each beside a correctly classified image of its actual class."""
     return _sheet(
         [
-            Shown(
-                photo=findings.photos["test", number],
-                above=f"is {label(classes[one.actual])}",
-                below=f"→ {label(classes[one.predicted], 18)}, {one.probability:.0%}",
-            )
-            for number, one in mistakes(findings.predictions)[:MOST_SHOWN]
+            _tested(findings, number)
+            for pair in beside_examples(findings.predictions)[: MOST_SHOWN // 2]
+            for number in pair
         ],
         nothing="no mistakes",
+    )
+
+
+def _tested(findings: Findings, number: int | None) -> Shown | None:
+    """Return a test image with its classes; None stays None."""
+    if number is None:
+        return None
+    one, classes = findings.predictions[number], findings.dataset.classes
+    is_right = one.actual == one.predicted
+    return Shown(
+        photo=findings.photos["test", number],
+        above=f"is {label(classes[one.actual])}",
+        below=f"→ {label(classes[one.predicted], 18)}, {one.probability:.0%}",
+        color=GREEN if is_right else RED,
     )
 
 
@@ -58,14 +69,19 @@ def draw_suspects(findings: Findings) -> Figure:
     )
 
 
-def _sheet(photos: Sequence[Shown], *, nothing: str) -> Figure:
-    """Draw photos in rows, each with its words and its name. nothing: text of an empty sheet."""
+def _sheet(photos: Sequence[Shown | None], *, nothing: str) -> Figure:
+    """Draw photos in rows, each with its words and its name.
+
+    photos: None leaves a place free. nothing: text of an empty sheet.
+    """
     rows = max(1, -(-len(photos) // IN_A_ROW))
     width, height = IN_A_ROW * PITCH[0], rows * PITCH[1]
     figure = Figure(figsize=(width, height))
     if not photos:
         figure.text(0.5, 0.5, nothing, size=14, color=MUTED, ha="center", va="center")
     for place, one in enumerate(photos):
+        if one is None:
+            continue
         row, column = divmod(place, IN_A_ROW)
         left = column * PITCH[0] + (PITCH[0] - PHOTO) / 2
         top = row * PITCH[1] + TOP
@@ -83,7 +99,7 @@ def _sheet(photos: Sequence[Shown], *, nothing: str) -> Figure:
         )
         words = (
             (top - 0.07, "bottom", one.above, 9, INK),
-            (top + PHOTO + 0.04, "top", one.below, 9, RED),
+            (top + PHOTO + 0.04, "top", one.below, 9, one.color),
             (top + PHOTO + 0.04 + LINE, "top", _ending(one.photo.name), 7, MUTED),
         )
         for y, side, text, size, color in words:

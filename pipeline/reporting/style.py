@@ -33,6 +33,8 @@ SCHEME = {
 BLUE, ORANGE, GREEN, PURPLE, RED = "#3d8bfd", "#e8913a", "#2fa866", "#a06be8", "#e5534b"
 PHASE_COLORS = {"warmup": ORANGE, "search": BLUE, "growth": GREEN, "optimize": PURPLE}
 
+HOVER = "hover: "
+"""How the id of a group in an SVG begins that holds words for a pointer that rests on it."""
 FONTS = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 """Fonts of an SVG. It is laid out for DejaVu Sans, which is the widest of them."""
 
@@ -138,6 +140,7 @@ def _scheme(svg: str, description: str) -> str:
     """Return the element of matplotlib's SVG, with colours and fonts that a page can set."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r' id="[a-z0-9]+_\d+"', "", svg)  # unused, and not unique among several pictures
+    svg = re.sub(f'<g id="{HOVER}([^"]*)">', r"<g><title>\1</title>", svg)
     svg = re.sub(r"font: ([^;\"]*?px) [^;\"]*", rf"font: \1 {FONTS}", svg)
     for color, (name, _) in SCHEME.items():
         svg = svg.replace(color, f"var(--{name},{color})")

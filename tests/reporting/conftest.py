@@ -19,6 +19,7 @@ from pipeline.comparison.references import Reference, References, Skipped, write
 from pipeline.deriving.suspects import Suspect, write_suspects
 from pipeline.growing.blueprints import deepen
 from pipeline.harness.records import Row, write_history, write_json
+from pipeline.params import Params
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
 from pipeline.reporting.findings import SEARCHING_PHASES, Findings, read_findings
@@ -267,6 +268,7 @@ def write_artifacts(
     ]
     write_suspects(artifacts / "derive" / "suspects.csv", suspects, classes)
     write_references(artifacts / "reference" / "references.json", REFERENCES)
+    write_json(artifacts / "check" / "defaults.json", Params().model_dump(mode="json"))
     write_json(artifacts / "search" / "metrics.json", {"drop_at_start": 0.031})
     finals = {"winner": 1, "epochs": FINALS} if finals else {"winner": None, "epochs": []}
     write_json(artifacts / "search" / "finalists.json", finals)

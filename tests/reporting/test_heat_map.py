@@ -1,5 +1,7 @@
 """Every edge has its row, in the colour of what it preferred, in any search space."""
 
+import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
@@ -20,7 +22,7 @@ from pipeline.harness.errors import ReportError
 from pipeline.reporting.findings import SEARCHING_PHASES, Findings
 from pipeline.reporting.heat_map import colors, draw_edges, panels
 from pipeline.reporting.preferences import Preference, read_preferences
-from pipeline.reporting.style import drawing
+from pipeline.reporting.style import drawing, render
 from pipeline.space.registry import SPACES
 from tests.conftest import costly, of_space, tiny_blueprint
 from tests.reporting.conftest import LENGTHS, networks
@@ -79,6 +81,33 @@ def test_every_edge_has_a_row_and_its_colour_is_the_operation_that_it_prefers(
                 likely = blueprint.operations[weights.index(max(weights))]
                 assert tuple(color[:3]) == to_rgb(blueprint.rules.operation(likely).color)
                 assert 0.2 <= color[3] <= 0.95
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_each_run_of_epochs_tells_its_operation_where_the_pointer_rests(
+    space: str, findings: Findings
+) -> None:
+    found = of(findings, space)
+    operations = found.blueprint.operations
+    names = {edge: name for panel in panels(found) for edge, name in panel.edges.items()}
+    with drawing():
+        svg = ET.fromstring(render(draw_edges(found), "edges").svg)  # noqa: S314 - ours
+    told = [str(one.text) for one in svg.iter("{http://www.w3.org/2000/svg}title")]
+    several = len(panels(found)) > 1
+    for name in set(names.values()):
+        epochs: list[tuple[int, str]] = []
+        for line in told:
+            run = re.fullmatch(r"(.*), epochs (\d+) to (\d+)\n(\w+), \d+% to \d+%", line)
+            assert run
+            if run[1] == name:
+                epochs += [(one, run[4]) for one in range(int(run[2]), int(run[3]) + 1)]
+        expected = [
+            (one.epoch, operations[one.weights.index(max(one.weights))])
+            for one in found.preferences
+            if names[one.edge] == name
+        ]
+        assert sorted(epochs) == sorted(expected)
+        assert several or [one for one, _ in epochs] == [one for one, _ in expected]
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from pipeline.reporting.findings import MOST_SHOWN, read_findings
@@ -13,9 +15,9 @@ from pipeline.reporting.outcome import (
     confusions,
     draw_confusion,
 )
-from pipeline.reporting.predictions import Prediction, mistakes
+from pipeline.reporting.predictions import Prediction, beside_examples, mistakes
 from pipeline.reporting.sheets import draw_mistakes
-from pipeline.reporting.style import drawing
+from pipeline.reporting.style import GREEN, INK, MUTED, RED, drawing
 from tests.reporting.conftest import NOWHERE, write_artifacts
 
 
@@ -41,7 +43,7 @@ def test_any_number_of_classes_has_its_matrix_and_its_sheet(tmp_path: Path, coun
     assert len(axes.get_yticklabels()) == min(count, MOST_ROWS)
     assert all(len(label.get_text()) <= 24 for label in axes.get_yticklabels())
     assert max(confusion.get_size_inches()) <= 12
-    assert sum(bool(axes.images) for axes in sheet.axes) == min(count, MOST_SHOWN)
+    assert sum(bool(axes.images) for axes in sheet.axes) == min(2 * count, MOST_SHOWN)
 
 
 @pytest.mark.parametrize("count", [2, 30, 100])
@@ -104,6 +106,44 @@ def test_the_most_frequent_confusions_are_listed_if_the_matrix_has_not_all_class
 
 def test_where_the_matrix_has_all_classes_no_confusion_is_listed(artifacts: Path) -> None:
     assert confusions(read_findings(artifacts, NOWHERE)) == []
+
+
+@given(
+    predictions=st.lists(
+        st.builds(
+            Prediction,
+            actual=st.integers(0, 2),
+            predicted=st.integers(0, 2),
+            probability=st.sampled_from([0.4, 0.5, 0.9]),
+        )
+    )
+)
+def test_beside_each_mistake_is_the_surest_example_of_its_class_that_is_left(
+    predictions: list[Prediction],
+) -> None:
+    pairs = beside_examples(predictions)
+    assert [number for number, _ in pairs] == [number for number, _ in mistakes(predictions)]
+    left = {number for number, one in enumerate(predictions) if one.actual == one.predicted}
+    for wrong, right in pairs:
+        alike = {one for one in left if predictions[one].actual == predictions[wrong].actual}
+        surest = max((predictions[one].probability for one in alike), default=None)
+        assert right in alike or (right is None and not alike)
+        assert right is None or predictions[right].probability == surest
+        left.discard(-1 if right is None else right)
+
+
+def test_an_example_is_beside_its_mistake_and_green(artifacts: Path) -> None:
+    with drawing():
+        words = draw_mistakes(read_findings(artifacts, NOWHERE)).texts
+    said = [(text.get_text(), text.get_color()) for text in words]
+    assert said[0:6] == [
+        ("is cat", INK),
+        ("→ dog, 90%", RED),
+        ("test 1", MUTED),
+        ("is cat", INK),
+        ("→ cat, 90%", GREEN),
+        ("test 0", MUTED),
+    ]
 
 
 def test_without_a_mistake_the_sheet_says_so(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pipeline.prepared.packing import read_split
 from pipeline.reporting.findings import Findings, read_findings
 from pipeline.reporting.photos import LONGEST, read_photos
 from pipeline.reporting.pictures import draw
+from pipeline.reporting.predictions import beside_examples
 from pipeline.reporting.sheets import draw_mistakes, draw_suspects
 from stages import prepare
 from tests.reporting.conftest import NOWHERE, write_artifacts
@@ -88,14 +89,14 @@ def test_images_without_files_are_shown_as_prepared(tmp_path: Path) -> None:
 
 
 def of_photos(here: Path) -> Findings:
-    """Findings whose data set are the photos: every test image is misclassified."""
+    """Findings whose data set are the photos: every second test image is misclassified."""
     artifacts = write_artifacts(here / "artifacts", CLASSES)
     for path in (here / "prepared").iterdir():
         (artifacts / "prepare" / path.name).write_bytes(path.read_bytes())
     labels = read_split(here / "prepared", "test").labels.tolist()
     rows = [
-        {"actual": CLASSES[one], "predicted": CLASSES[1 - one], "probability": 0.9}
-        for one in labels
+        {"actual": CLASSES[one], "predicted": CLASSES[(one + number) % 2], "probability": 0.9}
+        for number, one in enumerate(labels)
     ]
     write_history(artifacts / "derive" / "confusion.tsv", rows)
     suspect = Suspect(
@@ -113,14 +114,17 @@ def of_photos(here: Path) -> Findings:
 
 def test_the_sheets_name_the_files_and_hold_small_photos(here: Path) -> None:
     found = of_photos(here)
-    tests = read_facts(here / "prepared").images("test")
+    pairs = beside_examples(found.predictions)
+    shown = [number for pair in pairs for number in pair if number is not None]
+    assert len(shown) > len(pairs) == read_facts(here / "prepared").images("test") // 2
     words = [text.get_text() for text in draw_mistakes(found).texts]
-    assert {name for name in names(here, "test") if name in words} == set(names(here, "test"))
-    assert sum(word.startswith("is ") for word in words) == tests
+    every = names(here, "test")
+    assert [word for word in words if word in every] == [every[number] for number in shown]
+    assert sum(word.startswith("is ") for word in words) == len(shown)
     above, below, name = [text.get_text() for text in draw_suspects(found).texts]
     assert above.startswith("labelled ")
     assert below == "looks like bees"
     assert name == names(here, "train")[2]
     sheet = draw(found)["mistakes"].svg
-    assert sheet.count("data:image/jpeg;base64,") == tests
-    assert len(sheet) < tests * 25_000
+    assert sheet.count("data:image/jpeg;base64,") == len(shown)
+    assert len(sheet) < len(shown) * 25_000

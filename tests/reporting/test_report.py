@@ -263,6 +263,22 @@ def test_the_page_names_what_failed_and_when(tmp_path: Path, page: Page) -> None
     assert "taken out of the search" not in page.words.partition("Params")[0]
 
 
+def test_the_page_marks_the_params_that_are_not_the_default(tmp_path: Path, page: Page) -> None:
+    assert "0 of " in page.words.partition("are not the default")[0][-20:]
+    artifacts = write_artifacts(tmp_path / "artifacts")
+    changed = PARAMS.model_copy(
+        update={"seed": 7, "growth": {**PARAMS.growth, "kinds": ["widen"], "patience": 99}}
+    )
+    report.main(changed, artifacts, tmp_path / "report")
+    told = (tmp_path / "report" / "report.html").read_text()
+    assert re.findall(r'<tr class="set"><td>(.*?)<td>(.*?)</tr>', told) == [
+        ("seed", f"7 <small>default {PARAMS.seed}</small>"),
+        ("kinds", "widen <small>default deepen, widen</small>"),
+        ("patience", f"99 <small>default {PARAMS.growth['patience']}</small>"),
+    ]
+    assert "3 of " in Page(told).words.partition("are not the default")[0][-20:]
+
+
 def test_a_search_without_finalists_has_no_picture_of_them(tmp_path: Path) -> None:
     artifacts = write_artifacts(tmp_path / "artifacts", finals=False)
     page = Page((run(artifacts, tmp_path / "report") / "report.html").read_text())
