@@ -140,7 +140,8 @@ def _scheme(svg: str, description: str) -> str:
     """Return the element of matplotlib's SVG, with colours and fonts that a page can set."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r' id="[a-z0-9]+_\d+"', "", svg)  # unused, and not unique among several pictures
-    svg = re.sub(f'<g id="{HOVER}([^"]*)">', r"<g><title>\1</title>", svg)
+    # Nothing is painted there, so only 'all' lets it notice the pointer.
+    svg = re.sub(f'<g id="{HOVER}([^"]*)">', r'<g pointer-events="all"><title>\1</title>', svg)
     svg = re.sub(r"font: ([^;\"]*?px) [^;\"]*", rf"font: \1 {FONTS}", svg)
     for color, (name, _) in SCHEME.items():
         svg = svg.replace(color, f"var(--{name},{color})")
