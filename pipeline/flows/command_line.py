@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from pipeline.console.progress import console, say
-from pipeline.flows.serving import answered, require_server
+from pipeline.flows.server import answered, require_server
 from pipeline.flows.sweeping import Ranking, check_space, sweep
 from pipeline.harness.errors import ParamsError, RunError
 from pipeline.harness.plain_yaml import plain_values
