@@ -128,9 +128,8 @@ class Pool:
         """See `Place`; a worker chooses its device itself."""
         assert not device, "workers choose their devices"
         sign = self._run(name, params, None, stop=stop, on_epoch=on_epoch)
-        revision = reference(name, self.files.base)
-        pull_for_sweep(self.tree, revision)
-        saved = Saved(name=name, revision=revision, baseline=self.files.base)
+        pull_for_sweep(self.tree, reference(name, self.files.base))
+        saved = Saved(name=name, revision=sign.revision, baseline=self.files.base)
         metrics = metrics_in(saved.texts(self.tree, "metrics.json"))
         return Run(metrics=metrics, states=sign.states, place=sign.place)
 

@@ -61,21 +61,24 @@ def fetch_files(tree: Path, files: Files) -> None:
 
 def push_for_sweep(tree: Path, reference: str) -> None:
     """Push an experiment to `origin` in place of one of its name; outputs if a remote is set."""
-    options = ("--force", *_outputs(tree))
-    _insist("push", partial(dvc, tree, "exp", "push", *options, "origin", reference))
+    _insist("push", partial(_exp, tree, "push", reference))
 
 
 def pull_for_sweep(tree: Path, reference: str) -> None:
     """Pull what `push_for_sweep` pushed, in place of an experiment of its name in this clone."""
-    options = ("--force", *_outputs(tree))
     # One at a time: DVC locks the tree, and waits for its lock for a few seconds only.
     with hold(tree / SWEEPS / "pull.lock", "", waiting=lambda _: None):
-        _insist("pull", partial(dvc, tree, "exp", "pull", *options, "origin", reference))
+        _insist("pull", partial(_exp, tree, "pull", reference))
 
 
-def _outputs(tree: Path) -> list[str]:
-    """Return options with which DVC moves outputs only if there is a default remote."""
-    return [] if dvc(tree, "config", "core.remote") else ["--no-cache"]
+def _exp(tree: Path, what: str, reference: str) -> str:
+    """Push or pull an experiment, its outputs only if there is a default remote.
+
+    DVC 3.67 prints 'No experiments to pull' after it has replaced one.
+    """
+    options = [] if dvc(tree, "config", "core.remote") else ["--no-cache"]
+    dvc(tree, "exp", what, "--force", *options, "origin", reference)
+    return f"{reference}, {'without' if options else 'with'} outputs"
 
 
 def _insist(name: str, call: Callable[[], str]) -> None:

@@ -35,14 +35,15 @@ class Sign:
     """What is known of a trial on a worker.
 
     number: number of signs of life so far. place: machine and clone. epochs: for each epoch, its
-    number and the objective, as in the history. states: how its stages ended, by name; empty before
-    the end.
+    number and the objective, as in the history. states: how its stages ended, by name. revision:
+    commit of its experiment. Both are empty before its end.
     """
 
     number: int = 0
     place: str = ""
     epochs: list[dict[str, str]] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
+    revision: str = ""
 
 
 class Telling:
@@ -90,9 +91,9 @@ class Telling:
             self._sign.epochs.append({"epoch": row["epoch"], self._column: value})
         return False
 
-    def ended(self, states: Mapping[str, str]) -> None:
-        """Note how the stages ended."""
-        self._sign = replace(self._sign, states=dict(states))
+    def ended(self, states: Mapping[str, str], revision: str = "") -> None:
+        """Note how the stages ended, and the commit of the experiment, if one was saved."""
+        self._sign = replace(self._sign, states=dict(states), revision=revision)
 
     def _tell_on(self) -> None:
         while not self._ended.wait(SIGN_SECONDS):

@@ -52,14 +52,14 @@ def trial(
                     tree, name, *stages, commit=files.commit, base=files.base, params=params,
                     hours=stage_hours, stop=telling.stop,
                 )  # fmt: skip
+                telling.ended(states)
             else:
                 found = run_experiment(
                     tree, name, commit=files.commit, base=files.base, params=params,
                     hours=stage_hours, stop=telling.stop, on_epoch=telling.epoch,
                 )  # fmt: skip
-                states = found["states"]
                 push_for_sweep(tree, reference(name, files.base))
+                telling.ended(found["states"], found["revision"])
         except StoppedError as error:
             return Cancelled(message=str(error))
-        telling.ended(states)
     return Completed(message=f"{name}: done")
