@@ -95,6 +95,13 @@ def sweep(
             help="Experiments at once. They share the cores, so their last digits can differ.",
         ),
     ] = 1,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Prefect work pool whose workers run the experiments. Without it, they run here.",
+        ),
+    ] = None,
 ) -> None:
     """Run an experiment for each combination of values and rank them."""
     from pipeline.flows.command_line import sweep_from_words  # noqa: PLC0415 - prefect takes seconds
@@ -106,4 +113,5 @@ def sweep(
         objective=objective,
         direction="minimize" if minimize else "maximize",
         max_parallel=max_parallel,
+        pool=pool,
     )

@@ -40,13 +40,22 @@ if name in ("warmup", "search"):
     progress = Path(".aso-se/progress") / f"{name}.tsv"
     progress.parent.mkdir(parents=True, exist_ok=True)
     rows = ["epoch\\tvalidation_accuracy"]
+    frequency = params["search"]["arch_update_freq"]
+    point = Path(os.environ.get("ASO_SE_RESUME", ".aso-se/resume")) / f"{name}-{frequency}"
+    done = int(point.read_text()) if point.exists() else 0
     for epoch in range(1, 3):
         rows.append(f"{epoch}\\t{epoch / 2 - distance}")
         partial = progress.with_suffix(".partial")
         partial.write_text("\\n".join(rows) + "\\n")
         partial.replace(progress)
         print(f"{name} {epoch}/2: an epoch")
+        if epoch <= done:
+            continue
         time.sleep(behaviour.get("seconds", 0))
+        if behaviour.get("resumes"):
+            point.write_text(str(epoch))
+            with open(os.environ["TOY_LOG"] + ".epochs", "a") as file:
+                print(name, frequency, epoch, file=file)
 if "code" in behaviour:
     once = Path(os.environ["TOY_LOG"] + ".failed")
     if not (behaviour.get("once") and once.exists()):

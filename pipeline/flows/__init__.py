@@ -13,8 +13,9 @@ from pipeline.flows.experimenting import experiment
 from pipeline.flows.registering import nightly
 from pipeline.flows.reproducing import reproduce
 from pipeline.flows.sweeping import sweep
+from pipeline.flows.working import trial
 from pipeline.running.redaction import hide_in_logs
 
 hide_in_logs()  # what a server answers has its address in it, with the password
 
-__all__ = ["experiment", "nightly", "reproduce", "sweep"]
+__all__ = ["experiment", "nightly", "reproduce", "sweep", "trial"]

@@ -6,10 +6,10 @@ from typing import Any
 
 from prefect.settings import PREFECT_API_URL
 from pydantic import ValidationError
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.console.progress import console, say
-from pipeline.flows.serving import answered, require_server
+from pipeline.flows.server import answered, require_server
 from pipeline.flows.sweeping import Ranking, check_space, sweep
 from pipeline.harness.errors import ParamsError, RunError
 from pipeline.harness.plain_yaml import plain_values
@@ -23,7 +23,7 @@ SHOWN = ("parameters", "kilobytes")
 
 
 def sweep_from_words(
-    words: Sequence[str], *, trials: int | None, objective: str, **settings: Any
+    words: Sequence[str], *, trials: int | None, objective: str, pool: str | None, **settings: Any
 ) -> None:
     """Run a sweep in this process and print its ranking.
 
@@ -33,6 +33,7 @@ def sweep_from_words(
         words: such as "search.arch_update_freq=3,5,7" or "search.arch_reach=1.0..8.0".
         trials: number of trials of an Optuna study; None for a grid.
         objective: metric to rank by.
+        pool: work pool to run in; None for this clone.
         settings: other parameters of the flow.
 
     Raises:
@@ -47,11 +48,16 @@ def sweep_from_words(
     check_metric(tree, objective)
     if trials is None:
         grid(space)
-    if PREFECT_API_URL.value():
+    if pool or PREFECT_API_URL.value():  # else the sweep starts a server, which no worker knows
         require_server()
     with answered():
         state = sweep(
-            space=space, trials=trials, objective=objective, **settings, return_state=True
+            space=space,
+            trials=trials,
+            objective=objective,
+            pool=pool,
+            **settings,
+            return_state=True,
         )
     if not state.is_completed():
         raise RunError(state.message or "the sweep failed")
@@ -74,11 +80,17 @@ def _choice(word: str) -> tuple[str, list[Any] | Range]:
 
 def _print(ranking: Ranking) -> None:
     swept = list(ranking["best"])
-    table = Table("rank", "experiment", "objective", "state", *swept, *SHOWN)
+    places = (
+        [Column("place", overflow="fold")]
+        if any(one["place"] for one in ranking["ranking"])
+        else []
+    )
+    table = Table("rank", "experiment", "objective", "state", *swept, *SHOWN, *places)
     for rank, one in enumerate(ranking["ranking"], start=1):
         value = "" if one["value"] is None else f"{one['value']:.6g}"
         cells = [shown(one["overrides"].get(key, "")) for key in swept]
         cells += [f"{one['costs'][key]:,.0f}" if key in one["costs"] else "" for key in SHOWN]
+        cells += [shown(one["place"]) for _ in places]
         table.add_row(str(rank), one["experiment"], value, one["state"], *cells)
     console.print(table)
     ran = ", ".join(f"{stage} {times}" for stage, times in ranking["ran"].items())

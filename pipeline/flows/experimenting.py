@@ -67,6 +67,7 @@ def run_experiment(
     *,
     commit: str,
     params: str,
+    base: str = "HEAD",
     hours: float | None = None,
     stop: Event | None = None,
     environment: Mapping[str, str] | None = None,
@@ -74,13 +75,15 @@ def run_experiment(
 ) -> Experiment:
     """Run an experiment in a worktree of its own, save it and keep its model.
 
-    commit: commit whose files it runs. params: text of a valid `params.yaml`. The other arguments
-    are those of `run_dvc`.
+    commit: commit whose files it runs. params: text of a valid `params.yaml`. base: commit that it
+    is saved on. The other arguments are those of `run_dvc`.
 
     Raises:
         RunError: a stage failed; only the results of finished stages are kept, in the cache.
     """
-    with isolated(tree, name, commit=commit, params=params, waiting=say_waiting) as folder:
+    with isolated(
+        tree, name, commit=commit, params=params, base=base, waiting=say_waiting
+    ) as folder:
         outcomes = run_dvc(
             folder, key=name, hours=hours, stop=stop, environment=environment, on_epoch=on_epoch
         )
@@ -91,6 +94,23 @@ def run_experiment(
             model=str(keep_model(tree, folder, name)),
             states=states_of(outcomes),
         )
+
+
+def run_stages(
+    tree: Path,
+    name: str,
+    *stages: str,
+    commit: str,
+    params: str,
+    base: str = "HEAD",
+    hours: float | None = None,
+    stop: Event | None = None,
+) -> dict[str, str]:
+    """Run some stages as `run_experiment` does, only for the cache; return the state of each."""
+    with isolated(
+        tree, name, commit=commit, params=params, base=base, waiting=say_waiting
+    ) as folder:
+        return states_of(run_dvc(folder, *stages, key=name, hours=hours, stop=stop))
 
 
 def states_of(outcomes: list[Outcome]) -> dict[str, str]:

@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,17 +12,16 @@ from prefect import Flow
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.schedules import Cron, Schedule
-from prefect.settings import PREFECT_API_URL
 from prefect.types.entrypoint import EntrypointType
 
 from pipeline.console.progress import say
 from pipeline.flows import experiment, nightly, reproduce, sweep
+from pipeline.flows.server import SECONDS_TO_ANSWER, address, answered, reason, require_server
 from pipeline.harness.errors import RunError
 from pipeline.running.graph import require_clone
 from pipeline.running.redaction import hide
 
 NAME = "local"
-SECONDS_TO_ANSWER = 10.0
 SECONDS_BETWEEN, TRIES = 3.0, 5
 """How often the server is asked whether it is there, and after how many failures it is lost.
 
@@ -66,33 +63,6 @@ def serve_flows(cron: str | None, timezone: str) -> None:
     asyncio.run(_serve(runner))
 
 
-def require_server() -> None:
-    """Raise RunError unless a Prefect server answers."""
-    url = _url()
-    start = "start one with 'prefect server start'"
-    if not url:
-        raise RunError(
-            f"PREFECT_API_URL: not set; {start} and export"
-            " PREFECT_API_URL=http://127.0.0.1:4200/api"
-        )
-    try:
-        httpx.get(f"{url}/health", timeout=SECONDS_TO_ANSWER).raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise RunError(
-            f"{hide(url)}: no Prefect server answers ({_reason(error)}); {start}, or run without"
-            " Prefect: 'dvc repro'"
-        ) from None
-
-
-@contextmanager
-def answered() -> Iterator[None]:
-    """Raise RunError, one line, if the Prefect server fails while the block runs."""
-    try:
-        yield
-    except httpx.HTTPError as error:
-        raise RunError(f"{hide(_url())}: the Prefect server failed ({_reason(error)})") from None
-
-
 async def _serve(runner: Runner) -> None:
     """Run what the server asks for until a signal, or until the server is gone: one line each.
 
@@ -120,7 +90,7 @@ async def _serve(runner: Runner) -> None:
     await asyncio.wait({serving})
     if lost.done() and not lost.cancelled():
         raise RunError(
-            f"{hide(_url())}: the Prefect server no longer answers ({lost.result()}); start it"
+            f"{hide(address())}: the Prefect server no longer answers ({lost.result()}); start it"
             " again, then 'aso-se serve'"
         )
     say("stopped; the schedules are paused until the next 'aso-se serve'")
@@ -133,20 +103,12 @@ async def _lost() -> str:
         while True:
             await asyncio.sleep(SECONDS_BETWEEN)
             try:
-                (await client.get(f"{_url()}/health")).raise_for_status()
+                (await client.get(f"{address()}/health")).raise_for_status()
                 failed = 0
             except httpx.HTTPError as error:
                 failed += 1
                 if failed == TRIES:
-                    return _reason(error)
-
-
-def _url() -> str:
-    return (PREFECT_API_URL.value() or "").rstrip("/")
-
-
-def _reason(error: Exception) -> str:
-    return hide(str(error).partition("\n")[0]) or type(error).__name__
+                    return reason(error)
 
 
 def _schedule(cron: str, timezone: str) -> Schedule:

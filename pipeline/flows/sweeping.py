@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypedDict
@@ -13,16 +14,16 @@ from prefect.runtime import flow_run
 from ruamel.yaml import YAML
 
 from pipeline.flows.artifacts import artifact_key, as_markdown
+from pipeline.flows.pools import in_pool, require_pool
 from pipeline.flows.project import holder, in_one_line, project, say_waiting
 from pipeline.flows.remote import push_experiment, require_remote
-from pipeline.flows.reproducing import run_dvc
-from pipeline.flows.stages import STATES, STOPPED
+from pipeline.flows.stages import STOPPED
 from pipeline.flows.tradeoff import Point, write_tradeoff
-from pipeline.flows.trials import Plan, try_all
+from pipeline.flows.trials import Here, Place, Plan, stages_that_ran, try_all
 from pipeline.harness.errors import AsoSeError, ParamsError
 from pipeline.harness.places import STUDIES, SWEEPS
 from pipeline.locking.lock import hold
-from pipeline.running.experiments import check_name, isolated, snapshot
+from pipeline.running.experiments import check_name, snapshot
 from pipeline.running.graph import read_graph, touched
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Direction, Range, Study, grid, tpe
@@ -33,13 +34,17 @@ FEWEST_POINTS = 2
 
 
 class Ranked(TypedDict):
-    """An experiment of a sweep. value: its objective, or None. costs: those of its network."""
+    """An experiment of a sweep. value: its objective, or None. costs: those of its network.
+
+    place: machine and clone where it ran; '' without a pool.
+    """
 
     experiment: str
     state: str
     value: float | None
     overrides: dict[str, Any]
     costs: dict[str, float]
+    place: str
 
 
 class Ranking(TypedDict):
@@ -65,6 +70,7 @@ def sweep(
     direction: Direction = "maximize",
     max_parallel: int = 1,
     devices: list[str] | None = None,
+    pool: str | None = None,
     profile: str | None = None,
     overrides: dict[str, Any] | None = None,
     push: bool = False,
@@ -83,6 +89,7 @@ def sweep(
         direction: whether a larger or a smaller value is better.
         max_parallel: number of experiments at the same time, each with its share of the cores.
         devices: devices such as ["cuda:0", "cuda:1"], one for each experiment at the same time.
+        pool: work pool on whose workers the experiments run; by default they run in this clone.
         profile: name of a file in `profiles/`; by default the working tree's `params.yaml`.
         overrides: params to change in all experiments.
         push: push the best experiment.
@@ -96,25 +103,26 @@ def sweep(
     check_name(name)
     check_metric(tree, objective)
     slots = (devices or [""] * max_parallel)[: max(max_parallel, 1)]
-    plan = Plan(
-        tree=tree,
-        name=name,
-        commit=snapshot(tree),
-        profile=profile,
-        overrides=overrides or {},
-        objective=objective,
-        hours=stage_hours,
-        environment=_share_of_cores(len(slots)),
-    )
-    check_space(tree, space, profile=profile, overrides=plan.overrides)
+    check_space(tree, space, profile=profile, overrides=overrides)
     if trials is not None and trials < 1:
         raise ParamsError(f"trials: expected 1 or more, got {trials}")
+    if pool and devices:
+        raise ParamsError("devices: not with a pool; each worker chooses its own (ASO_SE_DEVICE)")
     if push:
         require_remote(tree)
+    plan = Plan(
+        tree=tree, name=name, profile=profile, overrides=overrides or {}, objective=objective
+    )
+    where = (
+        in_pool(plan, pool, require_pool(pool), hours=stage_hours)
+        if pool
+        else nullcontext(_here(plan, stage_hours, len(slots)))
+    )
     with hold(tree / SWEEPS / f"{name}.lock", holder(), waiting=say_waiting):
         study = _study(plan, space, trials, direction)
-        ran = _run_what_all_share(plan, space) if len(slots) > 1 else Counter[str]()
-        ran += try_all(plan, study, slots)
+        with where as place:
+            ran = _run_what_all_share(plan, place, space) if len(slots) > 1 else Counter[str]()
+            ran += try_all(plan, place, study, slots)
     ranking = _rank(plan, study, direction)
     _publish(plan, ranking)
     picture = _draw(plan, space, ranking, direction)
@@ -144,17 +152,23 @@ def check_space(
             compose(tree, profile, {**(overrides or {}), key: value})
 
 
-def _run_what_all_share(plan: Plan, space: Mapping[str, Any]) -> Counter[str]:
+def _here(plan: Plan, hours: float | None, parallel: int) -> Place:
+    """Return this clone as the place of several trials at once."""
+    return Here(
+        tree=plan.tree,
+        commit=snapshot(plan.tree),
+        hours=hours,
+        environment=_share_of_cores(parallel),
+    )
+
+
+def _run_what_all_share(plan: Plan, place: Place, space: Mapping[str, Any]) -> Counter[str]:
     """Run once the stages that no point changes, so that parallel trials do not each run them."""
     graph = read_graph(plan.tree)
     changing = touched(graph, space)
     shared = [stage.name for stage in graph if stage.name not in changing]
-    key = f"{plan.name}-shared"
-    with isolated(
-        plan.tree, key, commit=plan.commit, params=plan.params({}), waiting=say_waiting
-    ) as folder:
-        outcomes = run_dvc(folder, *shared, key=key, hours=plan.hours)
-    return Counter(outcome.stage for outcome in outcomes if outcome.state == STATES["ran"])
+    states = place.run_stages(f"{plan.name}-shared", plan.params({}), shared)
+    return Counter(stages_that_ran(states))
 
 
 def _study(
@@ -201,6 +215,7 @@ def _rank(plan: Plan, study: Study, direction: Direction) -> list[Ranked]:
             value=one.value,
             overrides=dict(one.point.overrides),
             costs=dict(one.costs),
+            place=one.place,
         )
         for one in tried
     ]
@@ -243,6 +258,7 @@ def _publish(plan: Plan, ranking: list[Ranked]) -> None:
             "state": one["state"],
             **one["overrides"],
             **one["costs"],
+            **({"place": one["place"]} if one["place"] else {}),
         }
         for rank, one in enumerate(ranking, start=1)
     ]

@@ -1,12 +1,12 @@
 """The trials of a sweep: their common plan, and running one or all of them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,9 +14,9 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 
-from pipeline.flows.experimenting import run_experiment
+from pipeline.flows.experimenting import run_experiment, run_stages
 from pipeline.flows.reproducing import GivenUpError
-from pipeline.flows.stages import GIVEN_UP, STATES, STOPPED
+from pipeline.flows.stages import GIVEN_UP, STATES, STOPPED, OnEpoch
 from pipeline.harness.errors import AsoSeError
 from pipeline.running.overrides import compose
 from pipeline.running.proposals import Point, Study, Tried
@@ -26,22 +26,89 @@ from pipeline.running.results import COSTS, cost_in, pick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The common plan of all trials of a sweep.
+class Run:
+    """What a trial gave. states: how its stages ended. place: where it ran, '' for this clone."""
 
-    commit: commit whose files they run. environment: variables of their stages. stop: event that
-    ends them all.
+    metrics: Mapping[str, float]
+    states: Mapping[str, str]
+    place: str = ""
+
+
+class Place(Protocol):
+    """Where trials run: in this clone, or on the workers of a pool."""
+
+    def run_trial(
+        self, name: str, params: str, *, device: str, stop: Event, on_epoch: OnEpoch
+    ) -> Run:
+        """Run an experiment; afterwards it is one of this clone.
+
+        Args:
+            name: name of the experiment.
+            params: text of a valid `params.yaml`.
+            device: device to run on, or '' to leave the choice.
+            stop: event that ends it.
+            on_epoch: function that is called with each new row of a history.
+
+        Raises:
+            RunError: it failed; StoppedError, GivenUpError: it was ended on purpose.
+        """
+        ...
+
+    def run_stages(self, name: str, params: str, stages: Sequence[str]) -> Mapping[str, str]:
+        """Run stages that all trials share; return how they ended. The trials find the results."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """The trials of a sweep run in worktrees of this clone.
+
+    commit: commit whose files they run. environment: variables of their stages.
     """
 
     tree: Path
-    name: str
     commit: str
+    hours: float | None
+    environment: Mapping[str, str]
+
+    def run_trial(
+        self, name: str, params: str, *, device: str, stop: Event, on_epoch: OnEpoch
+    ) -> Run:
+        """See `Place`."""
+        found = run_experiment(
+            self.tree,
+            name,
+            commit=self.commit,
+            params=params,
+            hours=self.hours,
+            stop=stop,
+            environment={**self.environment, **({"ASO_SE_DEVICE": device} if device else {})},
+            on_epoch=on_epoch,
+        )
+        return Run(metrics=found["metrics"], states=found["states"])
+
+    def run_stages(self, name: str, params: str, stages: Sequence[str]) -> Mapping[str, str]:
+        """See `Place`."""
+        return run_stages(
+            self.tree, name, *stages, commit=self.commit, params=params, hours=self.hours
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The common plan of all trials of a sweep. stop: event that ends them all."""
+
+    tree: Path
+    name: str
     profile: str | None
     overrides: Mapping[str, Any]
     objective: str
-    hours: float | None
-    environment: Mapping[str, str]
     stop: Event = field(default_factory=Event)
+
+    @property
+    def column(self) -> str:
+        """The objective's column in the history of its stage."""
+        return self.objective.partition(".")[2]
 
     def params(self, point: Mapping[str, Any]) -> str:
         """Return the text of `params.yaml` at a point; raise ParamsError if it is not valid."""
@@ -63,33 +130,29 @@ class Ended:
 
 @task(name="trial", cache_policy=NO_CACHE, persist_result=False)
 def try_point(
-    plan: Plan, study: Study, point: Point, device: str, ended: "Queue[Ended]"
+    plan: Plan, study: Study, point: Point, *, place: Place, device: str, ended: "Queue[Ended]"
 ) -> State[None]:
     """Run the experiment of a point; tell the sweep how it ended."""
-    column = plan.objective.partition(".")[2]
 
     def is_hopeless(_: str, row: Mapping[str, str]) -> bool:
-        value = row.get(column, "")
+        value = row.get(plan.column, "")
         return bool(value) and study.is_hopeless(point, int(row["epoch"]), float(value))
 
     ran: list[str] = []
     tried = Tried(point=point, state=STOPPED)
     try:
-        found = run_experiment(
-            plan.tree,
+        found = place.run_trial(
             plan.experiment(point),
-            commit=plan.commit,
-            params=plan.params(point.overrides),
-            hours=plan.hours,
+            plan.params(point.overrides),
+            device=device,
             stop=plan.stop,
-            environment={**plan.environment, **({"ASO_SE_DEVICE": device} if device else {})},
             on_epoch=is_hopeless,
         )
-        ran += [stage for stage, state in found["states"].items() if state == STATES["ran"]]
-        value = pick(found["metrics"], plan.objective)
-        costs = {name: cost_in(found["metrics"], name) for name in COSTS}
+        ran += stages_that_ran(found.states)
+        value = pick(found.metrics, plan.objective)
+        costs = {name: cost_in(found.metrics, name) for name in COSTS}
         known = {name: cost for name, cost in costs.items() if cost is not None}
-        tried = Tried(point=point, state="Completed", value=value, costs=known)
+        tried = Tried(point=point, state="Completed", value=value, costs=known, place=found.place)
         return Completed(message=f"{plan.objective} {value:.6g}")
     except StoppedError as error:
         return Cancelled(message=str(error))
@@ -103,7 +166,12 @@ def try_point(
         ended.put(Ended(tried=tried, ran=ran, device=device))
 
 
-def try_all(plan: Plan, study: Study, devices: list[str]) -> Counter[str]:
+def stages_that_ran(states: Mapping[str, str]) -> list[str]:
+    """Return the stages that really ran. states: state of each stage, by name."""
+    return [stage for stage, state in states.items() if state == STATES["ran"]]
+
+
+def try_all(plan: Plan, place: Place, study: Study, devices: list[str]) -> Counter[str]:
     """Run the trials, one at a time per device; return how often each stage ran."""
     idle, ran = list(devices), Counter[str]()
     ended: Queue[Ended] = Queue()
@@ -113,7 +181,9 @@ def try_all(plan: Plan, study: Study, devices: list[str]) -> Counter[str]:
         while True:
             while idle and (point := study.ask()):
                 one = try_point.with_options(task_run_name=plan.experiment(point))
-                futures.append(one.submit(plan, study, point, idle.pop(), ended))
+                futures.append(
+                    one.submit(plan, study, point, place=place, device=idle.pop(), ended=ended)
+                )
                 running += 1
             if not running:
                 return ran

@@ -44,13 +44,19 @@ def snapshot(tree: Path) -> str:
 
 @contextmanager
 def isolated(
-    tree: Path, name: str, *, commit: str, params: str, waiting: Callable[[str], None]
+    tree: Path,
+    name: str,
+    *,
+    commit: str,
+    params: str,
+    waiting: Callable[[str], None],
+    base: str = "HEAD",
 ) -> Iterator[Path]:
     """Yield a worktree of `tree` for an experiment; it is removed at the end of the block.
 
-    Its base is HEAD, its files are those of `commit`, and `params.yaml` holds `params`. What stages
-    note of their progress stays in a folder of `tree`. waiting: function that is called with the
-    holder if another run has the name and this one waits.
+    Its files are those of `commit`, and `params.yaml` holds `params`. What stages note of their
+    progress stays in a folder of `tree`. waiting: function that is called with the holder if
+    another run has the name and this one waits. base: commit that the experiment is saved on.
 
     Raises:
         ParamsError: `params` are not valid.
@@ -58,9 +64,9 @@ def isolated(
     named = parse_params(Params, params, str(PARAMS_FILE), whole=True)
     folder = tree / WORKTREES / name
     with hold(folder.with_name(f"{name}.lock"), name, waiting=waiting):
-        with _git_to_itself(tree):
+        with git_to_itself(tree):
             _sweep_up(tree, folder)
-            git(tree, "worktree", "add", "--quiet", "--detach", str(folder), "HEAD")
+            git(tree, "worktree", "add", "--quiet", "--detach", str(folder), base)
         try:
             git(folder, "restore", "--source", commit, "--worktree", ".")
             write_atomically(folder / PARAMS_FILE, params.encode())
@@ -70,16 +76,21 @@ def isolated(
                 _link(tree / path, folder / path)
             yield folder
         finally:
-            with _git_to_itself(tree):
+            with git_to_itself(tree):
                 _remove(tree, folder)
 
 
 def save(tree: Path, folder: Path, name: str) -> str:
     """Save the contents of a worktree as a DVC experiment; return its revision."""
-    with _git_to_itself(tree):
+    with git_to_itself(tree):
         dvc(folder, "exp", "save", "--force", "--name", name)
-    found = git(folder, "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}")
-    return found.splitlines()[0]
+        base = git(folder, "rev-parse", "HEAD").strip()
+    return git(folder, "rev-parse", reference(name, base)).strip()
+
+
+def reference(name: str, base: str) -> str:
+    """Return the Git reference in which DVC keeps an experiment. base: hash of its base."""
+    return f"refs/exps/{base[:2]}/{base[2:]}/{name}"
 
 
 def keep_model(tree: Path, folder: Path, name: str) -> Path:
@@ -107,7 +118,7 @@ def git(tree: Path, *arguments: str) -> str:
 
 
 @contextmanager
-def _git_to_itself(tree: Path) -> Iterator[None]:
+def git_to_itself(tree: Path) -> Iterator[None]:
     """Hold a lock with which one experiment at a time uses Git, whose own locks do not wait."""
     with hold(tree / WORKTREES / "git.lock", "an experiment", waiting=lambda _: None):
         yield

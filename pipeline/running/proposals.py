@@ -52,13 +52,14 @@ class Point:
 class Tried:
     """A point that was tried. value: its objective, or None if it was not reached.
 
-    costs: those of its network, by name.
+    costs: those of its network, by name. place: machine and clone where it ran; '' if unknown.
     """
 
     point: Point
     state: str
     value: float | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
+    place: str = ""
 
 
 class Study:
@@ -70,6 +71,7 @@ class Study:
         self._space = space
         self._trials = trials
         self._running: dict[int, Trial] = {}
+        self._newest: dict[int, int] = {}
 
     def ask(self) -> Point | None:
         """Return the next point, or None if there are no more."""
@@ -85,7 +87,9 @@ class Study:
 
     def tell(self, tried: Tried) -> None:
         """Record the result of a point."""
-        self._running.pop(tried.point.number).set_user_attr("costs", dict(tried.costs))
+        trial = self._running.pop(tried.point.number)
+        trial.set_user_attr("costs", dict(tried.costs))
+        trial.set_user_attr("place", tried.place)
         if tried.state == "Pruned":
             self._study.tell(tried.point.number, state=TrialState.PRUNED)
         elif tried.value is None:
@@ -95,7 +99,13 @@ class Study:
             self._study.tell(tried.point.number, tried.value)
 
     def is_hopeless(self, point: Point, epoch: int, value: float) -> bool:
-        """Return whether to give up a point whose objective is `value` after an epoch."""
+        """Return whether to give up a point whose objective is `value` after an epoch.
+
+        An epoch counts once: a trial that begins anew repeats some.
+        """
+        if epoch <= self._newest.get(point.number, 0):
+            return False
+        self._newest[point.number] = epoch
         trial = self._running[point.number]
         trial.report(value, epoch)
         return trial.should_prune()
@@ -111,6 +121,7 @@ class Study:
             state=states.get(trial.state, "Failed"),
             value=trial.value if trial.state == TrialState.COMPLETE else None,
             costs=trial.user_attrs.get("costs", {}),
+            place=trial.user_attrs.get("place", ""),
         )
 
     def _overrides(self, suggested: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,17 @@
 """A real Prefect server of its own for the tests of flows, on this machine only."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -17,6 +23,9 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import State
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 
@@ -61,6 +70,49 @@ class Server:
 def flow_run_of(state: State[Any]) -> UUID:
     assert state.state_details.flow_run_id
     return state.state_details.flow_run_id
+
+
+def kill_all(process: "subprocess.Popen[str]") -> None:
+    """Kill a process and all its descendants, as a machine does that goes down."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    process.kill()
+    for one in family:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    process.wait()
+
+
+@contextmanager
+def whole_server(home: Path) -> Iterator[SyncPrefectClient]:
+    """Yield a client of a whole Prefect server, scheduler included, in its own process.
+
+    In the block it is the server of this process.
+    """
+    port = 4300 + os.getpid() % 1000
+    url = f"http://127.0.0.1:{port}/api"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
+        env={**os.environ, "PREFECT_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+            until = time.monotonic() + 120
+            while client.api_healthcheck():
+                assert time.monotonic() < until
+                time.sleep(0.5)
+            yield client
+            APILogWorker.drain_all(timeout=20)  # else they look for the server until Python ends
+            EventsWorker.drain_all(timeout=20)
+    finally:
+        kill_all(process)
 
 
 @pytest.fixture(scope="session")

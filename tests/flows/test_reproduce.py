@@ -152,8 +152,8 @@ def test_results_are_pushed_to_the_remote(server: Server, toy: Toy, tmp_path: Pa
 def test_a_remote_out_of_reach_is_tried_again_then_named(
     server: Server, toy: Toy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.flows.remote.try_to_push.retry_delay_seconds", [0.1])
-    monkeypatch.setattr("pipeline.flows.remote.try_to_push.retries", 1)
+    monkeypatch.setattr("pipeline.flows.remote.attempt.retry_delay_seconds", [0.1])
+    monkeypatch.setattr("pipeline.flows.remote.attempt.retries", 1)
     toy.dvc("remote", "add", "--default", "shared", "http://mary:wonder@127.0.0.1:9/remote")
     state = run(push=True)
     assert str(state.message).startswith("push: dvc push --run-cache:")
