@@ -1,11 +1,13 @@
 """What every flow needs: the folder of the project, and errors of users on one line."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
 from prefect import get_run_logger
+from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
 from prefect.states import Failed
 
@@ -36,6 +38,17 @@ def holder() -> str:
 def say_waiting(other: str) -> None:
     """Log who holds the lock that this run waits for."""
     get_run_logger().warning("waiting: this is held by %s", other or "another run")
+
+
+class OnlyOnce(logging.Filter):
+    """Drops the traceback with which Prefect tells again that a run has failed.
+
+    It leads through Prefect alone, and the line before it has the reason.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record says more than that the run has failed."""
+        return not (record.exc_info and isinstance(record.exc_info[1], FailedRun))
 
 
 def in_one_line(body: Callable[P, T]) -> Callable[P, T]:

@@ -60,11 +60,13 @@ def start(toy: Toy) -> Iterator[Start]:
 
 
 def read_until(process: "subprocess.Popen[str]", text: str) -> str:
+    """Return the first line with a text; none before it may be of a traceback."""
     assert process.stdout
     lines = []
     while text not in (line := process.stdout.readline()):
         lines.append(line)
         assert line, "".join(lines)
+        assert "Traceback" not in line, line
     return line
 
 
@@ -264,21 +266,62 @@ def test_serving_ends_at_a_signal_with_one_line_and_paused_schedules(
     assert scheduler.read_deployment_by_name("nightly/local").paused
 
 
-def test_a_server_that_is_lost_while_serving_is_one_line(
-    toy: Toy, start: Start, scheduler: SyncPrefectClient
-) -> None:
-    url = str(scheduler.api_url).rstrip("/").replace("//", "//bob:CANARY12@")
-    serving = start("-m", "pipeline", "serve", PREFECT_API_URL=url)
-    read_until(serving, "nightly/local")
-    port = url.rpartition(":")[2].partition("/")[0]
+def kill_server(toy: Toy, port: str) -> None:
+    """Kill the server, but not what serves: that has its address in the environment."""
     for pid, command in processes_of(toy).items():
         if port in command:
             os.kill(pid, signal.SIGKILL)
+
+
+def test_a_server_that_is_lost_while_serving_is_one_line_and_is_waited_for(
+    toy: Toy, start: Start, scheduler: SyncPrefectClient, tmp_path: Path
+) -> None:
+    url = str(scheduler.api_url).rstrip("/").replace("//", "//bob:CANARY12@")
+    port = url.rpartition(":")[2].partition("/")[0]
+    serving = start("-m", "pipeline", "serve", PREFECT_API_URL=url)
+    read_until(serving, "nightly/local")
+    kill_server(toy, port)
+    lost = read_until(serving, "")
+    assert ": the Prefect server no longer answers (" in lost
+    assert lost.endswith("; its runs here are ended, and this waits for it, Ctrl-C ends this\n")
+    start(
+        *("-m", "prefect", "server", "start", "--port", port),
+        PREFECT_HOME=str(tmp_path / "prefect"),
+    )
+    back = read_until(serving, "")
+    assert back.startswith("serving reproduce/local, ")
+    made = scheduler.create_flow_run_from_deployment(
+        scheduler.read_deployment_by_name("reproduce/local").id
+    )
+    runs_in_state(scheduler, "Completed")
+    assert scheduler.read_flow_run(made.id).state_name == "Completed"
+    kill_server(toy, port)
+    read_until(serving, "this waits for it")
+    serving.send_signal(signal.SIGTERM)
     output, _ = serving.communicate()
-    assert serving.returncode == 1
-    assert output.count("\n") == 1
-    assert ": the Prefect server no longer answers (" in output
-    assert "CANARY12" not in output
+    assert (serving.returncode, output) == (0, "")
+    assert "CANARY12" not in lost + back
+
+
+def test_a_mistake_in_a_parameter_is_one_line_in_the_log(
+    toy: Toy, start: Start, scheduler: SyncPrefectClient
+) -> None:
+    serving = start("-m", "pipeline", "serve", PREFECT_API_URL=str(scheduler.api_url))
+    read_until(serving, "nightly/local")
+    scheduler.create_flow_run_from_deployment(
+        scheduler.read_deployment_by_name("reproduce/local").id,
+        parameters={"overrides": {"search.epohcs": 3}},
+    )
+    [failed] = runs_in_state(scheduler, "Failed")
+    time.sleep(3)  # in which Prefect would say more
+    serving.send_signal(signal.SIGINT)
+    output, _ = serving.communicate()
+    told = "search.epohcs: unknown key"
+    assert failed.state
+    assert told in str(failed.state.message)
+    assert output.count(told) == 1
+    assert "Traceback" not in output
+    assert toy.ran() == []
 
 
 def runs_in_state(client: SyncPrefectClient, state: str) -> list[FlowRun]:
