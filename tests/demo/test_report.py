@@ -9,6 +9,8 @@ from tests.demo.browser import Browser
 from tests.reporting.conftest import write_artifacts
 from tests.reporting.test_report import PARAMS
 
+pytestmark = pytest.mark.xdist_group("browser")
+
 TITLE = """(() => {
   const svg = document.querySelectorAll('figure svg')[%d];
   svg.scrollIntoView({block: 'center'});
