@@ -167,6 +167,8 @@ def _run_what_all_share(plan: Plan, place: Place, space: Mapping[str, Any]) -> C
     graph = read_graph(plan.tree)
     changing = touched(graph, space)
     shared = [stage.name for stage in graph if stage.name not in changing]
+    if not shared:
+        return Counter()
     states = place.run_stages(f"{plan.name}-shared", plan.params({}), shared)
     return Counter(stages_that_ran(states))
 

@@ -59,6 +59,12 @@ def test_a_sweep_ranks_a_grid_runs_what_it_shares_once_and_goes_on_where_a_point
     assert [(row["rank"], row[FREQUENCY]) for row in rows[:2]] == [(1, done[0]), (2, done[1])]
 
 
+def test_a_sweep_whose_points_share_nothing_runs_only_its_points(server: Server, toy: Toy) -> None:
+    toy.edit("ramp_epochs: 6", "ramp_epochs: 5")
+    found = run(space={"seed": [1, 2]}, name="seeds", max_parallel=2).result()
+    assert found["ran"]["prepare"] == toy.ran().count("prepare") == 2
+
+
 def test_no_secret_in_the_error_of_a_trial_reaches_the_server(server: Server, toy: Toy) -> None:
     for path in toy.folder.glob("artifacts/*/metrics.json"):  # by which an objective is checked
         path.unlink()

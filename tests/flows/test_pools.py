@@ -101,7 +101,7 @@ def hire(begin: Begin, toy: Toy, origin: Path, name: str, **environment: str) ->
     (clone / ".git" / "info" / "exclude").write_text("/pipeline/\n")
     Toy(clone).dvc("cache", "dir", "--local", str(toy.folder / ".dvc" / "cache"))
     words = ("-m", "prefect", "worker", "start", "--pool", POOL, "--name", name, "--limit", "1")
-    return begin(clone, *words, **environment)
+    return begin(clone, *words, PREFECT_WORKER_QUERY_SECONDS="1", **environment)
 
 
 def wait_for(what: Callable[[], object]) -> None:
@@ -174,24 +174,11 @@ def test_a_trial_whose_machine_goes_down_ends_on_another_after_its_last_epoch(
     assert epochs(toy) == ["search 3 1", "search 3 2"]
 
 
-def test_a_sweep_that_is_interrupted_cancels_its_trials(
+def test_a_trial_that_is_given_up_or_whose_sweep_is_interrupted_ends_on_its_worker(
     whole: SyncPrefectClient, toy: Toy, origin: Path, begin: Begin
 ) -> None:
     hire(begin, toy, origin, "one", TOY=behave(search={"seconds": 600}))
-    space, objective = f"{FREQUENCY}=3,4", "search.validation_accuracy"
-    words = (space, "--objective", objective, "--pool", POOL, "--max-parallel", "2")
-    sweeping = begin(toy.folder, "-m", "pipeline", "sweep", *words, "--name", "halted")
-    wait_for(lambda: "search" in (toy.log.read_text() if toy.log.exists() else ""))
-    sweeping.send_signal(signal.SIGINT)
-    sweeping.wait()
-    assert states(whole, "halted-00") == states(whole, "halted-01") == ["Cancelled"]
-    assert Path(f"{toy.log}.resume").read_text() == "search"
-
-
-def test_a_hopeless_trial_is_ended_on_its_worker(
-    whole: SyncPrefectClient, toy: Toy, origin: Path, begin: Begin
-) -> None:
-    hire(begin, toy, origin, "one", TOY=behave(search={"seconds": 600}))
+    resumes = Path(f"{toy.log}.resume")
     objective = "search.validation_accuracy"
     plan = Plan(tree=toy.folder, name="poor", profile=None, overrides={}, objective=objective)
     rows = []
@@ -206,7 +193,17 @@ def test_a_hopeless_trial_is_ended_on_its_worker(
             pool.run_trial("poor-00", plan.params({FREQUENCY: 3}), **wanted)
     assert rows == [{"epoch": "1", "validation_accuracy": "0.3"}]
     assert states(whole, "poor-00") == ["Cancelled"]
-    assert Path(f"{toy.log}.resume").read_text() == "search"
+    assert resumes.read_text() == "search"
+
+    resumes.unlink()
+    toy.ran()
+    words = (f"{FREQUENCY}=3,4", "--objective", objective, "--pool", POOL, "--max-parallel", "2")
+    sweeping = begin(toy.folder, "-m", "pipeline", "sweep", *words, "--name", "halted")
+    wait_for(lambda: "search" in (toy.log.read_text() if toy.log.exists() else ""))
+    sweeping.send_signal(signal.SIGINT)
+    sweeping.wait()
+    assert states(whole, "halted-00") == states(whole, "halted-01") == ["Cancelled"]
+    assert resumes.read_text() == "search"
 
 
 def test_a_sweep_without_workers_says_so_and_waits(

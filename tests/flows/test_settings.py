@@ -52,7 +52,7 @@ def test_no_setting_is_one_that_prefect_does_not_know() -> None:
 
 
 def test_every_deployment_names_a_flow_and_parameters_that_it_takes() -> None:
-    assert DEPLOYMENTS.keys() == {"nightly", "reproduce", "experiment", "sweep"}
+    assert DEPLOYMENTS.keys() == {"nightly", "reproduce", "experiment", "sweep", "trial"}
     for name, deployment in DEPLOYMENTS.items():
         module, _, attribute = deployment["entrypoint"].partition(":")
         flow = getattr(import_module(module), attribute)

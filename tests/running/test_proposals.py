@@ -149,5 +149,6 @@ def test_a_trial_is_hopeless_only_late_and_only_beside_better_ones(tmp_path: Pat
     assert point
     assert not proposals.is_hopeless(point, 1, 0.1)
     assert proposals.is_hopeless(point, 3, 0.1)
+    assert not proposals.is_hopeless(point, 1, 0.9)  # it began anew
     proposals.tell(Tried(point=point, state="Pruned"))
     assert proposals.tried()[-1].state == "Pruned"
