@@ -65,7 +65,8 @@ if "code" in behaviour:
         sys.exit(behaviour["code"])
 metrics = {"validation_accuracy": 1 - distance, "name": name}
 (out / "metrics.json").write_text(json.dumps(metrics))
-(out / "result.txt").write_text(f"{name} {params[name]}" if name in params else name)
+kind = behaviour.get("kind", "")
+(out / "result.txt").write_text(f"{name}{kind} {params[name]}" if name in params else name)
 if name == "prepare":
     (out / "dataset.json").write_text(json.dumps({"sha256": {"test": "the test images"}}))
 if name == "export":

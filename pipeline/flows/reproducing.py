@@ -18,6 +18,7 @@ from pipeline.harness.places import LOCK
 from pipeline.locking.lock import hold
 from pipeline.running.comparing import read_lock, strike_out_wrong
 from pipeline.running.graph import read_graph
+from pipeline.running.making_way import make_way
 from pipeline.running.mending import mend
 from pipeline.running.overrides import compose
 from pipeline.running.params_file import use_params
@@ -132,6 +133,7 @@ def run_dvc(
         if "epochs" in params.get(stage.name, {})
     }
     arguments = [*(["--force"] if force else []), *targets]
+    make_way(tree)
     before = read_lock(tree)
     with Repro(tree, *arguments, environment=environment, lock=lock, stop=stop) as repro:
         outcomes = follow_all(repro, hours=hours, epochs=epochs, on_epoch=on_epoch)

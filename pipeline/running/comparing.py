@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from ruamel.yaml import YAML
 
 from pipeline.console.guarding import Record, read_records
 from pipeline.harness.errors import RunError
-from pipeline.harness.files import write_atomically
 from pipeline.running.experiments import dvc
-from pipeline.running.recorded import DVC_LOCK, FOLDER, read_stages
+from pipeline.running.recorded import FOLDER, read_stages, strike_out
 
 Stages = Mapping[str, Mapping[str, Any]]
 """Record in `dvc.lock` of each stage."""
@@ -87,11 +85,7 @@ def _digest(path: str, record: Record) -> str:
 
 def _forget(tree: Path, stage: str, recorded: Mapping[str, Any]) -> None:
     """Remove a stage from `dvc.lock`, and this result of it from DVC's cache of runs."""
-    yaml, text = YAML(), StringIO()
-    document = yaml.load((tree / DVC_LOCK).read_text(encoding="utf-8"))
-    del document["stages"][stage]
-    yaml.dump(document, text)
-    write_atomically(tree / DVC_LOCK, text.getvalue().encode())
+    strike_out(tree, [stage])
     wrong = _told(recorded)
     for path in (tree / dvc(tree, "cache", "dir") / "runs").glob("*/*/*"):
         with suppress(FileNotFoundError):  # another tree shares the cache

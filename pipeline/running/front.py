@@ -19,6 +19,7 @@ from pipeline.running.ahead import PREPARE, look_ahead
 from pipeline.running.comparing import read_lock, strike_out_wrong
 from pipeline.running.ending import last_lines
 from pipeline.running.graph import require_clone
+from pipeline.running.making_way import make_way
 from pipeline.running.mending import mend
 from pipeline.running.repro import Line, Repro, StoppedError
 from pipeline.running.screen import Screen
@@ -82,6 +83,7 @@ def reproduce(
 
     lock: descriptor of a lock file, which DVC inherits. stop: event that ends the run.
     """
+    make_way(tree)
     ahead = look_ahead(tree, targets, force=force, stop=stop)
     if ahead.prepares and (code := _repro(tree, PREPARE, lock=lock, stop=stop)):
         return code

@@ -1,5 +1,7 @@
 """What `dvc.lock` records of the stages and their artifacts."""
 
+from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.harness.errors import RunError
+from pipeline.harness.files import write_atomically
 
 DVC_LOCK = Path("dvc.lock")
 FOLDER = ".dir"
@@ -44,3 +47,13 @@ def read_outputs(tree: Path) -> dict[str, str]:
     """
     stages = read_stages(tree).values()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+
+
+def strike_out(tree: Path, names: Iterable[str]) -> None:
+    """Remove the records of these stages from `dvc.lock`, which is whole."""
+    path, yaml, text = tree / DVC_LOCK, YAML(), StringIO()
+    document = yaml.load(path.read_text(encoding="utf-8"))
+    for name in names:
+        del document["stages"][name]
+    yaml.dump(document, text)
+    write_atomically(path, text.getvalue().encode())

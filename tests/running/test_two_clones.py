@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy import STAGES, Toy
+from tests.running.test_front import aso_se
+from tests.toy import STAGES, Toy, behave
 
 pytestmark = pytest.mark.xdist_group("toy")
 
@@ -38,3 +39,34 @@ def test_clones_that_share_a_remote_share_what_is_committed(toy: Toy, tmp_path: 
     assert "up to date" in other.dvc("repro")
     assert other.ran() == []
     assert [path.name for path in sorted((other.folder / "artifacts").iterdir())] == sorted(STAGES)
+
+
+def on_another_cpu(toy: Toy, folder: Path) -> Toy:
+    """Return a clone beside others on machines where warmup has another result than committed."""
+    other = clone(toy, folder)
+    other.dvc("cache", "dir", "--local", str(folder.parent / "cache"))
+    return other
+
+
+@pytest.mark.parametrize("command", [["run"], ["try", "seed=42", "--name", "same"]])
+def test_beside_clones_of_its_own_kind_one_restores_what_the_committed_lock_lacks(
+    toy: Toy, tmp_path: Path, command: list[str]
+) -> None:
+    kind = behave(warmup={"kind": " elsewhere"})
+    first = on_another_cpu(toy, tmp_path / "first")
+    assert aso_se("run", folder=first.folder, toy=kind)[0] == 0
+    assert first.ran() == STAGES
+    second = on_another_cpu(toy, tmp_path / "second")
+    assert aso_se(*command, folder=second.folder, toy=kind)[0] == 0
+    assert second.ran() == []
+    if command == ["run"]:
+        result = "artifacts/warmup/result.txt"
+        assert (second.folder / result).read_text().startswith("warmup elsewhere")
+        assert second.run("git", "diff", "--stat").count("dvc.lock") == 1
+
+
+def test_a_result_that_nobody_has_is_computed_and_recorded(toy: Toy, tmp_path: Path) -> None:
+    other = on_another_cpu(toy, tmp_path / "other")
+    assert aso_se("run", "prepare", folder=other.folder)[0] == 0
+    assert other.ran() == ["prepare"]
+    assert other.run("git", "diff", "--stat", "dvc.lock") == ""
