@@ -50,7 +50,7 @@ lint: install
 types: install
 	mypy
 
-params: install  ## write docs/params.md, params.schema.json and params.yaml from the models and profiles/digits.yaml
+params: install  ## write docs/params.md, params.schema.json, params.yaml, and the figures of the committed run in the documents
 	$(BIN)/python -m pipeline.documenting
 
 lock: install  ## does dvc.lock belong to the tree?

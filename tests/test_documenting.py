@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from pipeline.default_run import README, RESULTS, with_figures
 from pipeline.documenting import PAGE, PROFILE, SCHEMA, page, schema
-from pipeline.harness.errors import ParamsError
+from pipeline.harness.errors import ParamsError, RunError
 from pipeline.harness.params_file import PARAMS_FILE, parse_params
 from pipeline.harness.plain_yaml import plain_values
 from pipeline.params import Params
@@ -34,6 +36,38 @@ def test_what_is_committed_is_what_the_models_say_now() -> None:
     assert PAGE.read_text() == page(read_graph(ROOT)), "run 'make params'"
     assert SCHEMA.read_text() == schema(), "run 'make params'"
     assert PARAMS_FILE.read_text() == read_profile(ROOT, PROFILE), "run 'make params'"
+
+
+@pytest.mark.parametrize("document", [README, RESULTS])
+def test_the_figures_of_the_default_run_are_those_of_its_metrics(document: Path) -> None:
+    assert document.read_text() == with_figures(ROOT, document), "run 'make params'"
+
+
+def test_other_metrics_are_other_figures_and_nothing_else_changes(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "artifacts", tmp_path / "artifacts")
+    (tmp_path / "docs").mkdir()
+    for document in (README, RESULTS):
+        shutil.copy(ROOT / document, tmp_path / document)
+    path = tmp_path / "artifacts" / "derive" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    path.write_text(json.dumps({**metrics, "test_accuracy": 0.5, "parameters": 1234567}))
+    readme, results = (with_figures(tmp_path, document) for document in (README, RESULTS))
+    assert "\ntest accuracy 50.0% of 360 images (95 % interval " in readme
+    assert "- Test accuracy 50.0% of 360 images (95 % interval " in results
+    assert "1,234,567 parameters" in results.replace("\n ", "")
+    for text, document in ((readme, README), (results, RESULTS)):
+        (tmp_path / document).write_text(text)
+        before, after = (
+            set((where / document).read_text().split("\n")) for where in (ROOT, tmp_path)
+        )
+        assert len(before - after) <= 3
+
+
+def test_a_document_without_a_place_for_figures_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "artifacts", tmp_path / "artifacts")
+    (tmp_path / README).write_text("nothing\n")
+    with pytest.raises(RunError, match=r"^README.md: has no line that begins with 'test accuracy'"):
+        with_figures(tmp_path, README)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
