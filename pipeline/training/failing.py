@@ -1,8 +1,9 @@
 """An operation that fails is found, named, and taken out of the search.
 
-An epoch fails if a loss or a gradient is not finite, or if an operation raises an error. Draws are
-counter-based, so a replay of the epoch from the newest resume point meets the same failure. Only in
-the replay the output of every operation is checked. The first operation that turns finite inputs
+An epoch fails if a loss or a gradient is not finite, or if an operation raises an error, in its
+forward or backward pass. Draws are counter-based, so a replay of the epoch from the newest resume
+point meets the same failure. Only in the replay every operation is checked: its output, and the
+gradients that it gives to its input and its weights. The first operation that turns finite numbers
 into NaN or infinity, or raises, is to blame. Its logit becomes minus infinity, on that edge in all
 cells of that architecture. So it is never drawn, run or decided again, and whatever holds the
 logits (resume points, checkpoints) holds this too. The epoch is then repeated at the same learning
@@ -13,9 +14,11 @@ because each sees only its own images and would decide for itself.
 """
 
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from types import CodeType
 from typing import Protocol, TypeVar
 
 import torch
@@ -98,9 +101,11 @@ class Replayed(Protocol[S_contra]):
 
 
 def is_of_operation(error: Exception) -> bool:
-    """Whether an operation raised an error that is no lack, no broken device and none of ours."""
-    frames = traceback.walk_tb(error.__traceback__)
-    within = any(frame.f_code is Edge.forward.__code__ for frame, _ in frames)
+    """Whether an operation may have raised an error that is no lack and no broken device.
+
+    An error of a backward pass may be that of any module, which only a replay tells.
+    """
+    within = _is_within(error, Edge.forward.__code__) or _is_of_backward(error)
     return within and ending(error) is None
 
 
@@ -137,15 +142,28 @@ def find(
     except Exception as error:
         if checks.running is None or not is_of_operation(error):
             raise
-        what = (str(error).splitlines() or [""])[0][:LONGEST_REASON]
-        failure = Failure(
-            epoch=epoch, place=checks.running, what=f"{type(error).__name__}: {shown(what)}"
-        )
+        failure = Failure(epoch=epoch, place=checks.running, what=_raised(error))
     else:
         return None
     if refused := _refusal(choices, failure.place):
         raise TrainingFailedError(f"epoch {epoch}: {failure}; {refused}")
     return failure
+
+
+def _raised(error: Exception) -> str:
+    """Return what an operation raised, and in which pass, on one line."""
+    first = (str(error).splitlines() or [""])[0][:LONGEST_REASON]
+    backward = " in the backward pass" if _is_of_backward(error) else ""
+    return f"{type(error).__name__}{backward}: {shown(first)}"
+
+
+def _is_of_backward(error: Exception) -> bool:
+    return _is_within(error, torch.autograd.backward.__code__, torch.autograd.grad.__code__)
+
+
+def _is_within(error: Exception, *codes: CodeType) -> bool:
+    """Whether an error came while one of these functions ran."""
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _refusal(choices: Choices, place: Place) -> str:
@@ -165,7 +183,7 @@ def _refusal(choices: Choices, place: Place) -> str:
 
 
 class _FailedError(Exception):
-    """An operation's output is not finite."""
+    """What an operation gives is not finite."""
 
     def __init__(self, place: Place, what: str) -> None:
         super().__init__(what)
@@ -174,13 +192,17 @@ class _FailedError(Exception):
 
 @dataclass(slots=True)
 class _Checks:
-    """Checks of all operations of the networks that run.
+    """Checks of all operations of the networks that run, in both passes.
 
-    places: the operations of these networks. running: the operation that began last.
+    places: the operations of these networks. weights: tensors whose gradients are checked. running:
+    the operation whose forward or backward pass has begun and has not ended. hooks: removes what
+    checks.
     """
 
     places: dict[nn.Module, Place] = field(default_factory=dict)
+    weights: set[Tensor] = field(default_factory=set)
     running: Place | None = None
+    hooks: ExitStack = field(default_factory=ExitStack)
 
     def __deepcopy__(self, _: object) -> "_Checks":
         """Return itself: a copy of a network that is checked is checked too."""
@@ -189,28 +211,72 @@ class _Checks:
     @contextmanager
     def on(self) -> Iterator[None]:
         """Check until the end of the block."""
-        hooks = ExitStack()
-
-        def watch(network: nn.Module, _: object) -> None:
-            for module, place in _places(network) if isinstance(network, Network) else ():
-                if module not in self.places:
-                    self.places[module] = place
-                    hooks.callback(module.register_forward_pre_hook(self._before).remove)
-                    hooks.callback(module.register_forward_hook(self._after).remove)
-
-        with hooks:
-            hooks.callback(register_module_forward_pre_hook(watch).remove)
+        with self.hooks:
+            self.hooks.callback(register_module_forward_pre_hook(self._watch).remove)
             yield
 
-    def _before(self, module: nn.Module, inputs: tuple[Tensor]) -> None:
-        self.running = self.places[module]
-        if not inputs[0].isfinite().all():
-            raise TrainingFailedError("what reaches the operations is not finite")
+    def _watch(self, network: nn.Module, _: object) -> None:
+        for module, place in _places(network) if isinstance(network, Network) else ():
+            if module not in self.places:
+                self.places[module] = place
+                self.hooks.callback(module.register_forward_pre_hook(self._before).remove)
+                self.hooks.callback(module.register_forward_hook(self._after).remove)
 
-    def _after(self, module: nn.Module, _: object, output: Tensor) -> None:
-        if not output.isfinite().all():
-            what = "NaN" if output.isnan().any() else "infinity"
-            raise _FailedError(self.places[module], f"made {what} of finite inputs")
+    def _before(self, module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        """Check an input; return it as a tensor whose gradient is this operation's alone."""
+        place = self.running = self.places[module]
+        [x] = inputs
+        _require_finite(x, "what reaches the operations")
+        for weight in _weights(module):
+            if weight.requires_grad and weight not in self.weights:
+                self.weights.add(weight)
+                given = partial(self._require, place, "of finite gradients")
+                hook = weight.register_hook(given)  # type: ignore[no-untyped-call]
+                self.hooks.callback(hook.remove)
+        return _hooked(x, partial(self._ends, place))
+
+    def _after(self, module: nn.Module, _: object, output: Tensor) -> Tensor:
+        place = self.places[module]
+        self._require(place, "of finite inputs", output)
+        self.running = None
+        return _hooked(output, partial(self._begins, place))
+
+    def _begins(self, place: Place, gradient: Tensor) -> None:
+        """Check the gradient with which the backward pass of an operation begins."""
+        _require_finite(gradient, "the gradient that reaches the operations")
+        self.running = place
+
+    def _ends(self, place: Place, gradient: Tensor) -> None:
+        """Check the gradient of the input: autograd computes it last."""
+        self._require(place, "of finite gradients", gradient)
+        self.running = None
+
+    def _require(self, place: Place, made_of: str, given: Tensor) -> None:
+        """Raise _FailedError unless what an operation gives is finite."""
+        if not given.isfinite().all():
+            what = "NaN" if given.isnan().any() else "infinity"
+            raise _FailedError(place, f"made {what} {made_of}")
+
+
+def _require_finite(x: Tensor, what: str) -> None:
+    """Raise TrainingFailedError if something else than an operation has failed before."""
+    if not x.isfinite().all():
+        raise TrainingFailedError(f"{what} is not finite")
+
+
+def _hooked(x: Tensor, hook: Callable[[Tensor], None]) -> Tensor:
+    """Return `x` as a tensor of its own, with a hook on its gradient if it will have one."""
+    own = x.view_as(x)
+    if own.requires_grad:
+        own.register_hook(hook)  # type: ignore[no-untyped-call]
+    return own
+
+
+def _weights(operation: nn.Module) -> Iterator[Tensor]:
+    """Yield what the layers of an operation read: parameters, or copies in their place."""
+    for layer in operation.modules():
+        for name, _ in layer.named_parameters(recurse=False):
+            yield getattr(layer, name)
 
 
 def _places(network: Network) -> Iterator[tuple[nn.Module, Place]]:
