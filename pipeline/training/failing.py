@@ -8,6 +8,7 @@ into NaN or infinity, or raises, is to blame. Its logit becomes minus infinity, 
 cells of that architecture. So it is never drawn, run or decided again, and whatever holds the
 logits (resume points, checkpoints) holds this too. The epoch is then repeated at the same learning
 rates. If no operation is to blame, the weights have diverged, and the rates are halved as usual.
+A network whose architecture is fixed cannot do without an operation, so its training ends.
 
 Lack of memory or a broken device is no failure of an operation. Several processes do not replay,
 because each sees only its own images and would decide for itself.
@@ -36,7 +37,10 @@ from pipeline.space.network import Network
 from pipeline.space.relaxation import disabled
 from pipeline.space.space import NONE, SKIP
 
+S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
+LARGEST = 1e6
+"""Magnitude of an input, a gradient or a weight from which on a sound operation may overflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,35 +123,55 @@ def disable(choices: Choices | None, failures: Iterable[Failure]) -> None:
 
 
 def find(
-    phase: Replayed[S_contra], state: S_contra, slowdown: float, done: Sequence[Row]
+    phase: Replayed[S], newest: Callable[[], tuple[S, list[Row]]], slowdown: float
 ) -> Failure | None:
-    """Replay the epoch after `done` with checks; return which operation failed, or None.
+    """Replay the newest epoch with checks; return which operation failed, or None.
 
-    state: state after `done`; it is useless afterwards.
+    newest: returns the state before the epoch, and the rows up to it; running an operation is part
+    of this too, where it begins with a network that search left.
 
     Raises:
         TrainingFailedError: an operation failed that must not be disabled; the message names it.
     """
-    choices = phase.choices(state)
-    if choices is None or ranks.count() > 1:
+    if ranks.count() > 1:
         return None
-    epoch, checks = len(done) + 1, _Checks()
+    choices, epoch, checks = None, 1, _Checks()
     try:
         with checks.on():
-            next(phase.train(state, slowdown, list(done)), None)
-    except _FailedError as failed:
-        failure = Failure(epoch=epoch, place=failed.place, what=failed.what)
-    except TrainingFailedError:
-        return None
+            state, done = newest()
+            choices, epoch = phase.choices(state), len(done) + 1
+            next(phase.train(state, slowdown, done), None)
+    except (_KnownError, TrainingFailedError):
+        pass
     except Exception as error:
         if checks.running is None or not is_of_operation(error):
             raise
-        failure = Failure(epoch=epoch, place=checks.running, what=_raised(error))
-    else:
+        checks.first = checks.running, _raised(error)
+    if checks.first is None:
         return None
+    place, what = checks.first
+    failure = Failure(epoch=epoch, place=place, what=what)
     if refused := _refusal(choices, failure.place):
         raise TrainingFailedError(f"epoch {epoch}: {failure}; {refused}")
     return failure
+
+
+def _refusal(choices: Choices | None, place: Place) -> str:
+    """Return why an operation must not be disabled, and what to do; '' if it may be."""
+    if place.name == SKIP:
+        return f"every edge needs {SKIP}, so it is never disabled; its input may be too large"
+    if choices is None:
+        return "the architecture is fixed; take it out of network.operations and search again"
+    [logits, *_], names = choices.logits, choices.blueprint.operations
+    gone = disabled(logits)
+    if int(gone.sum()) >= choices.most:
+        return f"training.max_disabled is {choices.most}; raise it, or change network.operations"
+    others = {
+        name
+        for name, is_gone in zip(names, gone[place.architecture, place.edge].tolist(), strict=True)
+        if not is_gone
+    } - {NONE, SKIP, place.name}
+    return "" if others else f"no other operation but {SKIP} is left there; add network.operations"
 
 
 def _raised(error: Exception) -> str:
@@ -166,28 +190,8 @@ def _is_within(error: Exception, *codes: CodeType) -> bool:
     return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
-def _refusal(choices: Choices, place: Place) -> str:
-    """Return why an operation must not be disabled, and what to do; '' if it may be."""
-    if place.name == SKIP:
-        return f"every edge needs {SKIP}, so it is never disabled; its input may be too large"
-    [logits, *_], names = choices.logits, choices.blueprint.operations
-    gone = disabled(logits)
-    if int(gone.sum()) >= choices.most:
-        return f"training.max_disabled is {choices.most}; raise it, or change network.operations"
-    others = {
-        name
-        for name, is_gone in zip(names, gone[place.architecture, place.edge].tolist(), strict=True)
-        if not is_gone
-    } - {NONE, SKIP, place.name}
-    return "" if others else f"no other operation but {SKIP} is left there; add network.operations"
-
-
-class _FailedError(Exception):
-    """What an operation gives is not finite."""
-
-    def __init__(self, place: Place, what: str) -> None:
-        super().__init__(what)
-        self.place, self.what = place, what
+class _KnownError(Exception):
+    """The end of a replay: it is known what failed first."""
 
 
 @dataclass(slots=True)
@@ -195,13 +199,14 @@ class _Checks:
     """Checks of all operations of the networks that run, in both passes.
 
     places: the operations of these networks. weights: tensors whose gradients are checked. running:
-    the operation whose forward or backward pass has begun and has not ended. hooks: removes what
-    checks.
+    the operation whose forward or backward pass has begun and has not ended. first: the operation
+    to blame, and what it did. hooks: removes what checks.
     """
 
     places: dict[nn.Module, Place] = field(default_factory=dict)
     weights: set[Tensor] = field(default_factory=set)
     running: Place | None = None
+    first: tuple[Place, str] | None = None
     hooks: ExitStack = field(default_factory=ExitStack)
 
     def __deepcopy__(self, _: object) -> "_Checks":
@@ -226,8 +231,9 @@ class _Checks:
         """Check an input; return it as a tensor whose gradient is this operation's alone."""
         place = self.running = self.places[module]
         [x] = inputs
-        _require_finite(x, "what reaches the operations")
+        _require_usual(x)
         for weight in _weights(module):
+            _require_usual(weight)
             if weight.requires_grad and weight not in self.weights:
                 self.weights.add(weight)
                 given = partial(self._require, place, "of finite gradients")
@@ -243,7 +249,7 @@ class _Checks:
 
     def _begins(self, place: Place, gradient: Tensor) -> None:
         """Check the gradient with which the backward pass of an operation begins."""
-        _require_finite(gradient, "the gradient that reaches the operations")
+        _require_usual(gradient)
         self.running = place
 
     def _ends(self, place: Place, gradient: Tensor) -> None:
@@ -252,16 +258,17 @@ class _Checks:
         self.running = None
 
     def _require(self, place: Place, made_of: str, given: Tensor) -> None:
-        """Raise _FailedError unless what an operation gives is finite."""
+        """Blame an operation unless what it gives is finite."""
         if not given.isfinite().all():
             what = "NaN" if given.isnan().any() else "infinity"
-            raise _FailedError(place, f"made {what} {made_of}")
+            self.first = place, f"made {what} {made_of}"
+            raise _KnownError
 
 
-def _require_finite(x: Tensor, what: str) -> None:
-    """Raise TrainingFailedError if something else than an operation has failed before."""
-    if not x.isfinite().all():
-        raise TrainingFailedError(f"{what} is not finite")
+def _require_usual(x: Tensor) -> None:
+    """End the replay if training has diverged, so that no operation is to blame."""
+    if not (x.abs() < LARGEST).all():  # also true for NaN
+        raise _KnownError
 
 
 def _hooked(x: Tensor, hook: Callable[[Tensor], None]) -> Tensor:

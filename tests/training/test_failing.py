@@ -27,6 +27,15 @@ from pipeline.training.params import StatisticsParams, TrainingParams
 from pipeline.training.resume import Points
 from pipeline.warming.params import WarmupParams
 from stages import growth, optimize, search, warmup
+from tests.breaking import (
+    Broken,
+    Effect,
+    backward,
+    infinite,
+    lacking,
+    nan,
+    refusing,
+)
 from tests.conftest import (
     context,
     of_space,
@@ -39,71 +48,8 @@ from tests.conftest import (
 from tests.phases import growing, searching, warming
 from tests.test_resume import here, require_resumable  # noqa: F401 - a fixture of every test here
 
-Effect = Callable[[Tensor], Tensor]
-Broken = tuple[int, int, str, Effect]
-"""Cell, edge, operation, and what becomes of its output."""
 OPERATIONS = {"darts": "avg_pool_3x3", "nasbench201": "nor_conv_1x1", "residual": "basic_3x3"}
 OTHERS = {"darts": "sep_conv_3x3", "nasbench201": "nor_conv_3x3", "residual": "mb3_conv_3x3"}
-
-
-def nan(x: Tensor) -> Tensor:
-    return x * float("nan")
-
-
-def infinite(x: Tensor) -> Tensor:
-    return x + float("inf")
-
-
-def refusing(_: Tensor) -> Tensor:
-    raise ValueError("no such kernel\nfor this size")
-
-
-def lacking(_: Tensor) -> Tensor:
-    raise RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
-
-
-class Backward(torch.autograd.Function):
-    """Nothing in the forward pass; in the backward pass an effect on the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, effect: Effect) -> Tensor:
-        ctx.effect = effect
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.effect(gradient), None
-
-
-def backward(effect: Effect) -> Effect:
-    """Return an effect on the gradient of an operation's output instead of on the output."""
-
-    def passing(x: Tensor) -> Tensor:
-        passed: Tensor = Backward.apply(x, effect)
-        return passed
-
-    return passing
-
-
-@pytest.fixture
-def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function after which operations fail in every network that is built."""
-
-    def breaks(*broken: Broken) -> None:
-        original = Network.__init__
-
-        def create(network: Any, *arguments: Any) -> None:
-            original(network, *arguments)
-            for cell, edge, operation, effect in broken:
-                found = network.cells[cell].edges[edge].operations
-                if operation in found:
-                    found[operation].register_forward_hook(
-                        lambda _, __, output, effect=effect: effect(output)
-                    )
-
-        monkeypatch.setattr(Network, "__init__", create)
-
-    return breaks
 
 
 def both(space: str) -> tuple[Broken, Broken]:
