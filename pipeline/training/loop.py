@@ -10,8 +10,9 @@ from pipeline.console.progress import describe, say, watch
 from pipeline.devices.together import wait
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
+from pipeline.training.checks import is_of_operation
 from pipeline.training.context import Context
-from pipeline.training.failing import Choices, Failure, disable, find, is_of_operation
+from pipeline.training.failing import Choices, Failure, disable, find
 from pipeline.training.fitting import Counted, fitting, unfit
 from pipeline.training.resume import Points, Snapshot
 from pipeline.training.stability import Expected, health, judge, out_of_patience
@@ -167,14 +168,12 @@ def _blame(
     failures: operations that are disabled. broken: why the epoch broke off.
 
     Raises:
-        TrainingFailedError: it must not be disabled.
+        OperationFailedError: it must not be disabled.
         Exception: an operation raised it, but does not when the epoch is replayed.
         RuntimeError: an operation runs that is disabled, which is a bug.
     """
-    try:
-        failure = find(phase, partial(_newest, phase, points, failures), SLOWDOWN**recoveries)
-    except TrainingFailedError as error:
-        raise TrainingFailedError(f"{points.stage}: {error}") from None
+    newest = partial(_newest, phase, points, failures)
+    failure = find(phase, newest, SLOWDOWN**recoveries, name=points.stage)
     if failure and failure.place in [one.place for one in failures]:
         raise RuntimeError(f"{failure.place}: runs though it is disabled")  # or this would go on
     if failure:
