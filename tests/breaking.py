@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.harness import ranks
 from pipeline.space.network import Network
 
 Effect = Callable[[Tensor], Tensor]
@@ -53,6 +54,11 @@ def backward(effect: Effect) -> Effect:
     return passing
 
 
+def in_process(number: int, effect: Effect) -> Effect:
+    """Return an effect that only one of several processes sees, on its own images."""
+    return lambda x: effect(x) if ranks.number() == number else x
+
+
 def break_operations(monkeypatch: pytest.MonkeyPatch, *broken: Broken) -> None:
     """Let operations fail in every network that is built from here on."""
     original = Network.__init__
@@ -67,3 +73,11 @@ def break_operations(monkeypatch: pytest.MonkeyPatch, *broken: Broken) -> None:
                 )
 
     monkeypatch.setattr(Network, "__init__", create)
+
+
+TOGETHER: dict[str, tuple[str, tuple[int, int, str], Callable[[Effect], Effect]]] = {
+    "search, an operation fails": ("search", (0, 1, "sep_conv_3x3"), lambda effect: effect),
+    "warmup, one fails backward": ("warmup", (2, 0, "avg_pool_3x3"), backward),
+    "optimize, one fails backward": ("optimize", (0, 0, "avg_pool_3x3"), backward),
+}
+"""What fails while several processes train: the phase, the operation, and in which pass."""

@@ -10,11 +10,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import CodeType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from pipeline.devices.together import gather
 from pipeline.harness import ranks
 from pipeline.harness.errors import LONGEST_REASON, TrainingFailedError
 from pipeline.harness.lacks import ending
@@ -55,11 +57,11 @@ class Place:
 def first_failure(compute: Callable[[], object]) -> tuple[Place, str] | None:
     """Compute something with checks; return the first operation that failed, and what it did.
 
+    Several processes compute to the end, each on its own images, and agree on what failed first.
+
     Raises:
         Exception: what `compute` raises, if no operation did, and training has not failed.
     """
-    if ranks.count() > 1:
-        return None
     checks = _Checks()
     try:
         with checks.on():
@@ -69,17 +71,20 @@ def first_failure(compute: Callable[[], object]) -> tuple[Place, str] | None:
     except Exception as error:
         if checks.running is None or not is_of_operation(error):
             raise
-        checks.first = checks.running, _raised(error)
-    return checks.first
+        checks.first = _First(checks.turn, checks.running, _raised(error))
+    found = [one for one in gather(checks.first) if one is not None]
+    first = min(found, key=lambda one: one.turn, default=None)  # the lowest rank's, if several
+    return None if first is None or first.place is None else (first.place, first.what)
 
 
 def is_of_operation(error: Exception) -> bool:
     """Whether an operation may have raised an error that is no lack and no broken device.
 
-    An error of a backward pass may be that of any module, which only a replay tells.
+    An error of a backward pass may be that of any module, which only a replay tells. With several
+    processes no replay can tell: the others may wait for a part of a sum that never comes.
     """
     within = _is_within(error, Edge.forward.__code__) or _is_of_backward(error)
-    return within and ending(error) is None
+    return within and ending(error) is None and ranks.count() == 1
 
 
 def _raised(error: Exception) -> str:
@@ -98,6 +103,14 @@ def _is_within(error: Exception, *codes: CodeType) -> bool:
     return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
+class _First(NamedTuple):
+    """What failed first. turn: pass in which it did. place: None if it was no operation."""
+
+    turn: int
+    place: Place | None
+    what: str
+
+
 class _KnownError(Exception):
     """The end of a replay: it is known what failed first."""
 
@@ -107,14 +120,16 @@ class _Checks:
     """Checks of all operations of the networks that run, in both passes.
 
     places: the operations of these networks. weights: tensors whose gradients are checked. running:
-    the operation whose forward or backward pass has begun and has not ended. first: the operation
-    to blame, and what it did. hooks: removes what checks.
+    the operation whose forward or backward pass has begun and has not ended. turn: number of passes
+    of operations that have begun; those of an evaluation do not count, because each process
+    evaluates other images. first: what failed first. hooks: removes what checks.
     """
 
     places: dict[nn.Module, Place] = field(default_factory=dict)
     weights: set[Tensor] = field(default_factory=set)
     running: Place | None = None
-    first: tuple[Place, str] | None = None
+    turn: int = 0
+    first: _First | None = None
     hooks: ExitStack = field(default_factory=ExitStack)
 
     def __deepcopy__(self, _: object) -> "_Checks":
@@ -139,9 +154,10 @@ class _Checks:
         """Check an input; return it as a tensor whose gradient is this operation's alone."""
         place = self.running = self.places[module]
         [x] = inputs
-        _require_usual(x)
+        self.turn += torch.is_grad_enabled()
+        self._require_usual(x)
         for weight in _weights(module):
-            _require_usual(weight)
+            self._require_usual(weight)
             if weight.requires_grad and weight not in self.weights:
                 self.weights.add(weight)
                 given = partial(self._require, place, "of finite gradients")
@@ -157,7 +173,8 @@ class _Checks:
 
     def _begins(self, place: Place, gradient: Tensor) -> None:
         """Check the gradient with which the backward pass of an operation begins."""
-        _require_usual(gradient)
+        self.turn += 1
+        self._require_usual(gradient)
         self.running = place
 
     def _ends(self, place: Place, gradient: Tensor) -> None:
@@ -169,14 +186,18 @@ class _Checks:
         """Blame an operation unless what it gives is finite."""
         if not given.isfinite().all():
             what = "NaN" if given.isnan().any() else "infinity"
-            self.first = place, f"made {what} {made_of}"
+            self._note(place, f"made {what} {made_of}")
+
+    def _require_usual(self, x: Tensor) -> None:
+        """Blame no operation if training has diverged before."""
+        if not (x.abs() < LARGEST).all():  # also true for NaN
+            self._note(None, "")
+
+    def _note(self, place: Place | None, what: str) -> None:
+        """Note what failed, and end the replay; other processes would wait for its end."""
+        self.first = self.first or _First(self.turn, place, what)
+        if ranks.count() == 1:
             raise _KnownError
-
-
-def _require_usual(x: Tensor) -> None:
-    """End the replay if training has diverged, so that no operation is to blame."""
-    if not (x.abs() < LARGEST).all():  # also true for NaN
-        raise _KnownError
 
 
 def _hooked(x: Tensor, hook: Callable[[Tensor], None]) -> Tensor:

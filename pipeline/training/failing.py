@@ -10,8 +10,8 @@ logits (resume points, checkpoints) holds this too. The epoch is then repeated a
 rates. If no operation is to blame, the weights have diverged, and the rates are halved as usual.
 A network whose architecture is fixed cannot do without an operation, so its training ends.
 
-Lack of memory or a broken device is no failure of an operation. Several processes do not replay,
-because each sees only its own images and would decide for itself.
+Lack of memory or a broken device is no failure of an operation. Several processes replay too and
+agree on what failed first; but an operation that raises an error in one of them ends them all.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
