@@ -44,7 +44,7 @@ from pipeline.referencing.resnet import build_resnet, width_of_size
 from pipeline.referencing.trained import parameters
 from pipeline.running.overrides import compose
 from pipeline.searching.candidates import of_operations
-from pipeline.searching.finals import reference
+from pipeline.searching.entering import reference
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import build

@@ -19,7 +19,8 @@ from pipeline.harness.files import write_atomically
 from pipeline.harness.records import write_history, write_json
 from pipeline.harness.section import Section, Seed
 from pipeline.prepared.facts import FACTS
-from pipeline.searching.finals import Finals, entrants, hold
+from pipeline.searching.entering import entrants
+from pipeline.searching.finals import Finals, hold
 from pipeline.searching.search import Search, drop_at_start, say_if_stopped, say_if_undecided
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.summaries.summary import summary
@@ -67,7 +68,7 @@ def main(params: Params, prepare: Path, warmup: Path, out: Path) -> Finish:
         entrants=entrants(context, params.search, state, phase.budget),
     )
     outcome = hold(finals, points.of("finalists"), before=float(history[-1][ACCURACY]))
-    write_json(out / "finalists.json", {"winner": outcome.winner, "epochs": outcome.rows})
+    write_json(out / "finalists.json", outcome.document())
 
     genotype = decide(state.logits, state.network.blueprint)
     write_atomically(out / "genotype.json", genotype.to_json().encode())

@@ -1,7 +1,8 @@
 """Shared by all tests: small params, networks and images, and strategies that draw blueprints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ from pipeline.space.space import NONE
 from pipeline.supernet.supernet import SupernetContext
 from pipeline.training.params import TrainingParams
 from pipeline.warming.params import WarmupParams
+from tests.breaking import break_operations
 from tests.toy import STAGES, Toy
 
 torch.set_num_threads(1)  # on tensors this small more threads only wait for each other
@@ -347,6 +349,12 @@ def blueprints_with_genotypes(
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a tiny supernet, as a phase leaves it to the next."""
     return write_supernet(tmp_path_factory.mktemp("supernet") / "checkpoint.safetensors")
+
+
+@pytest.fixture
+def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function after which operations fail in every network that is built."""
+    return partial(break_operations, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,8 @@ from pipeline.growing.params import GrowthParams
 from pipeline.harness.records import Row
 from pipeline.optimizing.optimize import Optimize, Watch, discrete_network
 from pipeline.optimizing.params import OptimizeParams
-from pipeline.searching.finals import Finals, entrants
+from pipeline.searching.entering import entrants
+from pipeline.searching.finals import Finals
 from pipeline.searching.search import Search
 from pipeline.space.network import Network
 from pipeline.space.params import NetworkParams

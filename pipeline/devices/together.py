@@ -9,13 +9,15 @@ not run have none, on any process), and the sums of a tally.
 import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
 from pipeline.harness import ranks
 from pipeline.space.operations import BatchNorm
+
+T = TypeVar("T")
 
 
 def meet() -> None:
@@ -57,6 +59,14 @@ def add_up(tensors: list[Tensor]) -> None:
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))
+
+
+def gather(value: T) -> list[T]:
+    """Return the values of all processes, in the order of their ranks."""
+    values = [value] * ranks.count()
+    if len(values) > 1:
+        distributed.all_gather_object(values, value)
+    return values
 
 
 @contextmanager

@@ -34,6 +34,15 @@ class FinalistRow(BaseModel):
     parameters: Size
 
 
+class FailedFinalist(BaseModel):
+    """A finalist that left because an operation failed."""
+
+    model_config = WITH_MORE
+
+    finalist: Count
+    reason: str
+
+
 class Finals(BaseModel):
     """The finals of `finalists.json`."""
 
@@ -41,6 +50,7 @@ class Finals(BaseModel):
 
     winner: Count | None
     epochs: list[FinalistRow]
+    failed: list[FailedFinalist] = []
 
 
 class SearchMetrics(BaseModel):

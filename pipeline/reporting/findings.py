@@ -50,10 +50,10 @@ class Findings:
     histories: phase -> one row per epoch. preferences: of each edge after each epoch of search and
     growth, in order. predictions: for the test images, in their order.
     suspects: images that are most likely mislabelled, the likeliest first. photos: the images that
-    are shown. finalists: a row per epoch of each finalist of the search. winner: number of the best
-    finalist, None without finalists. metrics: metrics of derive. search, parity: metrics of search
-    and of export. references: models to compare with. defaults: of all params. digest: sha256 of
-    derive's model.
+    are shown. finalists: a row per epoch of each finalist of the search. failed: finalists that
+    left, and why. winner: number of the best finalist, None without finalists. metrics: metrics of
+    derive. search, parity: metrics of search and of export. references: models to compare with.
+    defaults: of all params. digest: sha256 of derive's model.
     """
 
     dataset: DatasetFacts
@@ -65,6 +65,7 @@ class Findings:
     histories: Mapping[str, Sequence[Row]]
     preferences: Sequence[Preference]
     finalists: Sequence[Row]
+    failed: Sequence[Row]
     winner: int | None
     growths: Sequence[Event]
     metrics: Mapping[str, Any]
@@ -113,7 +114,7 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
         **{phase: [*required("search"), *shares] for phase in SEARCHING_PHASES},
         "optimize": required("all"),
     }
-    finalists, winner = _read_finals(artifacts / "search" / "finalists.json")
+    finals = _read_finals(artifacts / "search" / "finalists.json")
     histories = {
         phase: read_history(artifacts / phase / "history.tsv", columns[phase]) for phase in PHASES
     }
@@ -132,8 +133,9 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
                 artifacts / phase / "edges.tsv", blueprint, histories[phase]
             )
         ],
-        finalists=finalists,
-        winner=winner,
+        finalists=finals["epochs"],
+        failed=finals.get("failed", []),
+        winner=finals["winner"],
         growths=read_events(read_json(artifacts / "growth" / "growth.json", Growths)["events"]),
         metrics=derived.measured(dataset.classes),
         search=read_json(artifacts / "search" / "metrics.json", SearchMetrics),
@@ -144,9 +146,9 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
     )
 
 
-def _read_finals(path: Path) -> tuple[list[Row], int | None]:
+def _read_finals(path: Path) -> dict[str, Any]:
     finals = read_json(path, Finals)
     rows, winner = finals["epochs"], finals["winner"]
-    if winner not in ({row["finalist"] for row in rows} or {None}):
+    if rows and winner not in {row["finalist"] for row in rows}:  # the only one left has no rows
         raise ReportError(f"{path}: finalist {winner}, who wins, is not in the list; {AGAIN}")
-    return rows, winner
+    return finals

@@ -7,33 +7,31 @@ better half stays (successive halving; Jamieson & Talwalkar 2016). The supernet 
 weights, and the winner's operations the largest logits.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 
 from pipeline.alternating.alternation import Alternation
 from pipeline.alternating.params import SearchParams
 from pipeline.alternating.state import SearchState
-from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
 from pipeline.console.progress import say
-from pipeline.halving.bracket import CANDIDATES, COMPARED_IMAGES, best, rounds
+from pipeline.halving.bracket import best, rounds
 from pipeline.harness.records import Row
 from pipeline.searching import finalists
-from pipeline.searching.candidates import draw_candidates, of_operations, prefer
-from pipeline.searching.equivalence import normal_form
+from pipeline.searching.candidates import prefer
+from pipeline.searching.entering import is_enabled, leave_out
 from pipeline.searching.finalists import Finalist, FinalsState, enter
-from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
-from pipeline.space.network import Network
-from pipeline.space.relaxation import EdgeWeights, genotype_weights, without_disabled
+from pipeline.space.relaxation import EdgeWeights
 from pipeline.supernet.evaluation import evaluate_paths
 from pipeline.supernet.supernet import ACCURACY, SupernetContext, along
-from pipeline.targeting.budget import Budget
 from pipeline.training.context import Epoch
 from pipeline.training.evaluation import estimate_statistics, evaluate
+from pipeline.training.failing import OperationFailedError
 from pipeline.training.loop import run
 from pipeline.training.resume import Points, Snapshot
 from pipeline.training.stability import Expected
@@ -46,18 +44,27 @@ class Finals:
 
     Architectures are decided by the rule of the search space alone.
 
-    searched: the end of search, which does not change. entrants: architectures of the first round.
+    searched: the end of search, which does not change but for operations that fail. entrants:
+    architectures of the first round. failed: number of each of them that has failed -> what did.
     """
 
     context: SupernetContext
     params: SearchParams
     searched: SearchState
     entrants: Sequence[Genotype]
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def left(self) -> dict[int, Genotype]:
+        """The architectures that have not failed, by their numbers."""
+        return {
+            number: one for number, one in enumerate(self.entrants) if number not in self.failed
+        }
 
     @property
     def epochs(self) -> int:
         """Number of epochs of all networks together."""
-        return sum(rounds(len(self.entrants))) * self.params.finalist_epochs
+        return sum(rounds(len(self.left))) * self.params.finalist_epochs
 
     @property
     def expected(self) -> Expected:
@@ -67,16 +74,14 @@ class Finals:
     def begin(self) -> FinalsState:
         """Return the networks of the first round, with the supernet's weights."""
         supernet = self.searched.network
-        entered = [
-            enter(number, one, supernet, self.context) for number, one in enumerate(self.entrants)
-        ]
+        entered = [enter(number, one, supernet, self.context) for number, one in self.left.items()]
         return FinalsState(finalists=entered)
 
     def train(self, state: FinalsState, slowdown: float, done: Sequence[Row]) -> Iterator[Row]:
         """Train round by round; yield a row after each epoch, when `state` is complete."""
         del done
         context = replace(self.context, slowdown=slowdown)
-        sizes, each = rounds(len(self.entrants)), self.params.finalist_epochs
+        sizes, each = rounds(len(self.left)), self.params.finalist_epochs
         order = [
             (turn, epoch, place)
             for turn, size in enumerate(sizes)
@@ -138,75 +143,46 @@ def train_epoch(
     }
 
 
-def entrants(
-    context: SupernetContext, params: SearchParams, state: SearchState, budget: Budget
-) -> list[Genotype]:
-    """Return the architectures of the first round, the best by the supernet's loss first.
-
-    There are `params.finalists` of them, or fewer if draws from the logits repeat. One is the
-    well-known network of the space, if it has one that the budget allows and that runs nothing
-    disabled.
-    """
-    candidates = draw_candidates(
-        state.logits,
-        state.network.blueprint,
-        budget,
-        count=CANDIDATES * params.finalists,
-        generator=generator(context.seed, "finalists", "candidates"),
-    )
-    losses = {normal_form(one): _loss(context, state.network, one) for one in candidates}
-    ranked = sorted(candidates, key=lambda one: losses[normal_form(one)])
-    known = reference(state.network.blueprint)
-    if known is None or not params.finalists or not _may_enter(known, state, budget):
-        return ranked[: params.finalists]
-    others = [one for one in ranked if normal_form(one) != normal_form(known)]
-    return [*others[: params.finalists - 1], known]
-
-
-def _may_enter(genotype: Genotype, state: SearchState, budget: Budget) -> bool:
-    """Whether the budget allows an architecture, and it runs nothing that is disabled."""
-    path = genotype_weights(genotype, state.network.blueprint)
-    runs = without_disabled(path, state.logits) == path
-    return runs and budget.allows(state.network.blueprint, genotype)
-
-
-def _loss(context: SupernetContext, network: Network, genotype: Genotype) -> float:
-    """Return the supernet's loss along one architecture, on batch statistics."""
-    held_out = _some(context.validation, COMPARED_IMAGES)
-    path = genotype_weights(genotype, network.blueprint)
-    one_path = context.training.model_copy(update={"sampled_paths": 1})
-    loss, _ = evaluate_paths(network, held_out, lambda _: path, one_path)
-    return loss
-
-
-def reference(blueprint: Blueprint) -> Genotype | None:
-    """Return the well-known network of a space, if it has one and its operations are candidates."""
-    known = blueprint.rules.reference
-    kinds = [cell.kind for cell in blueprint.cells]
-    return None if known is None else of_operations(known(kinds), blueprint)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The outcome of the finals.
 
     winner: number of the best finalist, None without finalists. rows: one for each epoch of each
     finalist. accuracy: accuracy of the supernet's sampled paths on the held-out images afterwards.
+    failed: number of each finalist that failed -> what did.
     """
 
     winner: int | None
     rows: list[Row]
     accuracy: float
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as `finalists.json` has it; nothing is said of failures if there are none."""
+        failed = [{"finalist": number, "reason": what} for number, what in self.failed.items()]
+        found = {"winner": self.winner, "epochs": self.rows}
+        return {**found, "failed": failed} if failed else found
 
 
 def hold(finals: Finals, points: Points, *, before: float) -> Outcome:
     """Let the finalists compete, and give the supernet the winner's weights and architecture.
 
+    If an operation fails, the finalists that run it leave, and those that are left begin anew.
+
     before: accuracy of the supernet's sampled paths, which stays without finalists.
+
+    Raises:
+        TrainingFailedError: no finalist is left, or training failed otherwise.
     """
     if not finals.entrants:
         return Outcome(winner=None, rows=[], accuracy=before)
-    state, rows = run(finals, points)
+    while True:
+        folder = points.folder / f"without-{len(finals.failed)}" if finals.failed else points.folder
+        try:
+            state, rows = run(finals, replace(points, folder=folder))
+            break
+        except OperationFailedError as error:
+            finals = _without(finals, error)
     [winner] = state.finalists
     supernet = finals.searched
     supernet.network.load_state_dict(winner.network.state_dict(), strict=False)
@@ -214,7 +190,24 @@ def hold(finals: Finals, points: Points, *, before: float) -> Outcome:
         preferred = prefer(supernet.logits, winner.genotype, supernet.network.blueprint)
         supernet.logits.copy_(preferred)
     say(f"finalists: number {winner.number} of {len(finals.entrants)} wins")
-    return Outcome(winner=winner.number, rows=rows, accuracy=_sampled_accuracy(finals))
+    accuracy = _sampled_accuracy(finals)
+    return Outcome(winner=winner.number, rows=rows, accuracy=accuracy, failed=finals.failed)
+
+
+def _without(finals: Finals, error: OperationFailedError) -> Finals:
+    """Return the finals without the finalists that run an operation that failed.
+
+    Raises:
+        OperationFailedError: none is left, or the supernet cannot do without the operation.
+    """
+    supernet, reason = finals.searched, str(error.failure)
+    leave_out(error.failure, supernet, finals.context)
+    out = [number for number, one in finals.left.items() if not is_enabled(one, supernet)]
+    if not 0 < len(out) < len(finals.left):
+        raise error
+    for number in out:
+        say(f"finalists: number {number} of {len(finals.entrants)} leaves: {reason}")
+    return replace(finals, failed={**finals.failed, **dict.fromkeys(out, reason)})
 
 
 def _sampled_accuracy(finals: Finals) -> float:
@@ -226,9 +219,3 @@ def _sampled_accuracy(finals: Finals) -> float:
         return alternation.draw(state, 0.0, generator(context.seed, "evaluation", "path", number))
 
     return evaluate_paths(state.network, context.validation, path, context.training)[1]
-
-
-def _some(images: Images, count: int) -> Images:
-    """Return at most `count` images, evenly spaced."""
-    every = -(-len(images) // count)
-    return images.part(slice(None, None, every))

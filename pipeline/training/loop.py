@@ -10,8 +10,9 @@ from pipeline.console.progress import describe, say, watch
 from pipeline.devices.together import wait
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
+from pipeline.training.checks import is_of_operation
 from pipeline.training.context import Context
-from pipeline.training.failing import Choices, Failure, disable, find, is_of_operation
+from pipeline.training.failing import Choices, Failure, disable, find
 from pipeline.training.fitting import Counted, fitting, unfit
 from pipeline.training.resume import Points, Snapshot
 from pipeline.training.stability import Expected, health, judge, out_of_patience
@@ -73,7 +74,7 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
     failures: list[Failure] = []
     while True:
         wait()  # only the first process writes points
-        state, before = _newest(phase, points, failures)
+        state, before = _begun(phase, points, failures, recoveries)
         if before:
             made, oscillated = before[-1]["recoveries"], before[-1]["verdict"] == "oscillating"
             recoveries = max(recoveries, min(int(made) + oscillated, most))
@@ -103,7 +104,8 @@ def run(phase: Phase[State], points: Points) -> tuple[State, list[Row]]:
             if recoveries >= most or history[-1]["verdict"] != "oscillating":
                 raise unfit(points, f"{len(history)} of {phase.epochs} epochs, and no more to do")
         del state, rows  # frees their memory before the saved state is built
-        if judged.broken and (failure := _blame(phase, points, judged)):
+        broken = judged.broken
+        if broken and (failure := _blame(phase, points, failures, recoveries, broken)):
             failures.append(failure)
             continue
         if recoveries >= most:
@@ -129,6 +131,18 @@ def _has_ended(phase: Phase[State], name: str, history: Sequence[Row]) -> bool:
     return len(history) == phase.epochs
 
 
+def _begun(
+    phase: Phase[State], points: Points, failures: Sequence[Failure], recoveries: int
+) -> tuple[State, list[Row]]:
+    """Return what `_newest` does; if an operation fails even there, the error names it."""
+    try:
+        return _newest(phase, points, failures)
+    except Exception as error:
+        if is_of_operation(error):
+            _blame(phase, points, failures, recoveries, error)
+        raise
+
+
 def _newest(
     phase: Phase[State], points: Points, failures: Sequence[Failure]
 ) -> tuple[State, list[Row]]:
@@ -142,25 +156,30 @@ def _newest(
     return state, before
 
 
-def _blame(phase: Phase[State], points: Points, judged: "_Judged") -> Failure | None:
+def _blame(
+    phase: Phase[State],
+    points: Points,
+    failures: Sequence[Failure],
+    recoveries: int,
+    broken: Exception,
+) -> Failure | None:
     """Return the operation because of which an epoch broke off, and say so; None if there is none.
 
+    failures: operations that are disabled. broken: why the epoch broke off.
+
     Raises:
-        TrainingFailedError: it must not be disabled.
+        OperationFailedError: it must not be disabled.
         Exception: an operation raised it, but does not when the epoch is replayed.
         RuntimeError: an operation runs that is disabled, which is a bug.
     """
-    state, before = _newest(phase, points, judged.failures)
-    try:
-        failure = find(phase, state, SLOWDOWN**judged.recoveries, before)
-    except TrainingFailedError as error:
-        raise TrainingFailedError(f"{points.stage}: {error}") from None
-    if failure and failure.place in [one.place for one in judged.failures]:
+    newest = partial(_newest, phase, points, failures)
+    failure = find(phase, newest, SLOWDOWN**recoveries, name=points.stage)
+    if failure and failure.place in [one.place for one in failures]:
         raise RuntimeError(f"{failure.place}: runs though it is disabled")  # or this would go on
     if failure:
         say(f"{points.stage}: epoch {failure.epoch}: {failure}; going on without it on this edge")
-    elif judged.broken and not isinstance(judged.broken, TrainingFailedError):
-        raise judged.broken
+    elif not isinstance(broken, TrainingFailedError):
+        raise broken
     return failure
 
 

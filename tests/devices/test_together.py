@@ -13,9 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.devices.together import add_up, is_mine, share
+from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.ranks import count, is_first
+from pipeline.space.relaxation import disabled
 from pipeline.training.loop import run
 from pipeline.training.resume import Points
+from tests.breaking import TOGETHER, break_operations, nan
 from tests.phases import PHASES
 from tests.test_resume import here, soon  # noqa: F401 - fixtures of every test here too
 
@@ -38,13 +41,17 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from pipeline.alternating import agreement
 from pipeline.devices.device import choose_device
 from pipeline.harness import ranks
+from pipeline.harness.errors import TrainingFailedError
 from pipeline.space.checkpoint import encode
 from pipeline.training import resume
 from pipeline.training.loop import run
 from pipeline.training.resume import Points, _split
+from tests.breaking import TOGETHER, break_operations, in_process, nan
 from tests.phases import PHASES, Told
 
 choose_device()
@@ -67,8 +74,16 @@ recoveries = [row["recoveries"] for row in rows]
 resume.write_atomically = write
 agreement.COMPARISONS = 2
 for name in sys.argv[3:]:
-    phase = PHASES[name](checkpoint)
-    state, rows = run(phase, Points(name, folder / name))
+    phase = PHASES[TOGETHER.get(name, [name])[0]](checkpoint)
+    with pytest.MonkeyPatch.context() as patch:
+        if name in TOGETHER:
+            _, place, of = TOGETHER[name]
+            break_operations(patch, (*place, of(in_process(1, nan))))
+        try:
+            state, rows = run(phase, Points(name, folder / name))
+        except TrainingFailedError as error:
+            (folder / f"{name} {ranks.number()}").write_text(str(error))
+            continue
     tensors = {}
     facts = {"state": _split(phase.snapshot(state), "state", tensors), "rows": rows}
     (folder / f"{name} {ranks.number()}").write_bytes(encode(tensors, facts))
@@ -89,7 +104,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
 
     def launch(_: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*machine, str(script), str(folder), str(checkpoint), *NAMES],
+            [*machine, str(script), str(folder), str(checkpoint), *NAMES, *TOGETHER],
             cwd=folder,
             env=environment,
             capture_output=True,
@@ -105,7 +120,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *TOGETHER])
 def test_after_a_phase_both_processes_have_the_same_bits(ran: Path, name: str) -> None:
     assert (ran / f"{name} 0").read_bytes() == (ran / f"{name} 1").read_bytes()
 
@@ -131,6 +146,32 @@ def test_two_processes_end_where_one_does(
     for key in alone:
         torch.testing.assert_close(together[key], alone[key], rtol=0.02, atol=2e-3, msg=key)
     assert len(rows) == len(Points(name, ran / name).newest()[1])
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_what_fails_in_one_of_two_processes_is_named_and_disabled_in_both(
+    ran: Path,
+    name: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    phase, place, of = TOGETHER[name]
+    break_operations(monkeypatch, (*place, of(nan)))
+    points = Points(name, tmp_path / "points")
+    if phase == "optimize":
+        with pytest.raises(TrainingFailedError) as caught:
+            run(PHASES[phase](checkpoint), points)
+        assert (ran / f"{name} 1").read_text() == str(caught.value)
+        return
+    _, rows = run(PHASES[phase](checkpoint), points)
+    _, together = Points(name, ran / name).newest()
+    assert [row.get("disabled") for row in together] == [row.get("disabled") for row in rows]
+    assert any("made NaN of finite " in str(row.get("disabled")) for row in rows)
+    alone = load_file(max(points.folder.iterdir()))
+    logits = load_file(max((ran / name).iterdir()))["state.logits"]
+    assert disabled(logits).sum() == 1
+    assert disabled(logits).equal(disabled(alone["state.logits"]))
 
 
 def test_what_two_processes_began_one_goes_on_with(

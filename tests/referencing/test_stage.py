@@ -1,7 +1,7 @@
 """The whole stage: references are trained, tested, reported, resumed and skipped."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from pipeline.space.params import NetworkParams
 from pipeline.training.context import Context, Epoch, Step
 from pipeline.training.params import TrainingParams
 from stages.reference import Params, main
+from tests.breaking import Effect, backward, nan, refusing
 from tests.conftest import measures, tiny, tiny_blueprint, tiny_network, write_noise
 from tests.optimizing.test_distilling import FACTS
 
@@ -168,6 +169,20 @@ def test_a_reference_that_cannot_be_trained_does_not_end_the_run(here: Path) -> 
     [one] = found.skipped
     assert one.title == KINDS["resnet"].title
     assert one.reason.startswith("not trained: reference-resnet: epoch ")
+
+
+@pytest.mark.parametrize(("effect", "what"), [(nan, "made NaN of"), (refusing, "ValueError in ")])
+def test_a_random_architecture_whose_operation_fails_is_not_trained_and_names_it(
+    effect: Effect, what: str, here: Path, breaks: Callable[..., None]
+) -> None:
+    names = ("avg_pool_3x3", "skip_connect", "sep_conv_3x3")
+    breaks(*((2, edge, name, backward(effect)) for edge in range(5) for name in names))
+    found = reference(here, "random_architecture", "majority")
+    assert [one.name for one in found.compared] == ["majority"]
+    [one] = found.skipped
+    named = "not trained: reference-random_architecture: epoch 1: cell 2 (reduction), edge from "
+    assert one.reason.startswith(named)
+    assert what in one.reason
 
 
 def test_the_majority_is_that_of_the_images_that_optimize_trained_on(here: Path) -> None:

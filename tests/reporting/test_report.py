@@ -1,5 +1,6 @@
 """The whole stage: a folder of artifacts in, a page and pictures out."""
 
+import json
 import os
 import re
 import subprocess
@@ -277,6 +278,18 @@ def test_the_page_marks_the_params_that_are_not_the_default(tmp_path: Path, page
         ("patience", f"99 <small>default {PARAMS.growth['patience']}</small>"),
     ]
     assert "3 of " in Page(told).words.partition("are not the default")[0][-20:]
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_the_page_names_finalists_that_left(rows: bool, tmp_path: Path, page: Page) -> None:
+    artifacts = write_artifacts(tmp_path / "artifacts", finals=rows)
+    path, reason = artifacts / "search" / "finalists.json", "cell 0 (normal): ValueError: <b>"
+    failed = [{"finalist": 3, "reason": reason}]
+    path.write_text(json.dumps({**json.loads(path.read_text()), "winner": 1, "failed": failed}))
+    told = Page((run(artifacts, tmp_path / "report") / "report.html").read_text()).words
+    assert f"Finalist 3 left, because an operation failed: {reason}." in told
+    assert ("The winner, number 1" in told) == rows
+    assert "because an operation failed" not in page.words
 
 
 def test_a_search_without_finalists_has_no_picture_of_them(tmp_path: Path) -> None:

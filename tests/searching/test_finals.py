@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from pipeline.deciding.decision import decide
+from pipeline.searching.entering import reference
 from pipeline.searching.equivalence import normal_form
-from pipeline.searching.finals import hold, reference
+from pipeline.searching.finals import hold
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.registry import SPACES
 from pipeline.training.loop import run

@@ -1,10 +1,12 @@
 """The stage tells which edges are decided, and lets finalists compete."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline.alternating.params import SearchParams
 from pipeline.batches.params import AugmentationParams
@@ -13,9 +15,11 @@ from pipeline.harness.metrics import required
 from pipeline.reporting.histories import read_history
 from pipeline.reporting.preferences import read_preferences
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from pipeline.space.relaxation import disabled
 from pipeline.targeting.params import TargetParams
 from pipeline.training.params import TrainingParams
 from stages.search import Params, main
+from tests.breaking import backward, nan
 from tests.conftest import tiny, tiny_blueprint, tiny_network, write_noise, write_supernet
 
 
@@ -87,3 +91,38 @@ def test_finalists_decide_what_the_stage_writes(
     assert any(points.iterdir())
     finish()
     assert not any(points.iterdir())
+
+
+def test_the_stage_records_the_finalists_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: Callable[..., None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
+    write_noise(tmp_path / "prepare", training=16, validation=8)
+    write_supernet(
+        tmp_path / "warmup" / "checkpoint.safetensors", stage="warmup", validation_accuracy=0.3
+    )
+    params = Params(
+        seed=1,
+        augmentation=tiny(AugmentationParams),
+        training=tiny(TrainingParams),
+        target=TargetParams(),
+        search=tiny(SearchParams, epochs=1, finalists=4),
+    )
+
+    def of_finalists(x: Tensor) -> Tensor:
+        """Fail as soon as finalists train."""
+        finals = tmp_path.glob(".aso-se/resume/search-*/finalists/*.safetensors")
+        return nan(x) if any(finals) else x
+
+    breaks((0, 2, "avg_pool_3x3", backward(of_finalists)))
+    main(params, tmp_path / "prepare", tmp_path / "warmup", tmp_path / "search")
+    document = json.loads((tmp_path / "search" / "finalists.json").read_text())
+    failed = {one["finalist"] for one in document["failed"]}
+    assert failed
+    assert document["winner"] not in failed
+    assert {one["reason"] for one in document["failed"]} == {
+        "cell 0 (normal), edge from source 0 to node 1, avg_pool_3x3: made NaN of finite gradients"
+    }
+    logits = read_checkpoint(tmp_path / "search" / "checkpoint.safetensors").searched()
+    assert disabled(logits).nonzero().tolist() == [[0, 2, 1]]

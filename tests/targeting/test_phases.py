@@ -10,7 +10,7 @@ from pipeline.costing.cost import cost
 from pipeline.deciding.decision import decide
 from pipeline.harness.errors import ParamsError
 from pipeline.params import Params
-from pipeline.searching.finals import entrants, reference
+from pipeline.searching.entering import entrants, reference
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
 from pipeline.supernet.supernet import Supernet

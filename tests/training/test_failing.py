@@ -15,6 +15,7 @@ from pipeline.growing.params import GrowthParams
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.lacks import ending
 from pipeline.optimizing.params import OptimizeParams
+from pipeline.space import depthwise
 from pipeline.space.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from pipeline.space.network import Network
 from pipeline.space.params import GenotypeParams, NetworkParams
@@ -26,6 +27,15 @@ from pipeline.training.params import StatisticsParams, TrainingParams
 from pipeline.training.resume import Points
 from pipeline.warming.params import WarmupParams
 from stages import growth, optimize, search, warmup
+from tests.breaking import (
+    Broken,
+    Effect,
+    backward,
+    infinite,
+    lacking,
+    nan,
+    refusing,
+)
 from tests.conftest import (
     context,
     of_space,
@@ -38,48 +48,8 @@ from tests.conftest import (
 from tests.phases import growing, searching, warming
 from tests.test_resume import here, require_resumable  # noqa: F401 - a fixture of every test here
 
-Effect = Callable[[Tensor], Tensor]
-Broken = tuple[int, int, str, Effect]
-"""Cell, edge, operation, and what becomes of its output."""
 OPERATIONS = {"darts": "avg_pool_3x3", "nasbench201": "nor_conv_1x1", "residual": "basic_3x3"}
 OTHERS = {"darts": "sep_conv_3x3", "nasbench201": "nor_conv_3x3", "residual": "mb3_conv_3x3"}
-
-
-def nan(x: Tensor) -> Tensor:
-    return x * float("nan")
-
-
-def infinite(x: Tensor) -> Tensor:
-    return x + float("inf")
-
-
-def refusing(_: Tensor) -> Tensor:
-    raise ValueError("no such kernel\nfor this size")
-
-
-def lacking(_: Tensor) -> Tensor:
-    raise RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")
-
-
-@pytest.fixture
-def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function after which operations fail in every network that is built."""
-
-    def breaks(*broken: Broken) -> None:
-        original = Network.__init__
-
-        def create(network: Any, *arguments: Any) -> None:
-            original(network, *arguments)
-            for cell, edge, operation, effect in broken:
-                found = network.cells[cell].edges[edge].operations
-                if operation in found:
-                    found[operation].register_forward_hook(
-                        lambda _, __, output, effect=effect: effect(output)
-                    )
-
-        monkeypatch.setattr(Network, "__init__", create)
-
-    return breaks
 
 
 def both(space: str) -> tuple[Broken, Broken]:
@@ -119,15 +89,33 @@ def phase_of(name: str, space: str, folder: Path) -> Any:
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize("name", ["warmup", "search", "growth"])
 def test_a_run_goes_on_without_what_fails_and_resumes_to_the_same_bytes(
-    name: str,
-    space: str,
-    breaks: Callable[..., None],
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    name: str, space: str, breaks: Callable[..., None], request: pytest.FixtureRequest
 ) -> None:
-    phase = phase_of(name, space, tmp_path)
-    monkeypatch, capsys = map(request.getfixturevalue, ("monkeypatch", "capsys"))
     breaks(*both(space))
+    named = require_masked(name, space, request)
+    assert f"source 0 to node 0, {OPERATIONS[space]}: made NaN of finite inputs" in named
+    assert f"source 0 to node 0, {OTHERS[space]}: ValueError: no such kernel" in named
+    assert "cell 0 (normal), edge from" in named
+
+
+@pytest.mark.parametrize(
+    ("name", "space"), [("warmup", "residual"), ("search", "darts"), ("growth", "nasbench201")]
+)
+def test_so_it_does_without_what_fails_in_the_backward_pass(
+    name: str, space: str, breaks: Callable[..., None], request: pytest.FixtureRequest
+) -> None:
+    breaks(*((*where, backward(effect)) for *where, effect in both(space)))
+    named = require_masked(name, space, request)
+    assert f"{OPERATIONS[space]}: made NaN of finite gradients" in named
+    assert f"{OTHERS[space]}: ValueError in the backward pass: no such kernel" in named
+
+
+def require_masked(name: str, space: str, request: pytest.FixtureRequest) -> str:
+    """Run a phase in which `both` fail, and resume it; return what its history says of them."""
+    monkeypatch, capsys, tmp_path = map(
+        request.getfixturevalue, ("monkeypatch", "capsys", "tmp_path")
+    )
+    phase = phase_of(name, space, tmp_path)
     state, rows = require_resumable(phase, tmp_path / "points", monkeypatch)
     found = getattr(state, "search", state)
     plan = found.network.blueprint
@@ -138,12 +126,10 @@ def test_a_run_goes_on_without_what_fails_and_resumes_to_the_same_bytes(
     assert gone(found.logits) == sorted(places)
     assert {row["recoveries"] for row in rows} == {0}
     named = "; ".join(str(row["disabled"]) for row in rows if "disabled" in row)
-    assert f"source 0 to node 0, {OPERATIONS[space]}: made NaN of finite inputs" in named
-    assert f"source 0 to node 0, {OTHERS[space]}: ValueError: no such kernel" in named
-    assert "cell 0 (normal), edge from" in named
     said = capsys.readouterr().out
     for one in named.split("; "):
         assert f"{one}; going on without it" in said
+    return named
 
 
 @pytest.mark.parametrize("changes", [
@@ -166,6 +152,46 @@ def test_so_it_does_however_the_architecture_learns(
     state, _ = require_resumable(phase, tmp_path / "points", monkeypatch)
     assert gone(state.logits) == [[0, 1, 3], [1, 0, 1]]
     assert not state.logits.isnan().any()
+
+
+@pytest.mark.parametrize("changes", [
+    {"arch_gradient": "reinmax"},
+    {"sampling": "soft", "explore": 0.0},
+    {"arch_gradient": "score", "arch_paths": 2},
+    {"stop_operations": 0.0},
+])  # fmt: skip
+def test_so_it_does_in_the_backward_pass(
+    changes: dict[str, Any], checkpoint: Path, breaks: Callable[..., None], tmp_path: Path
+) -> None:
+    breaks((0, 1, "sep_conv_3x3", backward(refusing)), (1, 0, "avg_pool_3x3", backward(infinite)))
+    phase = searching(checkpoint, **{"epochs": 3, "explore": 1.0, **changes})
+    state, rows = run(phase, Points("search", tmp_path / "points"))
+    assert gone(state.logits) == [[0, 1, 3], [1, 0, 1]]
+    assert any("of finite gradients" in str(row.get("disabled")) for row in rows)
+    assert not any(one.isnan().any() for one in state.network.state_dict().values())
+
+
+def test_a_kernel_that_makes_nan_of_the_gradient_of_its_weights_alone_is_found(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks: list[Network] = []
+    create, of_weight = Network.__init__, depthwise._of_weight
+
+    def noted(network: Network, *arguments: Any) -> None:
+        create(network, *arguments)
+        networks.append(network)
+
+    def spoilt(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        found = of_weight(gradient, x, weight, stride)
+        edges = [network.cells[0].edges[1] for network in networks]
+        kernels = [edge.operations["sep_conv_3x3"][1].weight for edge in edges]
+        return nan(found) if weight.data_ptr() in [one.data_ptr() for one in kernels] else found
+
+    phase = searching(checkpoint, epochs=3, explore=1.0)
+    monkeypatch.setattr(Network, "__init__", noted)
+    monkeypatch.setattr(depthwise, "_of_weight", spoilt)
+    state, _ = run(phase, Points("search", tmp_path / "points"))
+    assert gone(state.logits) == [[0, 1, 3]]
 
 
 @pytest.mark.parametrize("most", [0, 1])
@@ -191,7 +217,7 @@ def test_more_failures_than_allowed_end_the_run_with_a_line_that_names_the_opera
         ("sep_conv_3x3", ("none", "skip_connect", "sep_conv_3x3"), "no other operation but skip"),
     ],
 )
-@pytest.mark.parametrize("effect", [nan, refusing])
+@pytest.mark.parametrize("effect", [nan, refusing, backward(nan), backward(refusing)])
 def test_what_every_edge_needs_is_not_disabled(
     operation: str,
     operations: tuple[str, ...],
@@ -206,17 +232,19 @@ def test_what_every_edge_needs_is_not_disabled(
         run(phase, Points("warmup", tmp_path / "points"))
 
 
+@pytest.mark.parametrize("effect", [lacking, backward(lacking)])
 def test_a_lack_of_memory_is_no_failure_of_an_operation(
-    breaks: Callable[..., None], checkpoint: Path, tmp_path: Path
+    effect: Effect, breaks: Callable[..., None], checkpoint: Path, tmp_path: Path
 ) -> None:
-    breaks((0, 1, "sep_conv_3x3", lacking))
+    breaks((0, 1, "sep_conv_3x3", effect))
     with pytest.raises(RuntimeError, match="out of memory") as caught:
         run(searching(checkpoint, explore=1.0), Points("search", tmp_path / "points"))
     assert (ending(caught.value) or ("", 0))[1] == 4
 
 
+@pytest.mark.parametrize("of", [lambda effect: effect, backward])
 def test_an_error_that_does_not_come_again_is_shown_as_it_is(
-    breaks: Callable[..., None], checkpoint: Path, tmp_path: Path
+    of: Callable[[Effect], Effect], breaks: Callable[..., None], checkpoint: Path, tmp_path: Path
 ) -> None:
     told: list[str] = []
 
@@ -226,7 +254,7 @@ def test_an_error_that_does_not_come_again_is_shown_as_it_is(
             raise ValueError("a bug of ours")
         return x
 
-    breaks((0, 1, "sep_conv_3x3", once))
+    breaks((0, 1, "sep_conv_3x3", of(once)))
     with pytest.raises(ValueError, match="a bug of ours"):
         run(searching(checkpoint, explore=1.0), Points("search", tmp_path / "points"))
 
@@ -243,6 +271,21 @@ def test_an_error_that_no_operation_raised_is_shown_at_once(
     with pytest.raises(ValueError, match="a bug of ours"):
         run(searching(checkpoint), Points("search", tmp_path / "points"))
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("part", ["stem", "head"])
+def test_so_is_one_in_the_backward_pass_of_what_is_no_operation(
+    part: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, refuse = Network.__init__, backward(refusing)
+
+    def spoilt(network: Network, *arguments: Any) -> None:
+        create(network, *arguments)
+        getattr(network, part).register_forward_hook(lambda _, __, output: refuse(output))
+
+    monkeypatch.setattr(Network, "__init__", spoilt)
+    with pytest.raises(ValueError, match="no such kernel"):
+        run(searching(checkpoint, explore=1.0), Points("search", tmp_path / "points"))
 
 
 def test_a_growth_that_is_rolled_back_does_not_bring_back_what_failed(
