@@ -197,7 +197,7 @@ def _follow(flow_run: UUID, *, stop: Event, on_epoch: OnEpoch) -> Sign:
         raise why or LostError(state.message or "crashed")
     if state.is_cancelled():
         raise why or StoppedError(state.message or "cancelled")
-    raise RunError(state.message or "failed")
+    raise RunError(f"{sign.place}: {state.message or 'failed'}")
 
 
 def _looks(client: SyncPrefectClient, flow_run: UUID) -> Iterator[tuple[State[Any], Sign]]:

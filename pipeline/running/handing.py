@@ -4,6 +4,7 @@ A commit outside all branches is pushed there, under a reference of the sweep, s
 edits of tracked files count on all workers.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pipeline.running.experiments import git, git_to_itself, snapshot
 
 ORIGIN = "origin"
 REFERENCES = "refs/aso-se/sweeps"
+HASH = re.compile(r"[0-9a-f]{40,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,12 @@ class Files:
     commit: str
     base: str
     reference: str
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless these are what they say: they become arguments of Git."""
+        hashes = HASH.fullmatch(self.commit) and HASH.fullmatch(self.base)
+        if not hashes or not self.reference.startswith(f"{REFERENCES}/"):
+            raise ValueError("files: expected two hashes, and a reference of a sweep")
 
 
 @contextmanager

@@ -165,7 +165,8 @@ def test_a_trial_whose_machine_goes_down_ends_on_another_after_its_last_epoch(
     wait_for(lambda: epochs(toy) == ["search 3 1"])
     (busy,) = [name for name, one in workers.items() if psutil.Process(one.pid).children()]
     kill_all(workers.pop(busy))
-    assert sweeping.wait() == 0
+    wait_for(lambda: sweeping.poll() is not None)
+    assert sweeping.returncode == 0
     (idle,) = workers
     printed = (toy.folder / ".git" / "printed").read_text()
     assert f"lost-00: lost: no sign of life from {os.uname().nodename}:" in printed
@@ -177,7 +178,7 @@ def test_a_trial_whose_machine_goes_down_ends_on_another_after_its_last_epoch(
 def test_a_trial_that_is_given_up_or_whose_sweep_is_interrupted_ends_on_its_worker(
     whole: SyncPrefectClient, toy: Toy, origin: Path, begin: Begin
 ) -> None:
-    hire(begin, toy, origin, "one", TOY=behave(search={"seconds": 600}))
+    hire(begin, toy, origin, "one", TOY=behave(search={"seconds": 60}))
     resumes = Path(f"{toy.log}.resume")
     objective = "search.validation_accuracy"
     plan = Plan(tree=toy.folder, name="poor", profile=None, overrides={}, objective=objective)
