@@ -133,19 +133,21 @@ def test_workers_share_a_grid_and_run_once_what_its_points_share(
 ) -> None:
     for name in ("one", "two"):
         hire(begin, toy, origin, name, TOY=behave(search={"seconds": 3}))
-    toy.edit("ramp_epochs: 6", "ramp_epochs: 5")  # not committed
+    toy.edit("ramp_epochs: 6", "ramp_epochs: 5")
+    code = toy.folder / "toy_stage.py"
+    code.write_text(code.read_text().replace("a model of", "an uncommitted model of"))
     before = toy.run("git", "status", "--porcelain")
     found = in_workers(space={FREQUENCY: [3, 4, 6]}, name="grid", max_parallel=2).result()
     assert [one["value"] for one in found["ranking"]] == [0.9, 0.9, 0.8]
     ran = toy.ran()
-    assert {stage: ran.count(stage) for stage in ran} == {"warmup": 1, "search": 3, "export": 3}
-    assert found["ran"] == {"warmup": 1, "search": 3, "export": 3}
+    once = {"prepare": 1, "warmup": 1, "search": 3, "export": 3}
+    assert {stage: ran.count(stage) for stage in ran} == found["ran"] == once
     clones = {one["place"].rpartition("/")[2] for one in found["ranking"]}
     assert clones == {"one", "two"}
     assert toy.run("git", "status", "--porcelain") == before
     apply(toy.folder, "grid-00")
     assert "arch_update_freq: 3" in (toy.folder / "params.yaml").read_text()
-    assert (toy.folder / "artifacts/export/model.onnx").read_text() == "a model of 0.2"
+    assert (toy.folder / "artifacts/export/model.onnx").read_text() == "an uncommitted model of 0.2"
     assert "sweeps" not in toy.run("git", "ls-remote", "origin")
 
 
