@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import WorkerStatus
 from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
@@ -181,6 +182,8 @@ def test_a_trial_that_is_given_up_or_whose_sweep_is_interrupted_ends_on_its_work
     whole: SyncPrefectClient, toy: Toy, origin: Path, begin: Begin
 ) -> None:
     hire(begin, toy, origin, "one", TOY=behave(search={"seconds": 60}))
+    workers = whole.read_workers_for_work_pool
+    wait_for(lambda: any(one.status == WorkerStatus.ONLINE for one in workers(POOL)))
     resumes = Path(f"{toy.log}.resume")
     objective = "search.validation_accuracy"
     plan = Plan(tree=toy.folder, name="poor", profile=None, overrides={}, objective=objective)
@@ -204,7 +207,7 @@ def test_a_trial_that_is_given_up_or_whose_sweep_is_interrupted_ends_on_its_work
     sweeping = begin(toy.folder, "-m", "pipeline", "sweep", *words, "--name", "halted")
     wait_for(lambda: "search" in (toy.log.read_text() if toy.log.exists() else ""))
     sweeping.send_signal(signal.SIGINT)
-    sweeping.wait()
+    wait_for(lambda: sweeping.poll() is not None)
     assert states(whole, "halted-00") == states(whole, "halted-01") == ["Cancelled"]
     assert resumes.read_text() == "search"
 
@@ -224,7 +227,7 @@ def test_a_sweep_without_workers_says_so_and_waits(
     assert "no worker is online" in (toy.folder / ".git" / "printed").read_text()
     assert sweeping.poll() is None
     sweeping.send_signal(signal.SIGINT)
-    sweeping.wait()
+    wait_for(lambda: sweeping.poll() is not None)
     assert states(whole, "early-00") == ["Cancelled"]
 
 
