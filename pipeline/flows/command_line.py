@@ -85,7 +85,8 @@ def _print(ranking: Ranking) -> None:
         if any(one["place"] for one in ranking["ranking"])
         else []
     )
-    table = Table("rank", "experiment", "objective", "state", *swept, *SHOWN, *places)
+    whole = [Column(name, no_wrap=True) for name in ("experiment", "objective", "state")]
+    table = Table("rank", *whole, *swept, *SHOWN, *places)
     for rank, one in enumerate(ranking["ranking"], start=1):
         value = "" if one["value"] is None else f"{one['value']:.6g}"
         cells = [shown(one["overrides"].get(key, "")) for key in swept]
