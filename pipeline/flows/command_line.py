@@ -86,8 +86,8 @@ def _print(ranking: Ranking) -> None:
         else []
     )
     whole = [Column(name, no_wrap=True) for name in ("experiment", "objective", "state")]
-    others = [Column(name, overflow="fold") for name in (*swept, *SHOWN, *places)]
-    table = Table("rank", *whole, *others)
+    others = [Column(name, overflow="fold") for name in (*swept, *SHOWN)]
+    table = Table("rank", *whole, *others, *places)
     for rank, one in enumerate(ranking["ranking"], start=1):
         value = "" if one["value"] is None else f"{one['value']:.6g}"
         cells = [shown(one["overrides"].get(key, "")) for key in swept]
