@@ -29,11 +29,23 @@ from ruamel.yaml import YAML
 from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
 from pipeline.harness.section import Section
+from pipeline.params import Params
 from pipeline.prepared.facts import CHECKSUM, SPLITS, Split, checksum, read_facts
 from pipeline.reporting.pictures import PICTURES
 from pipeline.space import checkpoint as checkpoints
 from pipeline.training.resume import resume_points
-from stages import derive, export, growth, optimize, prepare, reference, report, search, warmup
+from stages import (
+    check,
+    derive,
+    export,
+    growth,
+    optimize,
+    prepare,
+    reference,
+    report,
+    search,
+    warmup,
+)
 from tests.test_pipeline import TINY
 
 pytestmark = pytest.mark.xdist_group("corruption")
@@ -62,6 +74,7 @@ DATASET = ("prepare/dataset.json", IMAGES)
 
 
 STAGES = {
+    "check": Stage(Params, check.main, (), ()),
     "prepare": Stage(prepare.Params, prepare.main, (), ()),
     "warmup": Stage(warmup.Params, warmup.main, ("prepare",), DATASET),
     "search": Stage(
@@ -113,6 +126,8 @@ STAGES = {
 }
 READINGS = [(name, file) for name, stage in STAGES.items() for file in stage.reads]
 UNREAD = {
+    "defaults.json",
+    "params.txt",
     "metrics.json",
     "history.tsv",
     "edges.tsv",
