@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 # Containers often forbid bytecode; then every stage would compile torch anew, for 2 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-lowest install lint types params lock constraints clean
+.PHONY: run test test-lowest install lint types params figures lock constraints clean
 
 run: install  ## install, then search, grow, train and export (only what changed runs)
 	aso-se run
@@ -50,8 +50,11 @@ lint: install
 types: install
 	mypy
 
-params: install  ## write docs/params.md, params.schema.json, params.yaml, and the figures of the committed run in the documents
+params: install  ## write docs/params.md, params.schema.json and params.yaml from the models and profiles/digits.yaml
 	$(BIN)/python -m pipeline.documenting
+
+figures: install  ## write the figures of the committed run into README and docs/results.md
+	$(BIN)/python -m pipeline.default_run
 
 lock: install  ## does dvc.lock belong to the tree?
 	./.ci/lock

@@ -1,4 +1,9 @@
-"""What the documents say of the committed run, from the metrics that are committed with it."""
+"""What the documents say of the committed run, from the metrics that are committed with it.
+
+    make figures
+
+A test fails if README or docs/results.md differs from what this writes.
+"""
 
 import re
 from pathlib import Path
@@ -6,16 +11,23 @@ from textwrap import wrap
 
 from pipeline.events.event import read_events
 from pipeline.harness.errors import RunError
+from pipeline.harness.files import write_atomically
 from pipeline.reporting.documents import Growths
 from pipeline.reporting.files import read_json
 from pipeline.running.ending import findings
 from pipeline.running.results import read_metrics
 
 README, RESULTS = Path("README.md"), Path("docs/results.md")
-BEGINNING = {README: "test accuracy ", RESULTS: "<!-- make params writes this -->\n"}
+BEGINNING = {README: "test accuracy ", RESULTS: "<!-- make figures writes this -->\n"}
 """What stands before the words in each document; those in the README begin with it."""
 WIDTH = 118
 """Length in characters of the longest line."""
+
+
+def main() -> None:
+    """Rewrite the figures in both."""
+    for document in (README, RESULTS):
+        write_atomically(document, with_figures(Path(), document).encode())
 
 
 def with_figures(tree: Path, document: Path) -> str:
@@ -77,3 +89,7 @@ def _accuracy(tree: Path) -> str:
 
 def _item(text: str) -> str:
     return "\n".join(wrap(text, WIDTH, initial_indent="- ", subsequent_indent="  ")) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,5 @@
 """Files made from the models of the params: a page, a schema for editors, and `params.yaml`.
 
-And the figures of the committed run in README and docs/results.md.
-
     make params
 
 A test fails if one of them differs from what this writes.
@@ -15,7 +13,6 @@ from textwrap import wrap
 from typing import Any
 
 from pipeline.console.progress import say
-from pipeline.default_run import README, RESULTS, with_figures
 from pipeline.harness.files import write_atomically
 from pipeline.harness.params_file import PARAMS_FILE
 from pipeline.harness.plain_yaml import spelt
@@ -45,8 +42,6 @@ def main() -> None:
     """Rewrite all of them; a copy of a `params.yaml` that was edited by hand is kept."""
     write_atomically(PAGE, page(read_graph(Path())).encode())
     write_atomically(SCHEMA, schema().encode())
-    for document in (README, RESULTS):
-        write_atomically(document, with_figures(Path(), document).encode())
     if kept := use_params(Path(), read_profile(Path(), PROFILE)):
         say(f"{kept}: copy of your own {PARAMS_FILE}")
 

@@ -40,7 +40,7 @@ def test_what_is_committed_is_what_the_models_say_now() -> None:
 
 @pytest.mark.parametrize("document", [README, RESULTS])
 def test_the_figures_of_the_default_run_are_those_of_its_metrics(document: Path) -> None:
-    assert document.read_text() == with_figures(ROOT, document), "run 'make params'"
+    assert document.read_text() == with_figures(ROOT, document), "run 'make figures'"
 
 
 def test_other_metrics_are_other_figures_and_nothing_else_changes(tmp_path: Path) -> None:

@@ -9,15 +9,13 @@ not run have none, on any process), and the sums of a tally.
 import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
 from pipeline.harness import ranks
 from pipeline.space.operations import BatchNorm
-
-T = TypeVar("T")
 
 
 def meet() -> None:
@@ -61,12 +59,16 @@ def add_up(tensors: list[Tensor]) -> None:
         tensor.copy_(part.view_as(tensor))
 
 
-def gather(value: T) -> list[T]:
-    """Return the values of all processes, in the order of their ranks."""
-    values = [value] * ranks.count()
-    if len(values) > 1:
-        distributed.all_gather_object(values, value)
-    return values
+def gather(text: str) -> list[str]:
+    """Return the texts of all processes, in the order of their ranks."""
+    own = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    sizes = torch.zeros(ranks.count(), dtype=torch.int64)
+    sizes[ranks.number()] = len(own)
+    add_up([sizes])
+    texts = torch.zeros(ranks.count(), int(sizes.max()), dtype=torch.uint8)
+    texts[ranks.number(), : len(own)] = own
+    add_up([texts])
+    return [bytes(row[:size]).decode() for row, size in zip(texts.tolist(), sizes, strict=True)]
 
 
 @contextmanager

@@ -4,13 +4,14 @@ Only a replay pays for them; see `failing`. An operation fails if it turns finit
 or infinity, or raises an error that is no lack and no broken device.
 """
 
+import json
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import CodeType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from pipeline.harness import ranks
 from pipeline.harness.errors import LONGEST_REASON, TrainingFailedError
 from pipeline.harness.lacks import ending
 from pipeline.harness.showing import shown
-from pipeline.space.blueprint import Blueprint
+from pipeline.space.blueprint import Blueprint, from_dict
 from pipeline.space.cell import Edge
 from pipeline.space.network import Network
 
@@ -72,7 +73,8 @@ def first_failure(compute: Callable[[], object]) -> tuple[Place, str] | None:
         if checks.running is None or not is_of_operation(error):
             raise
         checks.first = _First(checks.turn, checks.running, _raised(error))
-    found = [one for one in gather(checks.first) if one is not None]
+    texts = gather("" if checks.first is None else checks.first.to_text())
+    found = [_First.from_text(text) for text in texts if text]
     first = min(found, key=lambda one: one.turn, default=None)  # the lowest rank's, if several
     return None if first is None or first.place is None else (first.place, first.what)
 
@@ -109,6 +111,22 @@ class _First(NamedTuple):
     turn: int
     place: Place | None
     what: str
+
+    def to_text(self) -> str:
+        """Return it as JSON, for other processes."""
+        place = None
+        if self.place is not None:
+            indices = {name: getattr(self.place, name) for name in ("cell", "edge", "operation")}
+            place = {"blueprint": self.place.blueprint.to_dict(), **indices}
+        return json.dumps([self.turn, place, self.what])
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Return what another process, or this one, has written."""
+        turn, place, what = json.loads(text)
+        if place:
+            place = Place(**{**place, "blueprint": from_dict(place["blueprint"])})
+        return cls(turn, place, what)
 
 
 class _KnownError(Exception):
