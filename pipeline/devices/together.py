@@ -9,7 +9,6 @@ not run have none, on any process), and the sums of a tally.
 import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -77,25 +76,9 @@ def one_batch(*networks: nn.Module) -> Iterator[None]:
     several = networks if ranks.count() > 1 else ()
     norms = [one for network in several for one in network.modules() if isinstance(one, BatchNorm)]
     for norm in norms:
-        norm.total = _Total.apply
+        norm.add_up = add_up
     try:
         yield
     finally:
         for norm in norms:
-            norm.total = None
-
-
-class _Total(torch.autograd.Function):
-    """The sum over all processes; its gradient is the sum of theirs, as the losses add up too."""
-
-    @staticmethod
-    def forward(_: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        distributed.all_reduce(total)
-        return total
+            norm.add_up = None

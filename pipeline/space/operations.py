@@ -5,6 +5,7 @@ N images, C channels, H x W pixels.
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,8 +39,8 @@ class BatchNorm(nn.Module):
     def __init__(self, channels: int) -> None:
         """Create an untrained module.
 
-        track: whether training updates the running statistics. total: differentiable sum over
-        several processes that each have a part of the batch; else None.
+        track: whether training updates the running statistics. add_up: replaces tensors by their
+        sums over several processes that each have a part of the batch; else None.
         """
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
@@ -49,12 +50,13 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.track = True
-        self.total: Callable[[Tensor], Tensor] | None = None
+        self.add_up: Callable[[list[Tensor]], None] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by batch statistics in training mode, by running ones in evaluation mode."""
-        if self.training and self.total is not None:
-            return self._normalise_part(x, self.total)
+        if self.training and self.add_up is not None:
+            part: Tensor = _Part.apply(x, self.weight, self.bias, self)
+            return part
         known = self.track or not self.training
         return F.batch_norm(
             x,
@@ -67,27 +69,58 @@ class BatchNorm(nn.Module):
             eps=self.epsilon,
         )
 
-    def _normalise_part(self, x: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
-        """Normalise `x` by the statistics of the whole batch that it is a part of.
+    def whole_batch(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean, variance and values a channel of the batch that `x` is a part of.
 
         The sums are of differences from the running mean: else the variance would be lost to
         rounding.
         """
-        wide, shift = x.float(), self.running_mean.detach().clone()
-        centred = wide - shift[:, None, None]
-        images = x.new_full((1,), x.numel() / x.shape[1], dtype=torch.float32)
-        sums = torch.cat([centred.sum((0, 2, 3)), centred.square().sum((0, 2, 3)), images])
-        first, second, count = torch.split(total(sums), [x.shape[1], x.shape[1], 1])
-        mean = first / count
-        variance = second / count - mean.square()
+        assert self.add_up is not None
+        mean, variance = torch.batch_norm_update_stats(x.float(), None, None, 0.0)
+        off = mean - self.running_mean
+        sums = torch.cat([off, variance + off.square(), off.new_ones(1)]) * (x.numel() // len(off))
+        self.add_up([sums])
+        first, second, count = torch.split(sums, [len(off), len(off), 1])
+        off = first / count
+        mean, variance = self.running_mean + off, second / count - off.square()
         if self.track:
-            with torch.no_grad():
-                self.running_mean.lerp_(shift + mean, self.momentum)
-                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        scale = self.weight * (variance + self.epsilon).rsqrt()
-        shifted = (centred - mean[:, None, None]) * scale[:, None, None]
-        normalised: Tensor = (shifted + self.bias[:, None, None]).to(x.dtype)
-        return normalised
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        return mean, variance, count
+
+
+class _Part(torch.autograd.Function):
+    """Normalisation of a part of a batch by the statistics of the whole batch.
+
+    They depend on every image, so each part's gradient has a term with the sums over all parts.
+    """
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: BatchNorm) -> Tensor:
+        """Return the normalised part."""
+        mean, variance, count = norm.whole_batch(x)
+        context.save_for_backward(x, weight, mean, variance, count)
+        context.add_up = norm.add_up
+        return F.batch_norm(x, mean, variance, weight, bias, eps=norm.epsilon)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the part, the weight and the bias."""
+        x, weight, mean, variance, count = context.saved_tensors
+        given, *own = torch.ops.aten.native_batch_norm_backward(
+            *(gradient, x, weight, mean, variance, None, None),
+            train=False,
+            eps=BatchNorm.epsilon,
+            output_mask=[True, True, True],
+        )
+        sums = torch.stack(own)
+        context.add_up([sums])
+        of_weight, of_bias = sums / count
+        scale = (variance + BatchNorm.epsilon).rsqrt()
+        slope = weight * scale.square() * of_weight
+        level = weight * scale * of_bias - slope * mean
+        through = torch.addcmul(level[:, None, None], x, slope[:, None, None])
+        return given - through.to(given.dtype), *own, None
 
 
 def convolution(

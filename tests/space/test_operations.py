@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.batches.randomness import generator
 from pipeline.space.layers import Layer
@@ -89,3 +89,40 @@ def test_batch_norm_equals_torchs_in_training_and_in_evaluation() -> None:
     ours.eval()
     theirs.eval()
     assert torch.equal(ours(batch), theirs(batch))
+
+
+@given(
+    copies=st.integers(1, 3),
+    size=st.tuples(st.integers(2, 5), st.integers(1, 4), st.integers(1, 4)),
+    seed=st.integers(0, 99),
+)
+def test_equal_parts_in_several_processes_are_normalised_as_one_batch(
+    copies: int, size: tuple[int, int, int], seed: int
+) -> None:
+    count, height, width = size
+    source = generator(seed, "parts")
+    images = 7 + 3 * torch.randn(count, 3, height, width, generator=source, dtype=torch.float64)
+    target = torch.randn(images.shape, generator=source, dtype=torch.float64)
+    whole, part = BatchNorm(3).double(), BatchNorm(3).double()
+    part.add_up = lambda tensors: [one.mul_(copies) for one in tensors]
+    for norm in (whole, part):
+        norm.running_mean += 5
+        torch.nn.init.normal_(norm.weight, generator=generator(seed, "weights"))
+    batch = images.repeat(copies, 1, 1, 1).requires_grad_()
+    expected = whole(batch)
+    (expected * target.repeat(copies, 1, 1, 1)).sum().backward()
+    found = part(images.requires_grad_())
+    (found * target).sum().backward()
+
+    def same(one: Tensor | None, other: Tensor | None) -> None:
+        assert one is not None
+        assert other is not None
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+    same(found, expected[:count])
+    assert batch.grad is not None
+    same(images.grad, batch.grad[:count])
+    for ours, theirs in zip(part.parameters(), whole.parameters(), strict=True):
+        same(copies * ours.grad if ours.grad is not None else None, theirs.grad)
+    same(part.running_mean, whole.running_mean)
+    same(part.running_var, whole.running_var)
