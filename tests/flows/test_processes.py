@@ -13,14 +13,14 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
 from pipeline.__main__ import main
-from tests.flows.conftest import Server
+from tests.flows.conftest import Server, whole_server
 from tests.running.test_repro import processes_of
 from tests.toy import Toy, behave
 
@@ -233,19 +233,9 @@ def test_outside_a_clone_neither_sweep_nor_serve_begins(
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path, start: Start) -> Iterator[SyncPrefectClient]:
-    """A whole Prefect server, scheduler included, as `prefect server start` makes it."""
-    port = 4300 + os.getpid() % 1000
-    url = f"http://127.0.0.1:{port}/api"
-    start(
-        *("-m", "prefect", "server", "start", "--port", str(port)),
-        PREFECT_HOME=str(tmp_path / "prefect"),
-    )
-    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-        until = time.monotonic() + 120
-        while client.api_healthcheck():
-            assert time.monotonic() < until
-            time.sleep(0.5)
+def scheduler(toy: Toy, tmp_path: Path) -> Iterator[SyncPrefectClient]:
+    """A server that works in the toy project, so that `processes_of` finds it."""
+    with whole_server(tmp_path / "prefect") as client:
         yield client
 
 

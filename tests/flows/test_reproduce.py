@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from pipeline.flows import reproduce
 from pipeline.running.recorded import read_stages
 from tests.flows.conftest import Server
+from tests.running.test_two_clones import on_another_cpu
 from tests.toy import ROOT, STAGES, Toy, behave
 from tests.writers import add_writers, put_back
 
@@ -172,3 +173,14 @@ def test_a_file_that_was_put_back_before_dvc_recorded_it_fails_the_run(
     assert state.is_failed()
     assert "artifacts/two/result: another command replaced it" in str(state.message)
     assert "two" not in read_stages(toy.folder)
+
+
+def test_a_flow_restores_what_others_of_its_kind_of_cpu_have_computed(
+    server: Server, toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY", behave(warmup={"kind": " elsewhere"}))
+    for name, state in (("first", "Completed"), ("second", "Restored")):
+        clone = on_another_cpu(toy, tmp_path / name)
+        monkeypatch.chdir(clone.folder)
+        assert server.states(run(), 4)["warmup"] == state
+    assert toy.ran() == STAGES

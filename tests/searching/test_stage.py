@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,16 +24,32 @@ from tests.breaking import backward, nan
 from tests.conftest import tiny, tiny_blueprint, tiny_network, write_noise, write_supernet
 
 
-@pytest.mark.parametrize("decided", [10, 7])
-def test_search_says_how_many_edges_it_left_undecided(
-    decided: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+@pytest.fixture(autouse=True)
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the stages before search have written, in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
     write_noise(tmp_path / "prepare", training=16, validation=8)
+    write_supernet(
+        tmp_path / "warmup" / "checkpoint.safetensors", stage="warmup", validation_accuracy=0.3
+    )
+
+
+def params_of(**search: Any) -> Params:
+    """Params of one tiny epoch; search: what differs in that section."""
+    return Params(
+        seed=1,
+        augmentation=tiny(AugmentationParams),
+        training=tiny(TrainingParams),
+        target=TargetParams(),
+        search=tiny(SearchParams, epochs=1, **search),
+    )
+
+
+@pytest.mark.parametrize("decided", [10, 7])
+def test_search_says_how_many_edges_it_left_undecided(
+    decided: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     logits = torch.zeros(10, 4)
     logits[:decided, 2] = 20
     warmed = Checkpoint(
@@ -41,13 +58,7 @@ def test_search_says_how_many_edges_it_left_undecided(
         facts={"stage": "warmup", "epoch": 3, "validation_accuracy": 0.3},
     )
     write_checkpoint(tmp_path / "warmup" / "checkpoint.safetensors", warmed)
-    params = Params(
-        seed=1,
-        augmentation=tiny(AugmentationParams),
-        training=tiny(TrainingParams),
-        target=TargetParams(),
-        search=tiny(SearchParams, epochs=1, arch_learning_rate=1e-6, stop_operations=0.5),
-    )
+    params = params_of(arch_learning_rate=1e-6, stop_operations=0.5)
     main(params, tmp_path / "prepare", tmp_path / "warmup", tmp_path / "search")
     metrics = json.loads((tmp_path / "search" / "metrics.json").read_text())
     assert metrics["undecided_edges"] == 10 - decided
@@ -61,22 +72,8 @@ def test_search_says_how_many_edges_it_left_undecided(
 
 
 @pytest.mark.parametrize("finalists", [0, 3])
-def test_finalists_decide_what_the_stage_writes(
-    finalists: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
-    write_noise(tmp_path / "prepare", training=16, validation=8)
-    write_supernet(
-        tmp_path / "warmup" / "checkpoint.safetensors", stage="warmup", validation_accuracy=0.3
-    )
-    params = Params(
-        seed=1,
-        augmentation=tiny(AugmentationParams),
-        training=tiny(TrainingParams),
-        target=TargetParams(),
-        search=tiny(SearchParams, epochs=1, finalists=finalists),
-    )
+def test_finalists_decide_what_the_stage_writes(finalists: int, tmp_path: Path) -> None:
+    params = params_of(finalists=finalists)
     finish = main(params, tmp_path / "prepare", tmp_path / "warmup", tmp_path / "search")
     document = json.loads((tmp_path / "search" / "finalists.json").read_text())
     searched = read_checkpoint(tmp_path / "search" / "checkpoint.safetensors")
@@ -94,21 +91,9 @@ def test_finalists_decide_what_the_stage_writes(
 
 
 def test_the_stage_records_the_finalists_that_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: Callable[..., None]
+    tmp_path: Path, breaks: Callable[..., None]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
-    write_noise(tmp_path / "prepare", training=16, validation=8)
-    write_supernet(
-        tmp_path / "warmup" / "checkpoint.safetensors", stage="warmup", validation_accuracy=0.3
-    )
-    params = Params(
-        seed=1,
-        augmentation=tiny(AugmentationParams),
-        training=tiny(TrainingParams),
-        target=TargetParams(),
-        search=tiny(SearchParams, epochs=1, finalists=4),
-    )
+    params = params_of(finalists=4)
 
     def of_finalists(x: Tensor) -> Tensor:
         """Fail as soon as finalists train."""
