@@ -44,10 +44,10 @@ def hover_area(
 
 def hover_epochs(figure: Figure, findings: Findings, phases: Sequence[str], tell: Tell) -> None:
     """Tell of each epoch, over the whole height of the figure's axes."""
-    first, *_, last = [figure.axes[0], *figure.axes]
-    top, bottom = first.get_position(), last.get_position()
+    highest, lowest = figure.axes[0], figure.axes[-1]
+    top, bottom = highest.get_position(), lowest.get_position()
     place = (top.x0, bottom.y0, top.width, top.y1 - bottom.y0)
-    above = figure.add_axes(place, xlim=first.get_xlim(), ylim=(0, 1), label="hover")
+    above = figure.add_axes(place, xlim=highest.get_xlim(), ylim=(0, 1))
     above.set_axis_off()
     for phase in phases:
         for row in findings.histories[phase]:
