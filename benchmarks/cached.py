@@ -1,6 +1,7 @@
 """Run stages unchanged, each only once for the same params, inputs and code.
 
-A folder of images is identified by its path alone.
+A folder of images is identified by its path alone. With `target.milliseconds` stages read the
+latency.json of the folder in which the benchmark was started.
 """
 
 import hashlib
@@ -43,11 +44,16 @@ def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
     document["data"]["path"] = str(Path(document["data"]["path"]).resolve())
     sections = importlib.import_module(f"stages.{name}").Params.model_fields
     params = {section: document[section] for section in sections}
-    key = json.dumps([params, code_digest(name), *(one.name for one in inputs)])
+    target = params.get("target", {}).get("milliseconds")
+    table = Path("latency.json").read_bytes() if target else b""
+    digests = [code_digest(name), *([hashlib.sha256(table).hexdigest()] if table else [])]
+    key = json.dumps([params, *digests, *(one.name for one in inputs)])
     out = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not (out / "done").exists():
         out.mkdir(parents=True, exist_ok=True)
         (out / "params.yaml").write_text(json.dumps(document), encoding="utf-8")
+        if table:
+            (out / "latency.json").write_bytes(table)
         subprocess.run(
             [sys.executable, "-m", f"stages.{name}", *inputs, out],
             cwd=out,

@@ -107,20 +107,21 @@ class _Part(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the part, the weight and the bias."""
         x, weight, mean, variance, count = context.saved_tensors
-        given, *own = torch.ops.aten.native_batch_norm_backward(
+        _, *own = torch.ops.aten.native_batch_norm_backward(
             *(gradient, x, weight, mean, variance, None, None),
             train=False,
             eps=BatchNorm.epsilon,
-            output_mask=[True, True, True],
+            output_mask=[False, True, True],
         )
         sums = torch.stack(own)
         context.add_up([sums])
         of_weight, of_bias = sums / count
         scale = (variance + BatchNorm.epsilon).rsqrt()
-        slope = weight * scale.square() * of_weight
-        level = weight * scale * of_bias - slope * mean
-        through = torch.addcmul(level[:, None, None], x, slope[:, None, None])
-        return given - through.to(given.dtype), *own, None
+        factor, slope = weight * scale, weight * scale.square() * of_weight
+        level = factor * of_bias - slope * mean
+        factor, slope, level = (one[:, None, None] for one in (factor, slope, level))
+        given = torch.addcmul(-level, gradient, factor).addcmul_(x, slope, value=-1)
+        return given.to(gradient.dtype), *own, None
 
 
 def convolution(
