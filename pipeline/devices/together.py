@@ -3,7 +3,7 @@
 torchrun starts them; in a single process, nothing here has an effect. Randomness is counter-based,
 so all draw the same paths and batches without communication. They communicate for three sums:
 BatchNorm's statistics of the whole batch, the gradients once a step (operations that the path does
-not run have none, on any process), and the sums of a tally.
+not run have none, on any process), and the sums of an evaluation.
 """
 
 import atexit
@@ -56,6 +56,14 @@ def add_up(tensors: list[Tensor]) -> None:
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))
+
+
+def average(tensors: list[Tensor], weight: float) -> None:
+    """Replace each tensor by its weighed mean over all processes, whose weights add up to 1."""
+    if ranks.count() > 1:
+        for tensor in tensors:
+            tensor.mul_(weight)
+        add_up(tensors)
 
 
 def gather(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.images import Images
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import within_memory
-from pipeline.devices.together import is_mine
+from pipeline.devices.together import average, is_mine
 from pipeline.space.network import Network
 from pipeline.space.operations import BatchNorm
 from pipeline.training.params import StatisticsParams
@@ -42,12 +42,16 @@ def estimate_statistics(network: Network, images: Images, params: StatisticsPara
     training = network.training
 
     def estimate(size: int) -> None:
-        batches = evaluation_batches(images, size)
+        batches = islice(evaluation_batches(images, size), params.statistics_batches)
+        number = mine = 0
         with autocast(images.device):
-            for number, (batch, _) in enumerate(islice(batches, params.statistics_batches), 1):
-                for norm in norms:
-                    norm.momentum = 1 / number
-                network(batch)
+            for number, (batch, _) in enumerate(batches, 1):
+                if is_mine(number):
+                    mine += 1
+                    for norm in norms:
+                        norm.momentum = 1 / mine
+                    network(batch)
+        average([one for norm in norms for one in norm.buffers()], mine / number)
 
     network.train()
     within_memory(estimate, params.evaluation_batch_size)
