@@ -1,8 +1,10 @@
 """Sweeps whose trials run on workers: a real server, two workers with a clone each, one origin."""
 
+import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
@@ -93,14 +96,42 @@ def begin(toy: Toy) -> Iterator[Begin]:
         kill_all(process)
 
 
-def hire(begin: Begin, toy: Toy, origin: Path, name: str, **environment: str) -> Any:
-    """Start a worker in a clone of its own, which shares the cache of the toy project."""
+@pytest.fixture
+def bucket(toy: Toy, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a bucket of a real S3 server the default remote of the toy project; return its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(key, "testing")
+    begin(toy.folder, "-m", "moto.server", "--port", str(port))
+    server = f"http://127.0.0.1:{port}"
+    wait_for(lambda: answers(f"{server}/moto-api/"))
+    made = httpx.put(f"{server}/shared", headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"})
+    made.raise_for_status()
+    toy.dvc("remote", "add", "--default", "bucket", "s3://shared/results")
+    toy.dvc("remote", "modify", "bucket", "endpointurl", server)
+    toy.commit("a bucket")
+    return f"{server}/shared"
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def hire(
+    begin: Begin, toy: Toy, origin: Path, name: str, *, shares: bool = True, **environment: str
+) -> Any:
+    """Start a worker in a clone of its own; shares: whether it has the toy project's cache."""
     clone = toy.folder.parent / name
     toy.run("git", "clone", "--quiet", "--branch", "main", str(origin), str(clone))
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "pipeline", clone / "pipeline", ignore=ignored)
     (clone / ".git" / "info" / "exclude").write_text("/pipeline/\n")
-    Toy(clone).dvc("cache", "dir", "--local", str(toy.folder / ".dvc" / "cache"))
+    if shares:
+        Toy(clone).dvc("cache", "dir", "--local", str(toy.folder / ".dvc" / "cache"))
     words = ("-m", "prefect", "worker", "start", "--pool", POOL, "--name", name, "--limit", "1")
     return begin(clone, *words, PREFECT_WORKER_QUERY_SECONDS="1", **environment)
 
@@ -150,6 +181,21 @@ def test_workers_share_a_grid_and_run_once_what_its_points_share(
     assert "arch_update_freq: 3" in (toy.folder / "params.yaml").read_text()
     assert (toy.folder / "artifacts/export/model.onnx").read_text() == "an uncommitted model of 0.2"
     assert "sweeps" not in toy.run("git", "ls-remote", "origin")
+
+
+def test_workers_that_share_nothing_but_a_bucket_hand_their_results_over_by_it(
+    whole: SyncPrefectClient, toy: Toy, bucket: str, origin: Path, begin: Begin
+) -> None:
+    for name in ("one", "two"):
+        hire(begin, toy, origin, name, shares=False, TOY=behave(search={"seconds": 3}))
+    found = in_workers(space={FREQUENCY: [3, 4]}, name="grid", max_parallel=2).result()
+    assert {one["place"].rpartition("/")[2] for one in found["ranking"]} == {"one", "two"}
+    assert found["ran"] == {"prepare": 2, "warmup": 2, "search": 2, "export": 2}
+    apply(toy.folder, "grid-01")
+    model = toy.folder / "artifacts/export/model.onnx"
+    assert model.read_text() == "a model of 0.1"
+    digest = hashlib.md5(model.read_bytes(), usedforsecurity=False).hexdigest()
+    assert f"<Key>results/files/md5/{digest[:2]}/{digest[2:]}</Key>" in httpx.get(bucket).text
 
 
 def test_a_trial_whose_machine_goes_down_ends_on_another_after_its_last_epoch(
