@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -87,13 +88,18 @@ def kill_all(process: "subprocess.Popen[str]") -> None:
     process.wait()
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def whole_server(home: Path) -> Iterator[SyncPrefectClient]:
     """Yield a client of a whole Prefect server, scheduler included, in its own process.
 
     In the block it is the server of this process.
     """
-    port = 4300 + os.getpid() % 1000
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     process = subprocess.Popen(
         [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],

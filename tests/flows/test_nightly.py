@@ -7,7 +7,7 @@ from pipeline.flows import nightly
 from tests.flows.conftest import Server
 from tests.toy import Toy
 
-pytestmark = pytest.mark.xdist_group("toy")
+pytestmark = pytest.mark.xdist_group("flows")
 
 
 def run(frequency: int, **parameters: Any) -> State[Any]:

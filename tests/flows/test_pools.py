@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,10 +27,10 @@ from pipeline.flows.pools import in_pool, require_pool
 from pipeline.flows.reproducing import GivenUpError
 from pipeline.flows.trials import Plan
 from pipeline.running.applying import apply
-from tests.flows.conftest import kill_all, whole_server
+from tests.flows.conftest import free_port, kill_all, whole_server
 from tests.toy import Toy, behave
 
-pytestmark = pytest.mark.xdist_group("toy")
+pytestmark = pytest.mark.xdist_group("pools")
 ROOT = Path(__file__).resolve().parents[2]
 FREQUENCY = "search.arch_update_freq"
 POOL = "aso-se"
@@ -99,8 +98,7 @@ def begin(toy: Toy) -> Iterator[Begin]:
 @pytest.fixture
 def bucket(toy: Toy, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make a bucket of a real S3 server the default remote of the toy project; return its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(key, "testing")
     begin(toy.folder, "-m", "moto.server", "--port", str(port))

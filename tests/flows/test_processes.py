@@ -24,7 +24,7 @@ from tests.flows.conftest import Server, whole_server
 from tests.running.test_repro import processes_of
 from tests.toy import Toy, behave
 
-pytestmark = pytest.mark.xdist_group("toy")
+pytestmark = pytest.mark.xdist_group("processes")
 ROOT = Path(__file__).resolve().parents[2]
 REPRODUCE = "from pipeline.flows import reproduce; reproduce(return_state=True)"
 Start = Callable[..., "subprocess.Popen[str]"]
