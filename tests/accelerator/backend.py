@@ -6,10 +6,18 @@ from typing import Any
 
 import torch
 from torch.utils._foreach_utils import _foreach_supported_types
-from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from tests.accelerator.pretended import LOG, NAME, Generator, Log, Mode, Tensor, page_locked
+from tests.accelerator.pretended import (
+    LOG,
+    NAME,
+    Generator,
+    Log,
+    Mode,
+    Tensor,
+    changed,
+    page_locked,
+)
 
 ROOMY = 1 << 36
 """Bytes of memory that hold everything."""
@@ -77,7 +85,7 @@ def install() -> tuple[torch.library.Library, torch.library.Library]:
     def kernel(operation: Any, dtype: torch.dtype) -> Callable[..., Any]:
         def compute(*args: Any, **kwargs: Any) -> Any:
             with torch._C._ExcludeDispatchKeyGuard(within):
-                args, kwargs = tree_map(lambda one: cast(one, dtype), (args, kwargs))
+                args, kwargs = changed(lambda one: cast(one, dtype), (args, kwargs))
                 return operation(*args, **kwargs)
 
         return compute

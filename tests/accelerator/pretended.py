@@ -9,14 +9,15 @@ torch know it.
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 ROOT = Path(__file__).parents[2]
 NAME = "pretended"
@@ -78,7 +79,8 @@ class Log:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             code = frame.f_code
-            if code.co_filename.endswith(CALLS.get(code.co_name, "no such file")):
+            file = CALLS.get(code.co_name)
+            if file and code.co_filename.endswith(file):
                 break
             frame = frame.f_back
         name = frame.f_code.co_name if frame else ""
@@ -153,12 +155,12 @@ class Mode(TorchDispatchMode):
 
 def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Compute an operation on the CPU; refuse it or count it as an accelerator would."""
-    name = function._schema.name.split("::")[1]
-    tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, torch.Tensor)]
+    name, takes_device = described(function)
+    tensors = tensors_in((args, kwargs))
     near = [one for one in tensors if isinstance(one, Tensor)]
     far = [one for one in tensors if not isinstance(one, Tensor) and one.dim()]
     wanted = kwargs.get("device")
-    creates = wanted is not None and "device" in {one.name for one in function._schema.arguments}
+    creates = wanted is not None and takes_device
     stays = torch.device(wanted).type == NAME if creates else bool(near)
     if (source := kwargs.get("generator")) is not None:
         home = Generator.homes.get(source.initial_seed(), "cpu")
@@ -178,6 +180,33 @@ def dispatch(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if name == "convolution" and len(args[0]) > LOG.most_images:
         raise torch.OutOfMemoryError(f"no memory for {len(args[0])} images")
     return computed(function, name, args, kwargs, created=stays and creates, leaves=leaves)
+
+
+@cache
+def described(function: Any) -> tuple[str, bool]:
+    """Return the name of an operation, and whether it takes a device."""
+    schema = function._schema
+    return schema.name.split("::")[1], "device" in {one.name for one in schema.arguments}
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """Return the tensors in nested lists, tuples and dicts, sooner than torch's own function."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        return []
+    return [tensor for one in value for tensor in tensors_in(one)]
+
+
+def changed(change: Callable[[Any], Any], value: Any) -> Any:
+    """Return nested lists, tuples and dicts with everything in them changed by a function."""
+    if isinstance(value, dict):
+        return {key: changed(change, one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([changed(change, one) for one in value])
+    return change(value)
 
 
 def page_locked(one: torch.Tensor) -> torch.Tensor:
@@ -214,8 +243,8 @@ def computed(
     def inner(one: Any) -> Any:
         return one.inner if isinstance(one, Tensor) else one
 
-    given = tree_flatten((args, kwargs))[0]
-    args, kwargs = tree_map(inner, args), tree_map(inner, kwargs)
+    given = tensors_in((args, kwargs))
+    args, kwargs = changed(inner, args), changed(inner, kwargs)
     if created:
         kwargs["device"] = torch.device("cpu")
     kwargs.pop("pin_memory", None)
@@ -223,22 +252,22 @@ def computed(
         kwargs.pop("non_blocking", None)
     if name == "convolution_backward":
         # On CPUs torch 2.15 gives numbers without meaning for dilated kernels in bfloat16.
-        found = function(*tree_map(in_float32, args), **kwargs)
-        result = tree_map(lambda one: one if one is None else one.to(args[0].dtype), found)
+        found = function(*changed(in_float32, args), **kwargs)
+        result = changed(lambda one: one if one is None else one.to(args[0].dtype), found)
     else:
         result = function(*args, **kwargs)
     if name == "_local_scalar_dense":
         return result
     if leaves:
         return result.clone()
-    known = {id(inner(one)): one for one in given if isinstance(one, torch.Tensor)}
+    known = {id(inner(one)): one for one in given}
 
     def outer(one: Any) -> Any:
         if not isinstance(one, torch.Tensor) or isinstance(one, Tensor):
             return one
         return known[id(one)] if id(one) in known else Tensor(one)
 
-    return tree_map(outer, result)
+    return changed(outer, result)
 
 
 def in_float32(one: Any) -> Any:
@@ -250,9 +279,9 @@ def line() -> str:
     """Return the innermost line of the engine that is running."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT / "pipeline") or path.is_relative_to(ROOT / "stages"):
-            return f"{path.relative_to(ROOT)}:{frame.f_lineno}"
+        path = frame.f_code.co_filename
+        if path.startswith((f"{ROOT}/pipeline/", f"{ROOT}/stages/")):
+            return f"{path.removeprefix(f'{ROOT}/')}:{frame.f_lineno}"
         frame = frame.f_back
     return "a test"
 
