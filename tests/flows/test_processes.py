@@ -232,11 +232,20 @@ def test_outside_a_clone_neither_sweep_nor_serve_begins(
     assert refused(*command) == (1, [f"{below}: holds no dvc.yaml; run this in {tmp_path}"])
 
 
-@pytest.fixture
-def scheduler(toy: Toy, tmp_path: Path) -> Iterator[SyncPrefectClient]:
-    """A server that works in the toy project, so that `processes_of` finds it."""
-    with whole_server(tmp_path / "prefect") as client:
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
+    with whole_server(tmp_path_factory.mktemp("server")) as client:
         yield client
+
+
+@pytest.fixture
+def scheduler(standing: SyncPrefectClient) -> Iterator[SyncPrefectClient]:
+    """A whole server; what a test leaves on it is deleted."""
+    yield standing
+    for deployment in standing.read_deployments():
+        standing.delete_deployment(deployment.id)
+    for run in standing.read_flow_runs():
+        standing.delete_flow_run(run.id)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -263,10 +272,17 @@ def kill_server(toy: Toy, port: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture
+def mortal(toy: Toy, tmp_path: Path) -> Iterator[SyncPrefectClient]:
+    """A server that works in the toy project, so that `processes_of` finds it."""
+    with whole_server(tmp_path / "prefect") as client:
+        yield client
+
+
 def test_a_server_that_is_lost_while_serving_is_one_line_and_is_waited_for(
-    toy: Toy, start: Start, scheduler: SyncPrefectClient, tmp_path: Path
+    toy: Toy, start: Start, mortal: SyncPrefectClient, tmp_path: Path
 ) -> None:
-    url = str(scheduler.api_url).rstrip("/").replace("//", "//bob:CANARY12@")
+    url = str(mortal.api_url).rstrip("/").replace("//", "//bob:CANARY12@")
     port = url.rpartition(":")[2].partition("/")[0]
     serving = start("-m", "pipeline", "serve", PREFECT_API_URL=url)
     read_until(serving, "nightly/local")
@@ -280,11 +296,11 @@ def test_a_server_that_is_lost_while_serving_is_one_line_and_is_waited_for(
     )
     back = read_until(serving, "")
     assert back.startswith("serving reproduce/local, ")
-    made = scheduler.create_flow_run_from_deployment(
-        scheduler.read_deployment_by_name("reproduce/local").id
+    made = mortal.create_flow_run_from_deployment(
+        mortal.read_deployment_by_name("reproduce/local").id
     )
-    runs_in_state(scheduler, "Completed")
-    assert scheduler.read_flow_run(made.id).state_name == "Completed"
+    runs_in_state(mortal, "Completed")
+    assert mortal.read_flow_run(made.id).state_name == "Completed"
     kill_server(toy, port)
     read_until(serving, "this waits for it")
     serving.send_signal(signal.SIGTERM)
