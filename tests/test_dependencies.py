@@ -62,4 +62,4 @@ def test_whatever_is_imported_is_declared() -> None:
 
 @pytest.mark.parametrize("requirement", sum(EXTRAS.values(), PROJECT["dependencies"]))
 def test_a_requirement_has_a_lower_bound(requirement: str) -> None:
-    assert re.fullmatch(r"[\w.-]+>=[\d.]+(,<[\d.]+)?", requirement)
+    assert re.fullmatch(r"[\w.-]+(\[\w+\])?>=[\d.]+(,<[\d.]+)?", requirement)

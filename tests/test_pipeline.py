@@ -264,8 +264,8 @@ def test_a_mistake_in_params_stops_everything_with_one_line(rerun: Project) -> N
 
 def test_an_experiment_reruns_search_but_neither_prepare_nor_warmup(rerun: Project) -> None:
     change = "search.arch_update_freq=3"
-    output = rerun.run("dvc", "exp", "run", "--name", "three", "--set-param", change)
-    assert ran(output) == ["check", *STAGES[3:]]
+    output = rerun.run("dvc", "exp", "run", "--name", "three", "--set-param", change, "growth")
+    assert ran(output) == ["check", "search", "growth"]
     shown = rerun.run("dvc", "exp", "show", "--csv")
     rows = {row["Experiment"] or row["rev"]: row for row in csv.DictReader(io.StringIO(shown))}
     assert rows["three"]["search.arch_update_freq"] == "3"

@@ -34,7 +34,7 @@ from tests.phases import PHASES
 from tests.reporting.conftest import NOWHERE, write_artifacts
 
 COUNTS = pytest.mark.parametrize(
-    "count", [200, pytest.param(1000, marks=pytest.mark.slow)], ids=str
+    "count", [100, pytest.param(1000, marks=pytest.mark.slow)], ids=str
 )
 Attempt = Callable[[int], str]
 """Function that forges a file by a seed and says what it changed."""
@@ -253,11 +253,11 @@ def test_histories(
 
 
 POINTS = {
-    "warmup": 200,
-    "search that stops operations": 200,
+    "warmup": 100,
+    "search that stops operations": 100,
     "growth of all kinds": 40,
-    "optimize": 200,
-    "finals": 200,
+    "optimize": 100,
+    "finals": 100,
 }
 """Phase -> points that are forged; a growth takes a quarter of a second to begin again."""
 SLOW_POINTS = [pytest.param(name, 1000, marks=pytest.mark.slow) for name in POINTS]

@@ -28,6 +28,8 @@ from tests.conftest import context, random_images, scramble, tiny, tiny_network,
 from tests.optimizing.test_stage import PARAMS, optimize
 from tests.phases import PLAIN, optimizing, train
 
+pytestmark = pytest.mark.xdist_group("distilling")
+
 SUPERNET = tiny_network()
 NETWORK = scramble(discretize(SUPERNET, decide(torch.zeros(2, 5, 4), SUPERNET.blueprint))).eval()
 FACTS = ModelFacts(
