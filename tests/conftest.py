@@ -1,6 +1,5 @@
 """Shared by all tests: small params, networks and images, and strategies that draw blueprints."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -42,12 +41,6 @@ settings.register_profile("small", max_examples=8, deadline=None, derandomize=Tr
 settings.load_profile("small")
 costly = settings(max_examples=5, phases=[Phase.explicit, Phase.generate])
 """Settings for laws about whole networks, where shrinking a counterexample would take minutes."""
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than there are cores: many tests wait for servers and processes."""
-    return 1 + len(os.sched_getaffinity(0))
-
 
 S = TypeVar("S", bound=Section)
 RATES = {

@@ -8,7 +8,7 @@ from pipeline.flows import experiment, sweep
 from tests.flows.conftest import Server
 from tests.toy import Toy, behave
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.xdist_group("toy")
 FREQUENCY = "search.arch_update_freq"
 
 

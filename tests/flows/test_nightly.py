@@ -7,7 +7,7 @@ from pipeline.flows import nightly
 from tests.flows.conftest import Server
 from tests.toy import Toy
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.xdist_group("toy")
 
 
 def run(frequency: int, **parameters: Any) -> State[Any]:

@@ -30,7 +30,7 @@ from pipeline.running.applying import apply
 from tests.flows.conftest import free_port, kill_all, whole_server
 from tests.toy import Toy, behave
 
-pytestmark = pytest.mark.xdist_group("pools")
+pytestmark = pytest.mark.xdist_group("toy")
 ROOT = Path(__file__).resolve().parents[2]
 FREQUENCY = "search.arch_update_freq"
 POOL = "aso-se"

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
@@ -24,7 +25,7 @@ from tests.flows.conftest import Server, whole_server
 from tests.running.test_repro import processes_of
 from tests.toy import Toy, behave
 
-pytestmark = pytest.mark.xdist_group("processes")
+pytestmark = pytest.mark.xdist_group("toy")
 ROOT = Path(__file__).resolve().parents[2]
 REPRODUCE = "from pipeline.flows import reproduce; reproduce(return_state=True)"
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -301,6 +302,8 @@ def test_a_server_that_is_lost_while_serving_is_one_line_and_is_waited_for(
     )
     runs_in_state(mortal, "Completed")
     assert mortal.read_flow_run(made.id).state_name == "Completed"
+    while psutil.Process(serving.pid).children():  # the run's process has still to say so
+        time.sleep(0.1)
     kill_server(toy, port)
     read_until(serving, "this waits for it")
     serving.send_signal(signal.SIGTERM)

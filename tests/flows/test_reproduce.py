@@ -12,7 +12,7 @@ from tests.running.test_two_clones import on_another_cpu
 from tests.toy import ROOT, STAGES, Toy, behave
 from tests.writers import add_writers, put_back
 
-pytestmark = pytest.mark.xdist_group("flows")
+pytestmark = pytest.mark.xdist_group("toy")
 
 
 def run(**parameters: Any) -> State[Any]:
