@@ -92,7 +92,9 @@ class BatchNorm(nn.Module):
 class _Part(torch.autograd.Function):
     """Normalisation of a part of a batch by the statistics of the whole batch.
 
-    They depend on every image, so each part's gradient has a term with the sums over all parts.
+    They depend on every image, so a part's gradient has means over all parts. With g the gradient
+    of the output and n the normalised input, it is
+    weight / deviation * (g - mean(g) - n * mean(g * n)).
     """
 
     @staticmethod

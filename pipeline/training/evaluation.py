@@ -56,5 +56,5 @@ def estimate_statistics(network: Network, images: Images, params: StatisticsPara
     network.train()
     within_memory(estimate, params.evaluation_batch_size)
     for norm in norms:
-        del norm.momentum
+        norm.momentum = BatchNorm.momentum
     network.train(training)

@@ -15,10 +15,14 @@ from safetensors.torch import load_file
 from pipeline.devices.together import add_up, is_mine, share
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.ranks import count, is_first
+from pipeline.space.network import Network
 from pipeline.space.relaxation import disabled
+from pipeline.training.evaluation import estimate_statistics
 from pipeline.training.loop import run
+from pipeline.training.params import TrainingParams
 from pipeline.training.resume import Points
 from tests.breaking import TOGETHER, break_operations, nan
+from tests.conftest import random_images, tiny
 from tests.phases import PHASES
 from tests.test_resume import here, soon  # noqa: F401 - fixtures of every test here too
 
@@ -49,9 +53,13 @@ from pipeline.harness import ranks
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.space.checkpoint import encode
 from pipeline.training import resume
+from pipeline.training.evaluation import estimate_statistics
 from pipeline.training.loop import run
+from pipeline.training.params import TrainingParams
 from pipeline.training.resume import Points, _split
 from tests.breaking import TOGETHER, break_operations, in_process, nan
+from tests.conftest import random_images, tiny
+from tests.devices.test_together import with_other_statistics
 from tests.phases import PHASES, Told
 
 choose_device()
@@ -72,6 +80,9 @@ swung, rows = run(swinging, Points("swinging", folder / "swinging"))
 recoveries = [row["recoveries"] for row in rows]
 (folder / f"swinging {ranks.number()}").write_text(f"{swung} {recoveries}")
 resume.write_atomically = write
+few = with_other_statistics(checkpoint)
+estimate_statistics(few, random_images(8), tiny(TrainingParams, statistics_batches=1))
+(folder / f"few {ranks.number()}").write_bytes(encode(few.state_dict(), {}))
 agreement.COMPARISONS = 2
 for name in sys.argv[3:]:
     phase = PHASES[TOGETHER.get(name, [name])[0]](checkpoint)
@@ -88,6 +99,13 @@ for name in sys.argv[3:]:
     facts = {"state": _split(phase.snapshot(state), "state", tensors), "rows": rows}
     (folder / f"{name} {ranks.number()}").write_bytes(encode(tensors, facts))
 """
+
+
+def with_other_statistics(checkpoint: Path) -> Network:
+    network: Network = PHASES["optimize"](checkpoint).begin().network
+    for one in network.buffers():
+        one.fill_(7.0)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +146,17 @@ def test_after_a_phase_both_processes_have_the_same_bits(ran: Path, name: str) -
 def test_after_an_oscillation_both_processes_go_on_from_the_same_epoch(ran: Path) -> None:
     first, second = ((ran / f"swinging {number}").read_text() for number in range(2))
     assert first == second == "{'epoch': 9} [0, 0, 0, 0, 0, 0, 1, 1, 1]"
+
+
+def test_statistics_of_fewer_batches_than_processes_are_those_of_one_process(
+    ran: Path, checkpoint: Path
+) -> None:
+    alone = with_other_statistics(checkpoint)
+    estimate_statistics(alone, random_images(8), tiny(TrainingParams, statistics_batches=1))
+    for number in range(2):
+        together = load_file(ran / f"few {number}")
+        for name, tensor in alone.state_dict().items():
+            assert torch.equal(together[name], tensor)
 
 
 # Not growth of all kinds: nine epochs and four growths make a rounding as large as a logit. Not
