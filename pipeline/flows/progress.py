@@ -14,7 +14,10 @@ SHOWN = ("train_accuracy", "validation_accuracy", "temperature", "entropy", "ima
 
 
 class Progress:
-    """The progress artifact of a stage, made after its first epoch; stages without have none."""
+    """The progress artifact of each stage, made after its first epoch; stages without have none.
+
+    Made before the run begins: what the histories hold then is of earlier runs.
+    """
 
     def __init__(
         self,
@@ -26,22 +29,27 @@ class Progress:
         self._tree = tree
         self._epochs = epochs
         self._on_epoch = on_epoch
-        self._artifact: UUID | None = None
-        self._seen = {path: path.stat().st_mtime_ns for path in (tree / PROGRESS).glob("*.tsv")}
+        self._artifacts: dict[str, UUID] = {}
+        self._known = {stage: self._rows(stage) for stage in epochs}
 
     def look(self, stage: str) -> bool:
         """Show new rows in the history of a stage; return whether to give the run up."""
-        path = self._tree / PROGRESS / f"{stage}.tsv"
-        if stage not in self._epochs or not path.exists():
+        if stage not in self._epochs:
             return False
-        changed = path.stat().st_mtime_ns
-        if self._seen.get(path) == changed:
+        before, rows = self._known[stage], self._rows(stage)
+        self._known[stage] = rows
+        new = rows[len(before) :] if rows[: len(before)] == before else rows
+        if not new:
             return False
-        self._seen[path] = changed
-        with path.open(encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
         self._show(stage, len(rows), rows[-1])
-        return bool(self._on_epoch and self._on_epoch(stage, rows[-1]))
+        return self._on_epoch is not None and any(self._on_epoch(stage, row) for row in new)
+
+    def _rows(self, stage: str) -> list[dict[str, str]]:
+        path = self._tree / PROGRESS / f"{stage}.tsv"
+        if not path.exists():
+            return []
+        with path.open(encoding="utf-8") as file:
+            return list(csv.DictReader(file, delimiter="\t"))
 
     def _show(self, stage: str, done: int, row: Mapping[str, str]) -> None:
         total = self._epochs[stage]
@@ -49,10 +57,10 @@ class Progress:
         given = {key: round(float(row[key]), 3) for key in SHOWN if row.get(key)}
         shown = [f"{key.replace('_', ' ')} {value:g}" for key, value in given.items()]
         description = f"{stage}, epoch {done} of {total}: {', '.join(shown)}"
-        if self._artifact is None:
+        if stage not in self._artifacts:
             key = re.sub(r"[^a-z0-9]+", "-", f"progress-{stage}".lower())
             made = create_progress_artifact(percent, key, description)
             assert isinstance(made, UUID)
-            self._artifact = made
+            self._artifacts[stage] = made
         else:
-            update_progress_artifact(self._artifact, percent, description)
+            update_progress_artifact(self._artifacts[stage], percent, description)

@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from ruamel.yaml import YAML
 
 from pipeline.flows.artifacts import publish
+from pipeline.flows.progress import Progress
 from pipeline.flows.project import holder, in_one_line, project, say_waiting
 from pipeline.flows.remote import push_outputs, require_remote
 from pipeline.flows.stages import GIVEN_UP, STOPPED, OnEpoch, Outcome, follow_all, not_reached
@@ -135,8 +136,9 @@ def run_dvc(
     arguments = [*(["--force"] if force else []), *targets]
     make_way(tree)
     before = read_lock(tree)
+    progress = Progress(tree, epochs, on_epoch)
     with Repro(tree, *arguments, environment=environment, lock=lock, stop=stop) as repro:
-        outcomes = follow_all(repro, hours=hours, epochs=epochs, on_epoch=on_epoch)
+        outcomes = follow_all(repro, hours=hours, progress=progress)
     if wrong := strike_out_wrong(tree, before, repro.process):
         raise RunError(wrong[0])
     reached = [*outcomes, *not_reached(outcomes, (stage.name for stage in graph))]

@@ -100,16 +100,13 @@ def follow(repro: Repro, name: str, hours: float | None, progress: Progress) -> 
     return Completed(name=STATES[fate], message=f"{name}: {fate}")
 
 
-def follow_all(
-    repro: Repro, *, hours: float | None, epochs: Mapping[str, int], on_epoch: OnEpoch | None
-) -> list[Outcome]:
+def follow_all(repro: Repro, *, hours: float | None, progress: Progress) -> list[Outcome]:
     """Follow a `dvc repro` from stage to stage; return how each ended, in the order of the run.
 
     Args:
         repro: a started run of which no line has been read.
         hours: time limit of a stage in hours.
-        epochs: number of epochs of each stage that has epochs.
-        on_epoch: function that is called with each new row of a stage's history.
+        progress: shows the epochs; made before the run began.
 
     A run that fails before its first stage gives one Outcome named 'dvc'.
     """
@@ -121,7 +118,6 @@ def follow_all(
     while repro.stage:
         name, began = repro.stage.name, repro.stage.began
         one = follow.with_options(name=name, task_run_name=name)
-        progress = Progress(repro.tree, epochs, on_epoch)
         state = one(repro, name, hours, progress, return_state=True)
         outcome = Outcome(
             stage=name,

@@ -3,9 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.client.schemas.objects import State
 
 from pipeline.flows import reproduce
+from pipeline.flows.reproducing import run_dvc
 from pipeline.running.recorded import read_stages
 from tests.flows.conftest import Server
 from tests.running.test_two_clones import on_another_cpu
@@ -184,3 +186,17 @@ def test_a_flow_restores_what_others_of_its_kind_of_cpu_have_computed(
         monkeypatch.chdir(clone.folder)
         assert server.states(run(), 4)["warmup"] == state
     assert toy.ran() == STAGES
+
+
+def test_every_row_of_a_history_is_told_once_however_late_it_is_read(
+    server: Server, toy: Toy
+) -> None:
+    told = []
+
+    @flow
+    def followed() -> None:
+        run_dvc(toy.folder, key="told", on_epoch=lambda stage, row: told.append((stage, row)))
+
+    toy.edit("arch_update_freq: 5", "arch_update_freq: 3")
+    followed()
+    assert [(stage, row["epoch"]) for stage, row in told] == [("search", "1"), ("search", "2")]
