@@ -44,16 +44,16 @@ def run_stage(folder: Path, text: str, name: str, *inputs: Path) -> Path:
     document["data"]["path"] = str(Path(document["data"]["path"]).resolve())
     sections = importlib.import_module(f"stages.{name}").Params.model_fields
     params = {section: document[section] for section in sections}
-    target = params.get("target", {}).get("milliseconds")
-    table = Path("latency.json").read_bytes() if target else b""
-    digests = [code_digest(name), *([hashlib.sha256(table).hexdigest()] if table else [])]
-    key = json.dumps([params, *digests, *(one.name for one in inputs)])
+    key = json.dumps([params, code_digest(name), *(one.name for one in inputs)])
+    targeted = "target" in params and params["target"]["milliseconds"] is not None
+    table = Path("latency.json").read_text(encoding="utf-8") if targeted else ""
+    key += table
     out = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not (out / "done").exists():
         out.mkdir(parents=True, exist_ok=True)
         (out / "params.yaml").write_text(json.dumps(document), encoding="utf-8")
         if table:
-            (out / "latency.json").write_bytes(table)
+            (out / "latency.json").write_text(table, encoding="utf-8")
         subprocess.run(
             [sys.executable, "-m", f"stages.{name}", *inputs, out],
             cwd=out,
