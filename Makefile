@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
-EXTRAS := dvc,prefect,heic,parquet,tensorboard,dev
+EXTRAS := dvc,prefect,heic,parquet,tensorboard,mlflow,dev
 # DVC runs `python -m stages...`: let it find the environment's python.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("dvc", "prefect", "heic", "parquet", "tensorboard", "dev")
+EXTRAS = ("dvc", "prefect", "heic", "parquet", "tensorboard", "mlflow", "dev")
 """Those that `make install` installs."""
 PERMISSIVE = re.compile(
     r"\b(MIT|BSD|0BSD|3-Clause|Apache|ISC|PSF|Python Software Foundation|Zlib|Unlicense|CC0|BSL-1.0"

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.console.interruption import if_interrupted
+from pipeline.console.mlflow_run import tracked
 from pipeline.console.tensorboard import events
 from pipeline.harness.metrics import COLUMNS
 from pipeline.harness.places import PROGRESS
@@ -72,7 +73,7 @@ def watch(
         speed_estimate_period=LONGEST_EPOCH_SECONDS,
         disable=not (on_terminal and is_first()),
     )
-    with events(name) as log, bar as progress:
+    with events(name) as log, tracked(name, before=before, tell=say) as send, bar as progress:
         task = progress.add_task(name, total=epochs, completed=len(done), last="")
         began, worked = time.perf_counter(), time.process_time()
         for row in rows:
@@ -82,6 +83,7 @@ def watch(
             followed.append({**row, **_performance(seconds, cpu_seconds, images)})
             write_history(PROGRESS / f"{name}.tsv", followed)
             log(followed[-1])
+            send(followed[-1])
             if_interrupted(
                 f"{name}: interrupted after epoch {len(done)} of {epochs};"
                 " run it again to resume there"

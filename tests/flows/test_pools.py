@@ -27,7 +27,8 @@ from pipeline.flows.pools import in_pool, require_pool
 from pipeline.flows.reproducing import GivenUpError
 from pipeline.flows.trials import Plan
 from pipeline.running.applying import apply
-from tests.flows.conftest import free_port, kill_all, whole_server
+from tests.flows.conftest import kill_all, whole_server
+from tests.ports import free_port
 from tests.toy import Toy, behave
 
 pytestmark = pytest.mark.xdist_group("toy")
