@@ -8,6 +8,8 @@ metrics.
 
 from pathlib import Path
 
+import torch
+
 from pipeline.answering.measure import BATCH_SIZE, predict
 from pipeline.batches.images import read_images, read_training_images
 from pipeline.batches.params import AugmentationParams
@@ -21,9 +23,11 @@ from pipeline.optimizing.distilling import soft_targets
 from pipeline.optimizing.optimize import Watch
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.facts import FACTS, read_facts
+from pipeline.referencing.kinds import KINDS
 from pipeline.referencing.params import PassesParams, ReferenceParams, SearchPassesParams
 from pipeline.referencing.passes import epochs_of_all_passes
 from pipeline.referencing.problem import PointsByName, Problem
+from pipeline.referencing.side_by_side import only, side_by_side
 from pipeline.referencing.table import measure, metrics
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.params import GenotypeParams
@@ -45,9 +49,27 @@ class Params(Section):
     reference: ReferenceParams
 
 
-def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
-    """Train, test and compare each reference."""
+def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish | None:
+    """Train, test and compare each reference; or only train one, if the environment names it."""
     device = choose_device()
+    points = PointsByName(params, (prepare / FACTS, derive, *params.optimize.files))
+    with side_by_side(params.reference.kinds, device) as ready:
+        problem = _problem(params, prepare, derive, device, points)
+        if kind := only(params.reference.kinds):
+            KINDS[kind].answer(problem)
+            return None
+        right = predict(problem.found, problem.test).argmax(1) == problem.test.labels.cpu()
+        references = measure(params.reference.kinds, problem, right, ready)
+    write_references(out / "references.json", references)
+    write_json(out / "metrics.json", metrics(references))
+    say(f"reference: {sentence(references)}")
+    return points.remove
+
+
+def _problem(
+    params: Params, prepare: Path, derive: Path, device: torch.device, points: PointsByName
+) -> Problem:
+    """Return what the references are measured against."""
     facts = read_facts(prepare)
     context = Context(
         images=read_training_images(prepare, "train", device, through=params.optimize.through),
@@ -66,12 +88,11 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         searched=facts.images("train"),
         trained=len(context.images),
     )
-    points = PointsByName(params, (prepare / FACTS, derive, *params.optimize.files))
     watch = None
     if params.optimize.patience:
         held_out = read_images(prepare, "validation", device)
         watch = Watch(images=held_out, batch_size=BATCH_SIZE)
-    problem = Problem(
+    return Problem(
         context=context,
         test=read_images(prepare, "test", device),
         found=derived.network.eval(),
@@ -83,13 +104,6 @@ def main(params: Params, prepare: Path, derive: Path, out: Path) -> Finish:
         watch=watch,
         taught=soft_targets(params.optimize.teacher, context.images, facts),
     )
-
-    right = predict(problem.found, problem.test).argmax(1) == problem.test.labels.cpu()
-    references = measure(params.reference.kinds, problem, right)
-    write_references(out / "references.json", references)
-    write_json(out / "metrics.json", metrics(references))
-    say(f"reference: {sentence(references)}")
-    return points.remove
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def end_when_told(stage: str) -> None:
         # Python handles pending signals by number, lowest first: TOLD comes before SIGTERM.
         signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
     # A stage that was started by hand may outlive its shell (nohup).
-    if "DVC_STAGE" in os.environ or ranks.count() > 1:
+    if {"DVC_STAGE", "ASO_SE_PARENT"} & os.environ.keys() or ranks.count() > 1:
         _end_with(os.getppid())
 
 

@@ -19,19 +19,11 @@ from pipeline.planning.epochs import Epochs, duration, fit, parts_of_warmup
 from pipeline.planning.images import prepared
 from pipeline.planning.measuring import Measured, measure
 from pipeline.planning.timed import THOROUGH
-from pipeline.referencing.params import KindName
+from pipeline.referencing.params import TRAINED
 from pipeline.running.front import refuse
 from pipeline.running.overrides import replace
 from pipeline.running.params_file import use_params
 from pipeline.supernet.supernet import read_context
-
-TRAINED: tuple[KindName, ...] = (
-    "resnet",
-    "resnet_all_passes",
-    "random_architecture",
-    "random_architecture_all_passes",
-)
-"""References that are networks, trained for as many epochs as optimize or more."""
 
 
 def plan(tree: Path, minutes: float, *, dry_run: bool) -> int:

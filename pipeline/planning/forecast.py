@@ -22,12 +22,10 @@ from pipeline.params import Params
 from pipeline.planning.images import PREPARED
 from pipeline.planning.measuring import Measured, measure
 from pipeline.planning.timed import QUICK
-from pipeline.referencing.params import SearchPassesParams
+from pipeline.referencing.params import ALL_PASSES, SearchPassesParams
 from pipeline.referencing.passes import epochs_of_all_passes
+from pipeline.referencing.side_by_side import at_once
 from pipeline.supernet.supernet import SupernetContext, read_context
-
-ALL_PASSES = "_all_passes"
-"""Ending of references that are trained for as many passes as all phases made."""
 
 
 def forecast(folder: Path, moment: float, stages: Mapping[str, int]) -> str:
@@ -42,27 +40,36 @@ def forecast(folder: Path, moment: float, stages: Mapping[str, int]) -> str:
     params = read_params(Params, whole=True)
     context = read_context(PREPARED, choose_device(), params)
     start = time.time() - moment
-    resnet = any(kind.startswith("resnet") for kind in params.reference.kinds)
-    measured = measure(context, params, folder, sample=QUICK, resnet=resnet)
+    kinds = params.reference.kinds
+    measured = measure(context, params, folder, sample=QUICK, references=kinds)
     passes = _epochs_of_all_passes(params, context)
-    seconds = seconds_by_stage(params, measured, stages, passes=passes, start=start)
+    together = at_once(kinds, context.images.device)
+    seconds = seconds_by_stage(
+        params, measured, stages, passes=passes, start=start, together=together
+    )
     return sentence(seconds)
 
 
 def seconds_by_stage(
-    params: Params, measured: Measured, stages: Mapping[str, int], *, passes: int, start: float
+    params: Params,
+    measured: Measured,
+    stages: Mapping[str, int],
+    *,
+    passes: int,
+    start: float,
+    together: int = 1,
 ) -> dict[str, float]:
     """Return the seconds of each of the stages.
 
     passes: epochs of optimize that make as many passes as all phases. start: seconds in which a
-    process starts.
+    process starts. together: number of references that train at once.
     """
     one = measured.seconds
     whole = {phase: getattr(params, phase).epochs * one[phase] for phase in one if phase in stages}
     if "search" in whole and "finalists" in one:
         whole["search"] += params.search.finalist_epochs * one["finalists"]
     if "reference" in stages:
-        whole["reference"] = _seconds_of_references(params, measured, passes)
+        whole["reference"] = _seconds_of_references(params, measured, passes, together)
     done = {stage: count * one[stage] for stage, count in stages.items() if count}
     return {
         stage: start + max(0.0, whole.get(stage, 0.0) - done.get(stage, 0.0)) for stage in stages
@@ -79,17 +86,16 @@ def sentence(seconds: Mapping[str, float]) -> str:
     return f"about {shown} on this machine{listed} (less where DVC's cache has the result)"
 
 
-def _seconds_of_references(params: Params, measured: Measured, passes: int) -> float:
+def _seconds_of_references(params: Params, measured: Measured, passes: int, together: int) -> float:
     """Return the seconds of all references that are networks; the rest is not measured."""
-    seconds = 0.0
-    for kind in params.reference.kinds:
-        epochs = passes if kind.endswith(ALL_PASSES) else params.optimize.epochs
-        if kind.startswith("resnet"):
-            assert measured.resnet is not None
-            seconds += epochs * measured.resnet
-        elif kind.startswith("random_architecture"):
-            seconds += epochs * measured.seconds["optimize"]
-    return seconds
+    seconds = [
+        one * (passes if kind.endswith(ALL_PASSES) else params.optimize.epochs)
+        for kind, one in measured.references.items()
+    ]
+    busy = [0.0] * together
+    for one in sorted(seconds, reverse=True):
+        busy[busy.index(min(busy))] += one
+    return max(busy)
 
 
 def _epochs_of_all_passes(params: Params, context: SupernetContext) -> int:

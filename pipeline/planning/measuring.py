@@ -6,8 +6,8 @@ Optimize is measured at the largest size that growth allows, with the likeliest 
 logits, because nobody knows yet what search will find.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
@@ -23,7 +23,9 @@ from pipeline.optimizing.optimize import Optimize, Watch
 from pipeline.optimizing.state import N
 from pipeline.params import Params
 from pipeline.planning.timed import EPOCHS, Sample, TimedContext, time_phase
+from pipeline.referencing.params import TRAINED, KindName
 from pipeline.referencing.resnet import ResNet, build_resnet, width_of_size
+from pipeline.referencing.side_by_side import at_once, threads_of_each
 from pipeline.referencing.trained import parameters
 from pipeline.searching.search import Search
 from pipeline.space.blueprint import Blueprint
@@ -43,21 +45,26 @@ TIMED_ARCH_UPDATE_FREQ = 3
 class Measured:
     """Seconds of one epoch by phase; an epoch of the finalists is one of each in each round.
 
-    size: size of the network that optimize was measured with. resnet: seconds of an epoch of
-    optimize with a ResNet of as many parameters; None if no reference is one.
+    size: size of the network that optimize was measured with. references: seconds of an epoch of
+    each reference that is a network, for as many passes as optimize or as all phases.
     """
 
     seconds: Mapping[str, float]
     size: Size
-    resnet: float | None
+    references: Mapping[KindName, float] = field(default_factory=dict)
 
 
 def measure(
-    context: SupernetContext, params: Params, folder: Path, *, sample: Sample, resnet: bool = False
+    context: SupernetContext,
+    params: Params,
+    folder: Path,
+    *,
+    sample: Sample,
+    references: Sequence[KindName] = (),
 ) -> Measured:
-    """Measure an epoch of each phase.
+    """Measure an epoch of each phase, and of these references.
 
-    folder: place for the checkpoint that search starts from. resnet: whether to measure a ResNet.
+    folder: place for the checkpoint that search starts from.
     """
     supernet = _warmup(context, params).begin()
     blueprint = supernet.network.blueprint
@@ -75,14 +82,18 @@ def measure(
     weights, device = generator(params.seed, "plan", "weights"), context.images.device
     found = build(largest, extend(genotype, largest), generator=weights, device=device)
     optimize = _seconds_of_optimize(context, params, found, sample)
-    other = None
-    if resnet:
-        like = _resnet_like(found, context, weights)
-        other = _seconds_of_optimize(context, params, like, sample)
+    others: dict[KindName, float] = {}
+    with threads_of_each(at_once(references, device)):
+        for kind in references:
+            if kind.startswith("resnet"):
+                like = _resnet_like(found, context, weights)
+                others[kind] = _seconds_of_optimize(context, params, like, sample)
+            elif kind in TRAINED:
+                others[kind] = _seconds_of_optimize(context, params, found, sample)
     seconds = {"warmup": warmup, "search": search, "growth": search, "optimize": optimize}
     if networks := sum(rounds(params.search.finalists)):
         seconds["finalists"] = networks * warmup
-    return Measured(seconds=seconds, size=size(largest), resnet=other)
+    return Measured(seconds=seconds, size=size(largest), references=others)
 
 
 def largest_blueprint(

@@ -18,6 +18,17 @@ KindName = Literal[
     "random_architecture_all_passes",
 ]
 
+TRAINED: tuple[KindName, ...] = (
+    "resnet",
+    "resnet_all_passes",
+    "random_architecture",
+    "random_architecture_all_passes",
+)
+"""References that are networks, trained for as many epochs as optimize or more."""
+
+ALL_PASSES = "_all_passes"
+"""Ending of references that are trained for as many passes as all phases made."""
+
 
 class PassesParams(Section):
     """The number of passes over images of a phase; `epochs` is that of the phase's section."""

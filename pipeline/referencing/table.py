@@ -1,6 +1,6 @@
 """The table of references, each compared with the found network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -13,16 +13,20 @@ from pipeline.referencing.params import KindName
 from pipeline.referencing.problem import Answer, Problem
 
 
-def measure(kinds: Sequence[KindName], problem: Problem, right: Tensor) -> References:
+def measure(
+    kinds: Sequence[KindName], problem: Problem, right: Tensor, ready: Callable[[KindName], None]
+) -> References:
     """Try each reference and print its accuracy.
 
-    right: (N,), true where the found network's answer to a test image is right.
+    right: (N,), true where the found network's answer to a test image is right. ready: function
+    that waits for a reference which another process trains.
     """
     labels = problem.test.labels.cpu().numpy()
     compared: list[Reference] = []
     skipped: list[Skipped] = []
     for name in kinds:
         kind = KINDS[name]
+        ready(name)
         answer = kind.answer(problem)
         if isinstance(answer, Answer):
             told = compare(right.numpy(), answer.predicted == labels, name=name, title=kind.title)

@@ -30,7 +30,7 @@ TRAINED = """
 MEASURED = Measured(
     seconds={"warmup": 1.0, "search": 2.0, "growth": 2.0, "optimize": 4.0},
     size=Size(cells=3, channels=4, nodes=1),
-    resnet=0.5,
+    references={"resnet": 0.5, "resnet_all_passes": 0.5, "random_architecture": 4.0},
 )
 LINE = re.compile(r"^about [\d.]+ (min|h) on this machine: .*warmup ", re.MULTILINE)
 
@@ -133,18 +133,18 @@ def test_seconds_are_epochs_times_seconds_of_an_epoch_and_starts() -> None:
 
 
 def test_references_that_are_networks_count_by_their_epochs() -> None:
-    kinds = ("majority", "resnet", "resnet_all_passes", "random_architecture")
-    params = Params.model_validate({"reference": {"kinds": kinds}})
-    found = seconds_by_stage(params, MEASURED, {"reference": 0}, passes=99, start=3.0)
-    epochs = params.optimize.epochs
-    assert found == {"reference": 3.0 + 0.5 * epochs + 0.5 * 99 + 4.0 * epochs}
+    params = Params.model_validate({})
+    short, long, other = 0.5 * params.optimize.epochs, 0.5 * 999, 4.0 * params.optimize.epochs
+    for together, seconds in ((1, short + long + other), (2, max(long, short + other))):
+        found = seconds_by_stage(
+            params, MEASURED, {"reference": 0}, passes=999, start=3.0, together=together
+        )
+        assert found == {"reference": 3.0 + seconds}
 
 
 def test_finalists_count_with_search() -> None:
     params = Params.model_validate({"search": {"finalists": 4, "finalist_epochs": 2}})
-    measured = Measured(
-        seconds={**MEASURED.seconds, "finalists": 7.0}, size=MEASURED.size, resnet=None
-    )
+    measured = Measured(seconds={**MEASURED.seconds, "finalists": 7.0}, size=MEASURED.size)
     found = seconds_by_stage(params, measured, {"search": 0}, passes=99, start=0.0)
     assert found == {"search": params.search.epochs * 2.0 + 2 * 7.0}
 

@@ -22,34 +22,18 @@ from pipeline.params import Params as AllParams
 from pipeline.referencing import pixels
 from pipeline.referencing.kinds import KINDS
 from pipeline.referencing.params import PassesParams, ReferenceParams, SearchPassesParams
-from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.network import discretize
 from pipeline.space.params import NetworkParams
 from pipeline.training.context import Context, Epoch, Step
 from pipeline.training.params import TrainingParams
 from stages.reference import Params, main
 from tests.breaking import Effect, backward, nan, refusing
-from tests.conftest import measures, tiny, tiny_blueprint, tiny_network, write_noise
+from tests.conftest import tiny, tiny_blueprint, tiny_network
 from tests.optimizing.test_distilling import FACTS
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("majority", "logistic_regression", "nearest_neighbour", "svc")
 TRAINED = ("resnet", "resnet_all_passes", "random_architecture", "random_architecture_all_passes")
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with the results of the stages before it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
-    monkeypatch.delenv("ASO_SE_RESUME", raising=False)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    write_noise(tmp_path / "prepare", training=16, validation=8)
-    supernet = tiny_network()
-    network = discretize(supernet, decide(torch.zeros(2, 5, 4), supernet.blueprint))
-    derived = Checkpoint(network=network, facts={"stage": "derive", "metrics": measures("abc")})
-    write_checkpoint(tmp_path / "derive" / "model.safetensors", derived)
-    return tmp_path
 
 
 def reference(here: Path, *kinds: str, out: str = "reference", **changes: Any) -> References:
