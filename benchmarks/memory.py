@@ -1,13 +1,14 @@
 """What memory the stages take beyond the library's own, by the number of images.
 
-    python benchmarks/memory.py [--images 50000,200000] [--size 64] [--seconds 60] [--folder FOLDER]
+    python benchmarks/memory.py [--images 50000,200000] [--size 64] [--seconds 60] [--only prepare]
+    [--folder FOLDER]
 
 Makes a folder of photos for each number (JPEGs, of which many are links to the same file). Runs the
 pipeline on a small one; then on each of the others, but warmup, search and growth for so many
 seconds at most, and what follows them with the supernet of the small run. Prints the
 peak of anonymous memory (what is mapped from files is none: the kernel takes it back at need), in
 MiB, and how much that is above the small run's as a part of the bytes of all pixels; then a JSON
-line. Linux only.
+line. --only: the first stages, up to this one. Linux only.
 """
 
 import argparse
@@ -32,7 +33,12 @@ from pipeline.running.overrides import compose
 SMALL = 400
 DIFFERENT = 400
 CLASSES = "abcd"
-STAGES = {**NEEDS, "export": ("prepare", "derive", "reference"), "report": ("artifacts",)}
+STAGES = {
+    "check": (),
+    **NEEDS,
+    "export": ("prepare", "derive", "reference"),
+    "report": ("artifacts",),
+}
 SEARCHING = ("warmup", "search", "growth")
 """Stages that are not run to their end; those after them read what they wrote in the small run."""
 CHANGES: dict[str, Any] = {
@@ -94,10 +100,12 @@ def main() -> None:
     parser.add_argument("--images", default="50000,200000")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--only", choices=STAGES, default="report")
     parser.add_argument("--folder", type=Path, help="by default a temporary one")
     arguments = parser.parse_args()
     counts = [SMALL, *map(int, arguments.images.split(","))]
-    measured: dict[str, dict[int, float]] = {stage: {} for stage in STAGES}
+    stages = list(STAGES)[: list(STAGES).index(arguments.only) + 1]
+    measured: dict[str, dict[int, float]] = {stage: {} for stage in stages}
     with TemporaryDirectory(dir=arguments.folder) as place:
         small = Path(place, str(SMALL))
         for count in counts:
@@ -108,11 +116,11 @@ def main() -> None:
             text = compose(SOURCE, "image_folder", {**changes, **sides})
             (folder / "params.yaml").write_text(text, encoding="utf-8")
             (folder / "artifacts").mkdir()
-            for stage in STAGES:
+            for stage in stages:
                 home = small if stage in SEARCHING else folder
                 (folder / "artifacts" / stage).symlink_to(home / stage)
-            for stage, needed in STAGES.items():
-                inputs = [(small if one in SEARCHING else folder) / one for one in needed]
+            for stage in stages:
+                inputs = [(small if one in SEARCHING else folder) / one for one in STAGES[stage]]
                 limit = None if count == SMALL or stage not in SEARCHING else arguments.seconds
                 paths = [*inputs, folder / stage]
                 measured[stage][count] = peak_mib(folder, stage, paths, limit)
