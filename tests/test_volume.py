@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOUR_GIB = 4 << 30
 SIDE = 64
 
 
 def peaks(count: int, *options: str) -> dict[str, dict[str, float]]:
-    """Return the peak in MiB of each stage with 400 and with `count` images, on 4 GiB of memory."""
+    """Return the peak in MiB of each stage with 400 and with `count` images.
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (FOUR_GIB, FOUR_GIB))
-
+    It is anonymous memory: what is mapped from files, the kernel takes back at need.
+    """
     program = [sys.executable, str(ROOT / "benchmarks" / "memory.py"), "--images", str(count)]
     done = subprocess.run(
         [*program, "--size", str(SIDE), *options],
@@ -27,7 +24,6 @@ def peaks(count: int, *options: str) -> dict[str, dict[str, float]]:
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=limit,
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, dict[str, float]] = json.loads(done.stdout.splitlines()[-1])["peaks"]
@@ -49,8 +45,9 @@ def test_prepare_takes_a_part_of_the_pixels() -> None:
 
 
 @pytest.mark.slow
-def test_200_000_images_go_through_all_stages_on_4_gib() -> None:
+def test_200_000_images_take_less_than_a_gib_in_any_stage() -> None:
     found = peaks(200_000, "--seconds", "25")
     assert {"warmup", "search", "growth", "optimize", "reference", "report"} <= found.keys()
     for of in found.values():
+        assert of["200000"] < 1024
         assert growth(of, 200_000) < 0.25

@@ -1,10 +1,11 @@
 """The choice of the device, and how it computes: settings of the machine, never of the params."""
 
+import ctypes
 import json
 import os
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from threading import Event, Thread
 
@@ -17,6 +18,8 @@ from pipeline.harness import ranks
 from pipeline.harness.errors import DeviceBusyError, DeviceError
 
 PRECISIONS = ("bf16", "fp32")
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Settings of glibc's malloc, of <malloc.h>."""
 
 
 def choose_device() -> torch.device:
@@ -45,6 +48,7 @@ def choose_device() -> torch.device:
     say(f"on {device}{threads}{precision}{processes}")
     if device.type == "cpu":
         _require_threads(torch.get_num_threads())
+        _keep_freed_memory()
     elif device.index is not None:
         torch.accelerator.set_device_index(device.index)
     _share_memory(device)
@@ -52,6 +56,18 @@ def choose_device() -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     meet()
     return device
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what tensors free for the next ones; other C libraries stay as they are.
+
+    It gives blocks of more than 32 MiB back at once, and the kernel clears the pages of the next
+    one: batches of 256 photos then take twice as long as their arithmetic.
+    """
+    with suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def _require_threads(count: int) -> None:

@@ -1,5 +1,10 @@
 """Where to compute is a fact of the machine."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -39,6 +44,34 @@ def test_a_device_that_others_hold_is_no_missing_one(monkeypatch: pytest.MonkeyP
     with pytest.raises(DeviceBusyError, match=r"^ASO_SE_DEVICE=cpu: .* busy$") as caught:
         choose_device()
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc's malloc")
+def test_a_large_tensor_on_the_cpu_takes_the_pages_of_the_one_before_it() -> None:
+    program = (
+        "import resource, torch\n"
+        "from pipeline.devices.device import choose_device\n"
+        "def taken(rounds):\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(rounds):\n"
+        "        torch.zeros(64 << 18)  # of 64 MiB\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "pages = (64 << 20) // resource.getpagesize()\n"
+        "fresh = taken(10)\n"
+        "choose_device()\n"
+        "taken(1)\n"
+        "print(fresh / pages, taken(10) / pages)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "ASO_SE_DEVICE": "cpu"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    fresh, kept = map(float, done.stdout.splitlines()[-1].split())
+    assert fresh > 9
+    assert kept < 3
 
 
 def test_the_device_is_said(
