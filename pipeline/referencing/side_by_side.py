@@ -8,6 +8,7 @@ that fails leaves the rest of its epochs, and what to say of them, to the stage.
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 import torch
 
 from pipeline.console.guarding import PARENT, STAGE
+from pipeline.console.progress import say
 from pipeline.harness import ranks
 from pipeline.referencing.params import ALL_PASSES, TRAINED, KindName
 
@@ -80,15 +82,17 @@ def side_by_side(
 
         trained = [kind for kind in kinds if kind in TRAINED]
         slowest_first = sorted(trained, key=_haste)
+        say(f"reference: {count} networks train at a time, with {threads} threads each")
         pool = ThreadPoolExecutor(count)
         began = {kind: pool.submit(train, kind) for kind in slowest_first}
         try:
             yield lambda kind: began[kind].result() if kind in began else None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in running:
-                process.terminate()
-            pool.shutdown()
+            while not all(one.done() for one in began.values()):  # the stage has failed
+                for process in running:
+                    process.terminate()
+                time.sleep(0.1)
 
 
 def _haste(kind: KindName) -> tuple[bool, bool]:

@@ -84,12 +84,27 @@ def test_they_give_the_bytes_of_one_thread_also_after_the_death_of_stage_and_chi
     told, _ = again.communicate(timeout=300)
     assert again.returncode == 0, told
     assert "Traceback" not in told
+    assert "reference: 2 networks train at a time, with 1 threads each\n" in told
     for kind in KINDS[1:]:
         assert f"reference-{kind}: resumes after epoch " in told
     assert (here / "reference-2" / "references.json").read_bytes() == (
         here / "reference-1" / "references.json"
     ).read_bytes()
     assert not list(here.glob(".aso-se/resume/*"))
+
+
+def test_a_stage_that_fails_does_not_wait_for_them(here: Path) -> None:
+    changes = {
+        **CHANGES,
+        "optimize.epochs": 10_000,
+        "reference.kinds": ["frozen_features", "resnet", "random_architecture"],
+        "reference.backbone": "resnet18:missing.pth",
+    }
+    (here / "params.yaml").write_text(replace((ROOT / "params.yaml").read_text(), changes))
+    stage = start(here, 2)
+    told, _ = stage.communicate(timeout=300)
+    assert stage.returncode == 1
+    assert "missing.pth: no such file" in told.splitlines()[-1]
 
 
 def test_a_program_that_calls_the_stage_gets_its_bits_and_its_threads_back(
