@@ -73,7 +73,7 @@ def measure_parity(
         raise ParityError("export: no test image to compare on; raise data.test_fraction")
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     expected = _torch_logits(network, pixels, torch.tensor(mean), torch.tensor(std))
-    rows = pixels.cpu().contiguous().numpy()
+    rows = pixels.cpu().numpy()
     differences, agreements = [], []
     for size in BATCH_SIZES:
         count = min(len(rows), SINGLY) if size == 1 else len(rows)
@@ -170,5 +170,9 @@ def _torch_logits(
 def _onnx_logits(
     session: onnxruntime.InferenceSession, rows: NDArray[np.uint8], batch_size: int
 ) -> NDArray[np.float32]:
-    batches = (rows[first : first + batch_size] for first in range(0, len(rows), batch_size))
-    return np.concatenate([session.run([LOGITS], {INPUT: batch})[0] for batch in batches])
+    """Return (N, K) logits; rows: (N, H, W, C), of which only a batch at a time is copied."""
+    logits = []
+    for first in range(0, len(rows), batch_size):
+        batch = np.ascontiguousarray(rows[first : first + batch_size])
+        logits.append(session.run([LOGITS], {INPUT: batch})[0])
+    return np.concatenate(logits)

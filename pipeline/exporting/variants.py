@@ -172,13 +172,14 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _rows(images: Images) -> NDArray[np.uint8]:
-    """Return the pixels as (N, H, W, C)."""
-    rows: NDArray[np.uint8] = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    """Return the pixels as (N, H, W, C), without a copy."""
+    rows: NDArray[np.uint8] = images.pixels.permute(0, 2, 3, 1).numpy()
     return rows
 
 
 def _batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    return (images[first : first + BATCH] for first in range(0, len(images), BATCH))
+    firsts = range(0, len(images), BATCH)
+    return (np.ascontiguousarray(images[first : first + BATCH]) for first in firsts)
 
 
 def _classes(model: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:

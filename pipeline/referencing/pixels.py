@@ -50,9 +50,9 @@ def support_vectors(problem: Problem) -> Answer | Untried:
     return _fitted(SVC(), problem)
 
 
-def pixels_of(images: Images) -> NDArray[np.float64]:
+def pixels_of(images: Images) -> NDArray[np.float32]:
     """Return (N, D) pixels as fractions of 255."""
-    flat: NDArray[np.float64] = images.pixels.cpu().flatten(1).numpy() / 255
+    flat: NDArray[np.float32] = images.pixels.cpu().flatten(1).float().div_(255).numpy()
     return flat
 
 
