@@ -5,8 +5,12 @@ file: a stage that goes on after a kill goes on in the same run. A server that g
 stage trains does not end it; the epochs that it missed are sent with the next one.
 """
 
+import fcntl
+import hashlib
 import os
 import re
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -67,7 +71,7 @@ def tracked(
         ) from None
     try:
         run = _Run.begun(mlflow, address, name, before, tell)
-    except mlflow.exceptions.MlflowException as error:
+    except _refusals(mlflow) as error:
         raise RunError(
             f"{TRACKING}: {address} takes no run ({_words(error)});"
             " start MLflow there, or unset the variable"
@@ -105,7 +109,7 @@ class _Run:
         tell: Callable[[str], None],
     ) -> "_Run":
         """Return a new run, or the one in which these epochs were sent, if MLflow still has it."""
-        client = mlflow.MlflowClient(address)
+        client = _client(mlflow, address)
         noted = PROGRESS / f"{name}.mlflow"
         number = noted.read_text(encoding="utf-8") if before and noted.is_file() else ""
         sent: set[int] = set()
@@ -154,6 +158,21 @@ class _Run:
             for column, value in row.items()
             if not isinstance(value, str)
         ]
+
+
+def _client(mlflow: Any, address: str) -> Any:
+    """Return a client; of the processes of this user, only one at a time lays out a database."""
+    name = hashlib.sha256(f"{os.getuid()} {address}".encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"aso-se-mlflow-{name}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return mlflow.MlflowClient(address)
+
+
+def _refusals(mlflow: Any) -> tuple[type[Exception], ...]:
+    """Return the classes of errors that begin no run: MLflow's, and those of its databases."""
+    databases = sys.modules.get("sqlalchemy.exc")
+    found = [databases.SQLAlchemyError] if databases else []
+    return (mlflow.exceptions.MlflowException, ImportError, *found)
 
 
 def _experiment(client: Any, mlflow: Any) -> str:

@@ -20,6 +20,7 @@ from pipeline.harness.errors import RunError
 from pipeline.harness.records import Row
 from tests.ports import free_port
 
+ROOT = Path(__file__).resolve().parents[2]
 ROWS: list[Row] = [
     {"epoch": epoch, "train_loss": 1 / epoch, "verdict": "healthy"} for epoch in (13, 14, 15)
 ]
@@ -179,6 +180,21 @@ def test_without_the_variable_nothing_is_imported(
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_stages_that_begin_at_once_share_a_database_that_is_new(tmp_path: Path) -> None:
+    program = (
+        "from pipeline.console.progress import watch\n"
+        "watch(iter([{'epoch': 1}]), name='search', epochs=1, images=1)\n"
+    )
+    address = f"sqlite:///{tmp_path / 'runs.db'}"
+    environment = {**os.environ, TRACKING: address, "PYTHONPATH": str(ROOT)}
+    stages = [
+        subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=tmp_path)
+        for _ in range(2)
+    ]
+    assert [stage.wait() for stage in stages] == [0, 0]
+    assert [run.info.status for run in runs(address)] == ["FINISHED"] * 2
+
+
 def test_where_no_run_can_begin_the_line_names_the_variable(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +202,8 @@ def test_where_no_run_can_begin_the_line_names_the_variable(
         (f"http://127.0.0.1:{free_port()}", "Connection refused"),
         ("nowhere://", "unsupported URI"),
         ("runs", "maintenance mode"),
+        (f"sqlite:///{__file__}", "not a database"),
+        ("postgresql://127.0.0.1/runs", "No module named"),
     ):
         monkeypatch.setenv(TRACKING, address)
         line = (
