@@ -77,7 +77,7 @@ def _end_with(parent: int) -> None:
     """End this process when its parent ends, even by kill -9, so that the next run is alone.
 
     The parent is DVC: `exec` in dvc.yaml replaces the shell that DVC starts by the stage. The
-    parent of a rank is the launcher.
+    parent of a rank is the launcher, that of a process that a stage starts is the stage.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)

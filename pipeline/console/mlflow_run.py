@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline.harness.errors import RunError
 from pipeline.harness.files import write_atomically
@@ -73,7 +74,7 @@ def tracked(
         run = _Run.begun(mlflow, address, name, before, tell)
     except _refusals(mlflow) as error:
         raise RunError(
-            f"{TRACKING}: {address} takes no run ({_words(error)});"
+            f"{TRACKING}: {_hidden(address, address)} takes no run ({_words(error, address)});"
             " start MLflow there, or unset the variable"
         ) from None
     try:
@@ -93,6 +94,7 @@ class _Run:
 
     mlflow: Any
     client: Any
+    address: str
     number: str
     name: str
     tell: Callable[[str], None]
@@ -124,7 +126,9 @@ class _Run:
             _log_params(client, mlflow, number)
             noted.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(noted, number.encode())
-        run = cls(mlflow=mlflow, client=client, number=number, name=name, tell=tell)
+        run = cls(
+            mlflow=mlflow, client=client, address=address, number=number, name=name, tell=tell
+        )
         run.waiting = [row for row in before if int(row["epoch"]) not in sent]
         return run
 
@@ -132,24 +136,30 @@ class _Run:
         """Send a row, and before it those that could not be sent."""
         self.waiting.append(row)
         try:
-            for one in list(self.waiting):
-                self.client.log_batch(self.number, metrics=self._metrics(one))
-                self.waiting.remove(one)
+            self._send()
             self.silent = False
         except self.mlflow.exceptions.MlflowException as error:
             if not self.silent:
-                self.tell(f"{self.name}: MLflow gets this epoch later, if at all ({_words(error)})")
+                reason = _words(error, self.address)
+                self.tell(f"{self.name}: MLflow gets this epoch later, if at all ({reason})")
             self.silent = True
 
     def end(self, status: str) -> None:
-        """Say how the stage ended, and which epochs MLflow lacks."""
+        """Send what is left and how the stage ended; say which epochs MLflow lacks."""
         try:
+            self._send()
             self.client.set_terminated(self.number, status)
         except self.mlflow.exceptions.MlflowException as error:
-            self.tell(f"{self.name}: MLflow was not told the end ({_words(error)})")
+            reason = _words(error, self.address)
+            self.tell(f"{self.name}: MLflow was not told the end ({reason})")
         if self.waiting:
             epochs = f"from {self.waiting[0]['epoch']} to {self.waiting[-1]['epoch']}"
             self.tell(f"{self.name}: MLflow lacks the epochs {epochs}")
+
+    def _send(self) -> None:
+        while self.waiting:
+            self.client.log_batch(self.number, metrics=self._metrics(self.waiting[0]))
+            del self.waiting[0]
 
     def _metrics(self, row: Row) -> list[Any]:
         now = time.time_ns() // 1_000_000
@@ -163,7 +173,7 @@ class _Run:
 def _client(mlflow: Any, address: str) -> Any:
     """Return a client; of the processes of this user, only one at a time lays out a database."""
     name = hashlib.sha256(f"{os.getuid()} {address}".encode()).hexdigest()[:16]
-    with (Path(tempfile.gettempdir()) / f"aso-se-mlflow-{name}").open("w") as lock:
+    with (Path(tempfile.gettempdir()) / f"aso-se-mlflow-{name}").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return mlflow.MlflowClient(address)
 
@@ -203,8 +213,16 @@ def _log_params(client: Any, mlflow: Any, number: str) -> None:
         client.log_batch(number, params=params[first : first + PARAMS_AT_ONCE])
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, address: str) -> str:
     """Return what MLflow says: of a lost connection the innermost reason, else the first line."""
-    line = str(error).strip().partition("\n")[0]
+    line = _hidden(str(error).strip().partition("\n")[0], address)
     reason = re.search(r"Caused by .*: ([^:]+?)[\"')]*$", line)
     return short(reason[1] if reason else line)
+
+
+def _hidden(text: str, address: str) -> str:
+    """Return a text without the user, the password and the query of the address."""
+    parts = urlsplit(address)
+    for secret in (parts.netloc.rpartition("@")[0], parts.query):
+        text = text.replace(secret, "***") if secret else text
+    return text

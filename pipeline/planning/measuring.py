@@ -23,7 +23,7 @@ from pipeline.optimizing.optimize import Optimize, Watch
 from pipeline.optimizing.state import N
 from pipeline.params import Params
 from pipeline.planning.timed import EPOCHS, Sample, TimedContext, time_phase
-from pipeline.referencing.params import TRAINED, KindName
+from pipeline.referencing.params import ALL_PASSES, TRAINED, KindName
 from pipeline.referencing.resnet import ResNet, build_resnet, width_of_size
 from pipeline.referencing.side_by_side import at_once, threads_of_each
 from pipeline.referencing.trained import parameters
@@ -82,18 +82,17 @@ def measure(
     weights, device = generator(params.seed, "plan", "weights"), context.images.device
     found = build(largest, extend(genotype, largest), generator=weights, device=device)
     optimize = _seconds_of_optimize(context, params, found, sample)
-    others: dict[KindName, float] = {}
+    trained = [kind for kind in references if kind in TRAINED]
+    each: dict[str, float] = {}
     with threads_of_each(at_once(references, device)):
-        for kind in references:
-            if kind.startswith("resnet"):
-                like = _resnet_like(found, context, weights)
-                others[kind] = _seconds_of_optimize(context, params, like, sample)
-            elif kind in TRAINED:
-                others[kind] = _seconds_of_optimize(context, params, found, sample)
+        for network in dict.fromkeys(kind.removesuffix(ALL_PASSES) for kind in trained):
+            like = _resnet_like(found, context, weights) if network == "resnet" else found
+            each[network] = _seconds_of_optimize(context, params, like, sample)
     seconds = {"warmup": warmup, "search": search, "growth": search, "optimize": optimize}
     if networks := sum(rounds(params.search.finalists)):
         seconds["finalists"] = networks * warmup
-    return Measured(seconds=seconds, size=size(largest), references=others)
+    by_kind = {kind: each[kind.removesuffix(ALL_PASSES)] for kind in trained}
+    return Measured(seconds=seconds, size=size(largest), references=by_kind)
 
 
 def largest_blueprint(

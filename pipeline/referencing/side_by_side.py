@@ -70,7 +70,7 @@ def side_by_side(
         environment.pop(STAGE, None)  # DVC runs this process, not those
         running: list[subprocess.Popen[bytes]] = []
 
-        def train(kind: KindName) -> None:
+        def train(kind: KindName) -> int:
             process = subprocess.Popen(  # noqa: S603 (this process's own command)
                 [sys.executable, *sys.orig_argv[1:]],
                 env=environment | {ONLY: kind},
@@ -78,7 +78,11 @@ def side_by_side(
                 stderr=subprocess.DEVNULL,
             )
             running.append(process)
-            process.wait()
+            return process.wait()
+
+        def ready(kind: KindName) -> None:
+            if kind in began and (code := began[kind].result()):
+                say(f"reference-{kind}: its process ended with code {code}; it goes on here")
 
         trained = [kind for kind in kinds if kind in TRAINED]
         slowest_first = sorted(trained, key=_haste)
@@ -86,7 +90,7 @@ def side_by_side(
         pool = ThreadPoolExecutor(count)
         began = {kind: pool.submit(train, kind) for kind in slowest_first}
         try:
-            yield lambda kind: began[kind].result() if kind in began else None
+            yield ready
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             while not all(one.done() for one in began.values()):  # the stage has failed

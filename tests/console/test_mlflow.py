@@ -84,8 +84,12 @@ def test_the_numbers_of_each_epoch_and_all_params_are_in_a_run_of_the_stage(data
 
 
 def test_a_stage_that_goes_on_does_so_in_its_run(database: str) -> None:
-    with pytest.raises(KeyError):
-        followed([*ROWS[:2], {}], [])
+    def broken() -> Iterator[Row]:
+        yield from ROWS[:2]
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        watch(broken(), name="search", epochs=3, images=10)
     (run,) = runs(database)
     assert run.info.status == "FAILED"
     followed(ROWS[2:], ROWS[:2])
@@ -94,6 +98,26 @@ def test_a_stage_that_goes_on_does_so_in_its_run(database: str) -> None:
     assert losses(database, run).keys() == {13, 14, 15}
     followed(ROWS, [])
     assert len(runs(database)) == 2
+
+
+def test_what_a_killed_stage_could_not_send_is_sent_even_if_no_epoch_is_left(
+    database: str,
+) -> None:
+    followed(ROWS[:2], [])
+    followed([], ROWS)
+    (run,) = runs(database)
+    assert losses(database, run).keys() == {13, 14, 15}
+
+
+def test_a_password_in_the_address_shows_nowhere(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    for scheme in ("http", "nowhere", "postgresql"):
+        monkeypatch.setenv(TRACKING, f"{scheme}://me:secret@127.0.0.1:{port}/?token=secret")
+        with pytest.raises(RunError, match=rf"{scheme}://\*\*\*@127.0.0.1:{port}/") as raised:
+            followed(ROWS, [])
+        assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("known", ["deleted", "elsewhere"])

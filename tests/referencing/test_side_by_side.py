@@ -85,6 +85,7 @@ def test_they_give_the_bytes_of_one_thread_also_after_the_death_of_stage_and_chi
     assert again.returncode == 0, told
     assert "Traceback" not in told
     assert "reference: 2 networks train at a time, with 1 threads each\n" in told
+    assert told.count("its process ended with code -9; it goes on here\n") == 2
     for kind in KINDS[1:]:
         assert f"reference-{kind}: resumes after epoch " in told
     assert (here / "reference-2" / "references.json").read_bytes() == (
