@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from pipeline.batches.randomness import generator
 from pipeline.space.network import Network, initialize
 from pipeline.space.operations import relu_conv_norm
+from pipeline.space.ordering import mean_of_pixels
 
 
 class AuxiliaryHead(nn.Module):
@@ -21,7 +22,7 @@ class AuxiliaryHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
-        logits: Tensor = self.head(self.features(x).relu().mean((2, 3)))
+        logits: Tensor = self.head(mean_of_pixels(self.features(x).relu()))
         return logits
 
 

@@ -14,6 +14,7 @@ from pipeline.space.blueprint import inner_widths
 from pipeline.space.cell import DropPath
 from pipeline.space.network import initialize
 from pipeline.space.operations import BatchNorm, conv_norm, convolution, stem_layers
+from pipeline.space.ordering import mean_of_pixels
 
 BLOCKS = 3
 WIDEST = 2048
@@ -73,7 +74,7 @@ class ResNet(nn.Module):
         features = self.stem(images)
         for block in self.blocks:
             features = block(features, drop_path)
-        logits: Tensor = self.head(features.mean((2, 3)))
+        logits: Tensor = self.head(mean_of_pixels(features))
         return logits
 
 

@@ -16,6 +16,7 @@ from pipeline.space.operations import (
     build_operation,
     conv_norm,
 )
+from pipeline.space.ordering import concatenate
 from pipeline.space.space import SKIP, Space
 
 EdgeActivity = tuple[tuple[int, ...], ...]
@@ -249,7 +250,7 @@ class Cell(nn.Module):
         if adds and not self.edges.run(activity):
             return inputs[-1]
         nodes = self.edges(inputs, activity, gates, drop_path, auxiliary=auxiliary)
-        output = torch.cat(nodes, dim=1) if self.space.concatenates else nodes[-1]
+        output = concatenate(nodes) if self.space.concatenates else nodes[-1]
         return inputs[-1] + output if adds else output
 
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.space.ordering import ordered
+
 QUICK_WIDTH = 3
 """Largest kernel width, in taps, whose weight gradient oneDNN computes with depthwise code."""
 
@@ -38,9 +40,10 @@ class Depthwise(nn.Conv2d):
         if dilation == 1:
             return _convolve(x, self.weight, stride)
         if stride == dilation:  # every tap reads one of these pixels
-            return _convolve(x[:, :, ::stride, ::stride], self.weight, 1)
+            return _convolve(ordered(x)[:, :, ::stride, ::stride], self.weight, 1)
         height, width = x.shape[2:]
-        return join(_convolve(split(x, dilation), self.weight, 1), dilation)[:, :, :height, :width]
+        joined = join(_convolve(split(x, dilation), self.weight, 1), dilation)
+        return ordered(joined)[:, :, :height, :width]
 
 
 def split(x: Tensor, step: int) -> Tensor:

@@ -17,6 +17,7 @@ from pipeline.space.blueprint import Blueprint
 from pipeline.space.cell import Cell, DropPath
 from pipeline.space.genotype import Genotype
 from pipeline.space.operations import BatchNorm, stem_layers
+from pipeline.space.ordering import mean_of_pixels
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.space.space import NONE
 
@@ -93,7 +94,7 @@ class Network(nn.Module):
         """(N, C, H, W) output of the last cell -> (N, classes) logits."""
         if self.norm is not None:
             features = self.norm(features).relu()
-        logits: Tensor = self.head(features.mean((2, 3)))
+        logits: Tensor = self.head(mean_of_pixels(features))
         return logits
 
     def forward(

@@ -24,6 +24,7 @@ from pipeline.space.layers import (
     Relu,
     Strip,
 )
+from pipeline.space.ordering import ordered
 
 
 class BatchNorm(nn.Module):
@@ -184,7 +185,8 @@ class FactorizedReduce(nn.Module):
         height, width = x.shape[2:]
         if height % 2 or width % 2:
             x = F.pad(x, (0, width % 2, 0, height % 2))
-        halves: Tensor = self.norm(torch.cat([self.even(x), self.odd(x[:, :, 1:, 1:])], dim=1))
+        shifted = ordered(x)[:, :, 1:, 1:]
+        halves: Tensor = self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
         return halves
 
 
