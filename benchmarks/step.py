@@ -45,7 +45,8 @@ from pipeline.space.architecture import Architecture, Gene
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.depthwise import Depthwise
 from pipeline.space.genotype import Genotype
-from pipeline.space.network import Network, build, constant, untracked_statistics
+from pipeline.space.network import Network, build, constant
+from pipeline.space.operations import untracked_statistics
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import (
     EdgeWeights,
@@ -121,7 +122,7 @@ class Bench:
         """Return the seconds of our architecture step: forward passes of (P, A, E) paths."""
 
         def step() -> None:
-            with untracked_statistics(self.supernet), constant(self.supernet):
+            with untracked_statistics(), constant(self.optimizer.parameters):
                 score(logits.detach(), choices, partial(self.loss, self.supernet))
 
         return self.timed(step)
@@ -130,7 +131,7 @@ class Bench:
         """Return the seconds of our step with a gate: only logits get a gradient."""
 
         def step() -> None:
-            with untracked_statistics(self.supernet), constant(self.supernet):
+            with untracked_statistics(), constant(self.optimizer.parameters):
                 torch.autograd.grad(self.loss(self.supernet, weights), logits)
 
         return self.timed(step)

@@ -14,7 +14,8 @@ from pipeline.devices.device import autocast
 from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
 from pipeline.space.cell import Edge
-from pipeline.space.network import Network, untracked_statistics
+from pipeline.space.network import Network
+from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.context import Batch
 
@@ -100,7 +101,7 @@ def compare(
     def gradients(count: int) -> list[Tensor]:
         sums = [torch.zeros_like(one) for one in weights]
         for images, targets in parts(held_out, labels, count):
-            with autocast(images.device), untracked_statistics(network), one_batch(network):
+            with autocast(images.device), untracked_statistics(), one_batch():
                 loss = F.cross_entropy(network(images, path), targets) * (len(targets) / total)
             found = torch.autograd.grad(loss, weights)
             sums = [one + other for one, other in zip(sums, found, strict=True)]

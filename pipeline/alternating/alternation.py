@@ -25,7 +25,8 @@ from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
-from pipeline.space.network import constant, untracked_statistics
+from pipeline.space.network import constant
+from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import (
     EdgeWeights,
     explore,
@@ -120,9 +121,9 @@ class Alternation:
 
             with (
                 autocast(images.device),
-                untracked_statistics(network),
-                constant(network),
-                one_batch(network),
+                untracked_statistics(),
+                constant(state.optimizer.parameters),
+                one_batch(),
             ):
                 return estimate(loss_of)
 

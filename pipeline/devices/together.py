@@ -7,14 +7,13 @@ not run have none, on any process), and the sums of an evaluation.
 """
 
 import atexit
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from pipeline.harness import ranks
-from pipeline.space.operations import BatchNorm
+from pipeline.space.operations import parts_of_a_batch
 
 
 def meet() -> None:
@@ -78,15 +77,6 @@ def gather(text: str) -> list[str]:
     return [bytes(row[:size]).decode() for row, size in zip(texts.tolist(), sizes, strict=True)]
 
 
-@contextmanager
-def one_batch(*networks: nn.Module) -> Iterator[None]:
+def one_batch() -> AbstractContextManager[None]:
     """Let BatchNorm treat the parts of all processes as one batch."""
-    several = networks if ranks.count() > 1 else ()
-    norms = [one for network in several for one in network.modules() if isinstance(one, BatchNorm)]
-    for norm in norms:
-        norm.add_up = add_up
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.add_up = None
+    return parts_of_a_batch(add_up if ranks.count() > 1 else None)

@@ -167,7 +167,7 @@ class Optimize(Generic[N]):
                 images, own = mix(
                     images, mixup=params.mixup, cutmix=params.cutmix, generator=mixing
                 )
-            with autocast(images.device), one_batch(*state.networks):
+            with autocast(images.device), one_batch():
                 if state.auxiliary is None:
                     logits = state.network(images, drop_path=drop)
                 else:

@@ -53,11 +53,6 @@ class OptimizeState(Generic[N]):
         """Keep the result as that of the best epoch."""
         self.best = deepcopy(self.result)
 
-    @property
-    def networks(self) -> list[nn.Module]:
-        """The network in training, and its second head if it has one."""
-        return [self.network] if self.auxiliary is None else [self.network, self.auxiliary]
-
     def snapshot(self) -> Snapshot:
         """Return the state as JSON values and tensors, which are not copied."""
         return {

@@ -5,7 +5,7 @@ of a genotype). It does not know the phase of the method: the edge weights passe
 runs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -134,7 +134,12 @@ def build(
         check_fit(genotype, blueprint)
     with torch.device("meta"):
         network = Network(blueprint, genotype)
-    network.to_empty(device="cpu")
+    # `to_empty` imports sympy, half a second in every stage.
+    empty = {
+        name: torch.empty(one.shape, dtype=one.dtype, device="cpu")
+        for name, one in network.state_dict().items()
+    }
+    network.load_state_dict(empty, assign=True)
     initialize(network, generator)
     return network.to(memory_format=torch.channels_last).to(device)
 
@@ -158,8 +163,8 @@ def rebuild(
         found = weights[name]
         if (found.shape, found.dtype) != (expected.shape, expected.dtype):
             raise ValueError(f"{name}: {found.dtype} {tuple(found.shape)} does not fit")
-    network.to_empty(device="cpu")
-    network.load_state_dict(weights)
+    copies = {name: weight.clone() for name, weight in weights.items()}
+    network.load_state_dict(copies, assign=True)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -206,23 +211,11 @@ def check_fit(genotype: Genotype, blueprint: Blueprint) -> None:
 
 
 @contextmanager
-def untracked_statistics(network: nn.Module) -> Iterator[None]:
-    """Use batch statistics without updating the running ones, which belong to the weights."""
-    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
-    for norm in norms:
-        norm.track = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track = True
-
-
-@contextmanager
-def constant(network: Network) -> Iterator[None]:
-    """Treat the weights as constants, for a step that differentiates something else."""
-    learning = [weight for weight in network.parameters() if weight.requires_grad]
-    network.requires_grad_(requires_grad=False)
+def constant(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Treat weights as constants, for a step that differentiates something else."""
+    learning = [weight for weight in weights if weight.requires_grad]
+    for weight in learning:
+        weight.requires_grad_(False)  # noqa: FBT003 - it has no name in a Tensor
     try:
         yield
     finally:

@@ -3,7 +3,9 @@
 N images, C channels, H x W pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import singledispatch
 from typing import Any
 
@@ -26,6 +28,35 @@ from pipeline.space.layers import (
 )
 from pipeline.space.ordering import ordered
 
+AddUp = Callable[[list[Tensor]], None]
+"""Function that replaces tensors by their sums over several processes."""
+_TRACKED: ContextVar[bool] = ContextVar("tracked", default=True)
+_ADD_UP: ContextVar[AddUp | None] = ContextVar("add_up", default=None)
+# A flag in each module would have to be set in all of them: 27 ms at 8 cells, for every step.
+
+
+@contextmanager
+def untracked_statistics() -> Iterator[None]:
+    """Use batch statistics without updating the running ones, which belong to the weights."""
+    before = _TRACKED.set(False)
+    try:
+        yield
+    finally:
+        _TRACKED.reset(before)
+
+
+@contextmanager
+def parts_of_a_batch(add_up: AddUp | None) -> Iterator[None]:
+    """Let BatchNorm treat what several processes have as one batch.
+
+    add_up: None for a single process.
+    """
+    before = _ADD_UP.set(add_up)
+    try:
+        yield
+    finally:
+        _ADD_UP.reset(before)
+
 
 class BatchNorm(nn.Module):
     """Batch normalisation that can use batch statistics without updating the running ones.
@@ -38,11 +69,6 @@ class BatchNorm(nn.Module):
     epsilon = 1e-5
 
     def __init__(self, channels: int) -> None:
-        """Create an untrained module.
-
-        track: whether training updates the running statistics. add_up: replaces tensors by their
-        sums over several processes that each have a part of the batch; else None.
-        """
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -50,15 +76,13 @@ class BatchNorm(nn.Module):
         self.running_var: Tensor
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
-        self.track = True
-        self.add_up: Callable[[list[Tensor]], None] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by batch statistics in training mode, by running ones in evaluation mode."""
-        if self.training and self.add_up is not None:
+        if self.training and _ADD_UP.get() is not None:
             part: Tensor = _Part.apply(x, self.weight, self.bias, self)
             return part
-        known = self.track or not self.training
+        known = _TRACKED.get() or not self.training
         return F.batch_norm(
             x,
             self.running_mean if known else None,
@@ -70,21 +94,20 @@ class BatchNorm(nn.Module):
             eps=self.epsilon,
         )
 
-    def whole_batch(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def whole_batch(self, x: Tensor, add_up: AddUp) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean, variance and values a channel of the batch that `x` is a part of.
 
         The sums are of differences from the running mean: else the variance would be lost to
         rounding.
         """
-        assert self.add_up is not None
         mean, variance = torch.batch_norm_update_stats(x.float(), None, None, 0.0)
         off = mean - self.running_mean
         sums = torch.cat([off, variance + off.square(), off.new_ones(1)]) * (x.numel() // len(off))
-        self.add_up([sums])
+        add_up([sums])
         first, second, count = torch.split(sums, [len(off), len(off), 1])
         off = first / count
         mean, variance = self.running_mean + off, second / count - off.square()
-        if self.track:
+        if _TRACKED.get():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
         return mean, variance, count
@@ -101,9 +124,11 @@ class _Part(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: BatchNorm) -> Tensor:
         """Return the normalised part."""
-        mean, variance, count = norm.whole_batch(x)
+        add_up = _ADD_UP.get()
+        assert add_up is not None
+        mean, variance, count = norm.whole_batch(x, add_up)
         context.save_for_backward(x, weight, mean, variance, count)
-        context.add_up = norm.add_up
+        context.add_up = add_up
         return F.batch_norm(x, mean, variance, weight, bias, eps=norm.epsilon)
 
     @staticmethod

@@ -14,7 +14,8 @@ from pipeline.devices.device import autocast
 from pipeline.devices.memory import within_memory
 from pipeline.devices.together import is_mine
 from pipeline.space.genotype import Genotype
-from pipeline.space.network import Network, discretize, untracked_statistics
+from pipeline.space.network import Network, discretize
+from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.params import TrainingParams
@@ -32,7 +33,7 @@ def evaluate_paths(
 
     def tallied(size: int) -> Tally:
         tally = Tally()
-        with autocast(images.device), untracked_statistics(network):
+        with autocast(images.device), untracked_statistics():
             for number, (batch, labels) in enumerate(evaluation_batches(images, size)):
                 for path in range(params.sampled_paths if is_mine(number) else 0):
                     tally.add(network(batch, draw(number * params.sampled_paths + path)), labels)

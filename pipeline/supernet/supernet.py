@@ -147,7 +147,7 @@ def along(network: Network, path: EdgeWeights | None) -> Forward:
     """
 
     def forward(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast(images.device), one_batch(network):
+        with autocast(images.device), one_batch():
             logits = network(images, path)
             return logits, F.cross_entropy(logits, labels)
 

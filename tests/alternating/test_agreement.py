@@ -11,7 +11,8 @@ from torch import Tensor
 from pipeline.alternating import agreement
 from pipeline.alternating.agreement import COMPARISONS, Agreement, begin, compare, operations
 from pipeline.batches.randomness import generator
-from pipeline.space.network import Network, untracked_statistics
+from pipeline.space.network import Network
+from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, explore
 from tests.conftest import identical, random_images, snapshot, tiny_network
 from tests.phases import architecture_step, searching, train
@@ -35,7 +36,7 @@ def path_of(network: Network, number: int = 0) -> EdgeWeights:
 
 def learn(network: Network, path: EdgeWeights, labels: Tensor = IMAGES.labels) -> None:
     network.zero_grad()
-    with untracked_statistics(network):
+    with untracked_statistics():
         F.cross_entropy(network(PIXELS, path), labels).backward()
 
 

@@ -14,7 +14,8 @@ from pipeline.deciding.decision import decide
 from pipeline.harness.errors import GenotypeError
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
-from pipeline.space.network import build, constant, discretize, initialize, untracked_statistics
+from pipeline.space.network import build, constant, discretize, initialize
+from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import (
     EdgeWeights,
     explore,
@@ -190,7 +191,7 @@ def test_untracked_statistics_leave_the_running_ones_bit_identical_and_then_trac
     network = scramble(tiny_network())
     images, path = torch.randn(4, 3, 8, 8), skip_only(network.blueprint)
     before = snapshot(network)
-    with untracked_statistics(network):
+    with untracked_statistics():
         untracked = network(images, path)
     assert identical(snapshot(network), before)
     assert torch.equal(network(images, path), untracked)
@@ -199,7 +200,7 @@ def test_untracked_statistics_leave_the_running_ones_bit_identical_and_then_trac
 
 def test_statistics_are_tracked_again_after_an_error() -> None:
     network = tiny_network()
-    with pytest.raises(RuntimeError, match="on the way"), untracked_statistics(network):
+    with pytest.raises(RuntimeError, match="on the way"), untracked_statistics():
         raise RuntimeError("on the way")
     before = snapshot(network)
     network(torch.randn(4, 3, 8, 8), skip_only(network.blueprint))
@@ -209,8 +210,8 @@ def test_statistics_are_tracked_again_after_an_error() -> None:
 def test_constant_weights_learn_again_afterwards_whatever_happened() -> None:
     network = tiny_network()
     images = torch.randn(2, 3, 9, 9)
-    with constant(network):
+    with constant(list(network.parameters())):
         assert not network(images, skip_only(network.blueprint)).requires_grad
-    with pytest.raises(RuntimeError, match="on the way"), constant(network):
+    with pytest.raises(RuntimeError, match="on the way"), constant(list(network.parameters())):
         raise RuntimeError("on the way")
     assert all(parameter.requires_grad for parameter in network.parameters())

@@ -16,6 +16,7 @@ from pipeline.space.operations import (
     FactorizedReduce,
     MeanOfFour,
     build_operation,
+    parts_of_a_batch,
     relu_conv_norm,
 )
 from pipeline.space.registry import SPACES
@@ -104,14 +105,14 @@ def test_equal_parts_in_several_processes_are_normalised_as_one_batch(
     images = 7 + 3 * torch.randn(count, 3, height, width, generator=source, dtype=torch.float64)
     target = torch.randn(images.shape, generator=source, dtype=torch.float64)
     whole, part = BatchNorm(3).double(), BatchNorm(3).double()
-    part.add_up = lambda tensors: [one.mul_(copies) for one in tensors]
     for norm in (whole, part):
         norm.running_mean += 5
         torch.nn.init.normal_(norm.weight, generator=generator(seed, "weights"))
     batch = images.repeat(copies, 1, 1, 1).requires_grad_()
     expected = whole(batch)
     (expected * target.repeat(copies, 1, 1, 1)).sum().backward()
-    found = part(images.requires_grad_())
+    with parts_of_a_batch(lambda tensors: [one.mul_(copies) for one in tensors] and None):
+        found = part(images.requires_grad_())
     (found * target).sum().backward()
 
     def same(one: Tensor | None, other: Tensor | None) -> None:
