@@ -1,4 +1,4 @@
-"""Gradients in the order of the images, channels_last, which torch's own do not always keep.
+"""Gradients in the order of the images, here channels_last, which torch's own do not always keep.
 
 The gradient of a mean over pixels or of a slice has the channels first; that of a concatenation is
 a part of a larger tensor. Of such a gradient, torch's BatchNorm on a CPU takes 4 times as long to
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def ordered(x: Tensor) -> Tensor:
-    """Return x, whose gradient will be channels_last: (N, C, H, W) -> (N, C, H, W)."""
+    """Return x, whose gradient will be in its own order: (N, C, H, W) -> (N, C, H, W)."""
     same: Tensor = _Ordered.apply(x)
     return same
 
@@ -32,9 +32,11 @@ def mean_of_pixels(x: Tensor) -> Tensor:
 
 class _Ordered(torch.autograd.Function):
     @staticmethod
-    def forward(_ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        ctx.order = torch.channels_last if last else torch.contiguous_format
         return x.view_as(x)
 
     @staticmethod
-    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient.contiguous(memory_format=torch.channels_last)
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.contiguous(memory_format=ctx.order)
