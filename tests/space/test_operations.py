@@ -111,7 +111,12 @@ def test_equal_parts_in_several_processes_are_normalised_as_one_batch(
     batch = images.repeat(copies, 1, 1, 1).requires_grad_()
     expected = whole(batch)
     (expected * target.repeat(copies, 1, 1, 1)).sum().backward()
-    with parts_of_a_batch(lambda tensors: [one.mul_(copies) for one in tensors] and None):
+
+    def add_up(tensors: list[Tensor]) -> None:
+        for one in tensors:
+            one.mul_(copies)
+
+    with parts_of_a_batch(add_up):
         found = part(images.requires_grad_())
     (found * target).sum().backward()
 
