@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -279,3 +281,16 @@ def test_a_network_on_any_layout_writes_the_same_bytes(tmp_path: Path) -> None:
     for number, network in enumerate(networks):
         write_checkpoint(tmp_path / str(number), replace(Checkpoint(network=network)))
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
+
+
+def test_networks_are_built_and_read_without_what_takes_long_to_import(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from pipeline.space.checkpoint import read_checkpoint
+from tests.conftest import write_supernet
+read_checkpoint(write_supernet(Path(sys.argv[1])))
+assert "sympy" not in sys.modules
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "checkpoint.safetensors")]
+    subprocess.run(command, check=True)
