@@ -1,13 +1,14 @@
 """Depthwise convolution with a gradient that is fast on CPUs.
 
-oneDNN computes the gradient of a depthwise kernel that is dilated or wider than 3 as that of a
-grouped convolution of 16 channels, which takes ten times as long as the forward pass. This module
-splits the same sums into pieces for which oneDNN has depthwise code. The results differ from
-torch's only by rounding.
+oneDNN computes the gradient of a depthwise kernel that is dilated, wider than 3 or wider than the
+images as that of a grouped convolution of 16 channels, which takes ten times as long as the forward
+pass. This module computes the same sums in ways that are quick. The results differ from torch's
+only by rounding.
 
 N images, C channels, H x W pixels, all channels_last.
 """
 
+from functools import cache, reduce
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from pipeline.space.ordering import ordered
 
 QUICK_WIDTH = 3
 """Largest kernel width, in taps, whose weight gradient oneDNN computes with depthwise code."""
+PRODUCTS = 2**17
+"""Products of two pixels that are added up at a time: 512 kB, which a core's cache holds."""
 
 
 class Depthwise(nn.Conv2d):
@@ -37,13 +40,11 @@ class Depthwise(nn.Conv2d):
         if not self.training or x.device.type != "cpu" or x.dtype != torch.float32:
             return super().forward(x)
         stride, dilation = self.stride[0], self.dilation[0]
-        if dilation == 1:
-            return _convolve(x, self.weight, stride)
-        if stride == dilation:  # every tap reads one of these pixels
-            return _convolve(ordered(x)[:, :, ::stride, ::stride], self.weight, 1)
-        height, width = x.shape[2:]
-        joined = join(_convolve(split(x, dilation), self.weight, 1), dilation)
-        return ordered(joined)[:, :, :height, :width]
+        if stride == dilation > 1:  # every tap reads one of these pixels
+            x, stride, dilation = ordered(x)[:, :, ::stride, ::stride], 1, 1
+        x = x.contiguous(memory_format=torch.channels_last)
+        convolved: Tensor = _Convolution.apply(x, self.weight, stride, dilation)
+        return convolved
 
 
 def split(x: Tensor, step: int) -> Tensor:
@@ -60,42 +61,34 @@ def split(x: Tensor, step: int) -> Tensor:
     return parts.reshape(N * step**2, H // step, W // step, C).permute(0, 3, 1, 2)
 
 
-def join(parts: Tensor, step: int) -> Tensor:
-    """Undo `split` but keep its padding: (N * step**2, C, H, W) -> (N, C, H * step, W * step)."""
-    N, C, H, W = len(parts) // step**2, *parts.shape[1:]
-    rows = parts.permute(0, 2, 3, 1).reshape(step, step, N, H, W, C).permute(2, 3, 0, 4, 1, 5)
-    return rows.reshape(N, H * step, W * step, C).permute(0, 3, 1, 2)
-
-
-def _convolve(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    x = x.contiguous(memory_format=torch.channels_last)
-    convolved: Tensor = _Convolution.apply(x, weight, stride)
-    return convolved
-
-
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        return F.conv2d(x, weight, None, stride, weight.shape[-1] // 2, groups=len(weight))
+        ctx.stride, ctx.dilation = stride, dilation
+        padding = dilation * (weight.shape[-1] // 2)
+        return F.conv2d(x, weight, None, stride, padding, dilation, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        return (
-            _of_input(gradient, x, weight, ctx.stride) if ctx.needs_input_grad[0] else None,
-            _of_weight(gradient, x, weight, ctx.stride) if ctx.needs_input_grad[1] else None,
-            None,
-        )
+        of_x = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_x = _of_input(gradient, x, weight, ctx.stride, ctx.dilation)
+        if ctx.needs_input_grad[1]:
+            if ctx.dilation > 1:
+                gradient, x = split(gradient, ctx.dilation), split(x, ctx.dilation)
+            of_weight = _of_weight(gradient, x, weight, ctx.stride)
+        return of_x, of_weight, None, None
 
 
-def _of_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _of_input(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, dilation: int) -> Tensor:
     """Return the gradient of x; at stride 1 it is a convolution with the mirrored kernel."""
-    padding = weight.shape[-1] // 2
+    padding = dilation * (weight.shape[-1] // 2)
     if stride == 1:
-        return F.conv2d(gradient, weight.flip(2, 3), None, 1, padding, groups=len(weight))
+        mirrored = weight.flip(2, 3)
+        return F.conv2d(gradient, mirrored, None, 1, padding, dilation, len(weight))
     return _torch(gradient, x, weight, stride, (padding, padding), of_input=True)
 
 
@@ -103,7 +96,9 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tens
     """Return the gradient of the kernels, computed for a few of their columns at a time."""
     channels, _, height, width = weight.shape
     padding, centre = width // 2, QUICK_WIDTH // 2
-    if width <= QUICK_WIDTH or width > x.shape[3]:
+    if width > x.shape[3]:
+        return _of_weight_on_few_pixels(gradient, x, weight, stride)
+    if width <= QUICK_WIDTH:
         return _torch(gradient, x, weight, stride, (padding, padding), of_input=False)
     # A column of zero gradient at each end, so that values beyond the images do not count.
     framed = F.pad(gradient.permute(0, 2, 3, 1), (0, 0, 1, 1)).permute(0, 3, 1, 2)
@@ -115,6 +110,35 @@ def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tens
         seen = F.pad(rows, (0, 0, left, needed - left - x.shape[3])).permute(0, 3, 1, 2)
         columns.append(_torch(framed, seen, some, stride, (padding, centre), of_input=False))
     return torch.cat(columns, dim=3)[..., :width]
+
+
+def _of_weight_on_few_pixels(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Return the gradient of the kernels from the products of all pairs of pixels.
+
+    P pixels of the gradient, Q of x, T taps.
+    """
+    C, width = len(weight), weight.shape[-1]
+    rows, columns = (one.permute(0, 2, 3, 1).flatten(1, 2) for one in (gradient, x))
+    P, Q = rows.shape[1], columns.shape[1]
+    at_a_time = max(1, PRODUCTS // (P * Q * C))
+    pairs = reduce(
+        torch.add,
+        (
+            (some[:, :, None] * others[:, None]).sum(0)  # (P, Q, C)
+            for some, others in zip(
+                torch.split(rows, at_a_time), torch.split(columns, at_a_time), strict=True
+            )
+        ),
+    )
+    taps = _reads(x.shape[2], x.shape[3], width, stride) @ pairs.view(P * Q, C)
+    return taps.t().reshape(weight.shape)
+
+
+@cache
+def _reads(height: int, width: int, kernel: int, stride: int) -> Tensor:
+    """Return which tap reads which pixel for which output, 1 or 0: (T, P * Q)."""
+    pixels = torch.eye(height * width).view(-1, 1, height, width)
+    return F.unfold(pixels, kernel, 1, kernel // 2, stride).permute(1, 2, 0).flatten(1)
 
 
 def _torch(
@@ -131,7 +155,7 @@ def _torch(
     `torch.nn.grad` is 4 times slower, because its tensors are not channels_last.
     """
     found: Tensor
-    of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+    of_x, of_weight, _ = torch.ops.aten.convolution_backward.default(
         *(gradient, x, weight, None, (stride, stride), padding, (1, 1), False, (0, 0)),
         len(weight),
         (of_input, not of_input, False),

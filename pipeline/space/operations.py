@@ -27,6 +27,7 @@ from pipeline.space.layers import (
     Strip,
 )
 from pipeline.space.ordering import ordered
+from pipeline.space.pointwise import Pointwise
 
 AddUp = Callable[[list[Tensor]], None]
 """Function that replaces tensors by their sums over several processes."""
@@ -160,6 +161,8 @@ def convolution(
     stride: int | tuple[int, int] = 1,
 ) -> nn.Conv2d:
     """Return a convolution without bias, padded so that only the stride changes the size."""
+    if kernel == stride == 1:
+        return Pointwise(inputs, outputs)
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = (height // 2, width // 2)
     return nn.Conv2d(inputs, outputs, (height, width), stride, padding, bias=False)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.batches.randomness import generator
-from pipeline.space.depthwise import Depthwise, join, split
+from pipeline.space.depthwise import Depthwise, split
 
 
 def images(*shape: int) -> Tensor:
@@ -75,7 +75,12 @@ def test_a_constant_kernel_gets_no_gradient() -> None:
 
 
 @given(size=st.tuples(st.integers(1, 7), st.integers(1, 7)), step=st.integers(1, 3))
-def test_what_is_split_is_joined_again(size: tuple[int, int], step: int) -> None:
+def test_a_part_has_every_so_many_rows_and_columns(size: tuple[int, int], step: int) -> None:
     x = images(2, 3, *size)
-    height, width = size
-    assert torch.equal(join(split(x, step), step)[:, :, :height, :width], x)
+    parts = split(x, step).unflatten(0, (step, step, 2))
+    for row in range(step):
+        for column in range(step):
+            part = x[:, :, row::step, column::step]
+            height, width = part.shape[2:]
+            assert torch.equal(parts[row, column, :, :, :height, :width], part)
+            assert parts[row, column].count_nonzero() == part.count_nonzero()
