@@ -4,17 +4,21 @@ N images, C channels, H x W pixels, E edges of a cell, O candidate operations.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from pipeline.space.architecture import Architecture
 from pipeline.space.blueprint import CellPlan
 from pipeline.space.operations import (
     FactorizedReduce,
+    Rectified,
     ResidualReduction,
     build_operation,
     conv_norm,
+    without_relu,
 )
 from pipeline.space.ordering import concatenate
 from pipeline.space.space import SKIP, Space
@@ -40,6 +44,25 @@ class DropPath:
         return x * (mask.to(x.dtype) / keep)
 
 
+class State:
+    """What the edges of a cell read; its ReLU is computed once for all operations on it."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.plain = x
+
+    @cached_property
+    def rectified(self) -> Tensor:
+        """(N, C, H, W), 0 where the plain one is negative."""
+        return F.relu(self.plain)
+
+    def through(self, operation: nn.Module) -> Tensor:
+        """Return what an operation makes of it: (N, C, H / stride, W / stride)."""
+        output: Tensor = operation(
+            self.rectified if isinstance(operation, Rectified) else self.plain
+        )
+        return output
+
+
 class Edge(nn.Module):
     """The operations of one edge: all candidates of a supernet, or at most one of them."""
 
@@ -54,7 +77,7 @@ class Edge(nn.Module):
         layers = {name: space.operation(name).layers for name in names}
         self.operations = nn.ModuleDict(
             {
-                name: build_operation(one, channels, stride)
+                name: without_relu(build_operation(one, channels, stride))
                 for name, one in layers.items()
                 if one is not None
             }
@@ -65,7 +88,7 @@ class Edge(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        state: State,
         active: tuple[int, ...],
         gates: Tensor | None,
         drop_path: DropPath | None,
@@ -78,12 +101,12 @@ class Edge(nn.Module):
         auxiliary: weight of an extra skip connection on the edge (Chu et al. 2021).
         """
         skips = auxiliary and SKIP in self.operations
-        total = auxiliary * self.operations[SKIP](x) if skips else None
+        total = auxiliary * state.through(self.operations[SKIP]) if skips else None
         for index in active:
             operation = self.by_index[index]
             if operation is None:
                 continue
-            output = operation(x)
+            output = state.through(operation)
             if gates is not None:
                 output = output * gates[index]
             if drop_path is not None and not isinstance(operation, nn.Identity):
@@ -139,14 +162,14 @@ class Edges(nn.ModuleList):
     ) -> list[Tensor]:
         """Inputs, each (N, C, H, W) -> every node, each (N, C, H / stride, W / stride)."""
         activity = activity or self.discrete_activity
-        states = list(states)
+        read = [State(x) for x in states]
         first = 0
         for node in range(self.nodes):
             total: Tensor | None = None
             for source in range(node + self.inputs):
                 index = first + source
                 output = self[index](
-                    states[source],
+                    read[source],
                     activity[index],
                     None if gates is None else gates[index],
                     drop_path,
@@ -155,8 +178,8 @@ class Edges(nn.ModuleList):
                 if output is not None:
                     total = output if total is None else total + output
             first += node + self.inputs
-            states.append(self._silent(states[self.inputs - 1]) if total is None else total)
-        return states[self.inputs :]
+            read.append(State(self._silent(states[-1]) if total is None else total))
+        return [state.plain for state in read[self.inputs :]]
 
     def run(self, activity: EdgeActivity | None) -> bool:
         """Whether any operation with layers runs."""

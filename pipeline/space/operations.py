@@ -260,6 +260,17 @@ def build_operation(layers: tuple[Layer, ...], channels: int, stride: int) -> nn
     return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
+class Rectified(nn.Sequential):
+    """An operation whose first ReLU is left to who calls it; an identity has its place."""
+
+
+def without_relu(operation: nn.Module) -> nn.Module:
+    """Return the operation without the ReLU that it begins with, if any, under the same names."""
+    if isinstance(operation, nn.Sequential) and isinstance(operation[0], nn.ReLU):
+        return Rectified(nn.Identity(), *operation[1:])
+    return operation
+
+
 @singledispatch
 def module(layer: Layer, channels: int, stride: int) -> nn.Module:  # noqa: ARG001 - of all layers
     """Return the module of one layer."""

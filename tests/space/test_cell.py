@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.batches.randomness import generator
 from pipeline.space.blueprint import Blueprint, CellPlan, Kind
-from pipeline.space.cell import Cell, DropPath, Edge
+from pipeline.space.cell import Cell, DropPath, Edge, State
 from pipeline.space.network import Network
+from pipeline.space.operations import build_operation
 from pipeline.space.relaxation import EdgeWeights, explore, hard_weights, sample, skip_only
 from pipeline.space.spaces.darts import DARTS
 from tests.conftest import blueprints, costly, tiny_blueprint, tiny_network
@@ -100,9 +101,9 @@ def test_a_gate_scales_the_output_of_its_operation() -> None:
     edge = Edge(("none", "skip_connect", "avg_pool_3x3"), DARTS, 4, 1).eval()
     images, gates = torch.randn(2, 4, 5, 5), torch.tensor([0.5, 0.25, 0.25])
     pooled = edge.operations["avg_pool_3x3"](images)
-    mixed = edge(images, (0, 1, 2), gates, None)
+    mixed = edge(State(images), (0, 1, 2), gates, None)
     assert torch.equal(mixed, images * 0.25 + pooled * 0.25)
-    assert edge(images, (0,), gates, None) is None
+    assert edge(State(images), (0,), gates, None) is None
 
 
 @given(probability=st.floats(0.05, 0.95), seed=st.integers(0, 99))
@@ -121,11 +122,25 @@ def test_drop_path_drops_whole_images_and_keeps_the_expectation(
 
 
 def test_drop_path_spares_skip_connections() -> None:
-    images = torch.randn(64, 4, 3, 3)
+    state = State(torch.randn(64, 4, 3, 3))
     drop_path = DropPath(probability=0.9, generator=generator(0, "drop"))
     edge = Edge(("skip_connect", "avg_pool_3x3"), DARTS, 4, 1)
-    assert torch.equal(edge(images, (0,), None, drop_path), images)
-    assert not torch.equal(edge(images, (1,), None, drop_path), edge(images, (1,), None, None))
+    assert torch.equal(edge(state, (0,), None, drop_path), state.plain)
+    assert not torch.equal(edge(state, (1,), None, drop_path), edge(state, (1,), None, None))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_relu_of_a_state_is_computed_once_and_is_that_of_each_operation(stride: int) -> None:
+    names = ("sep_conv_3x3", "dil_conv_5x5", "skip_connect", "max_pool_3x3")
+    edge, images = Edge(names, DARTS, 4, stride).eval(), torch.randn(2, 4, 8, 8)
+    state = State(images)
+    for index, name in enumerate(names):
+        alone = build_operation(DARTS.operation(name).layers or (), 4, stride).eval()
+        alone.load_state_dict(edge.operations[name].state_dict())
+        assert torch.equal(edge(state, (index,), None, None), alone(images))
+    with torch.profiler.profile() as seen:
+        edge(State(images), (0, 1), None, None)
+    assert [one.count for one in seen.key_averages() if one.key == "aten::relu"] == [1]
 
 
 def test_explored_paths_give_no_gradient_to_operations_that_do_not_run() -> None:

@@ -23,6 +23,7 @@ from pipeline.harness.errors import CheckpointError, GenotypeError
 from pipeline.space import blueprint as blueprints
 from pipeline.space import genotype as genotypes
 from pipeline.space.blueprint import Blueprint, plan
+from pipeline.space.cell import State
 from pipeline.space.checkpoint import Checkpoint, encode, read_checkpoint, write_checkpoint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import build, check_fit, discretize
@@ -166,7 +167,9 @@ def test_a_cell_is_the_sum_that_its_genotype_writes_down(
         for node, genes in enumerate(found.architectures[plan_of_cell.architecture].nodes):
             first = node * (node + 1) // 2
             terms = [
-                cell.edges[first + gene.source].operations[gene.operation](values[gene.source])
+                State(values[gene.source]).through(
+                    cell.edges[first + gene.source].operations[gene.operation]
+                )
                 for gene in genes
             ]
             values.append(torch.stack([torch.zeros_like(x), *terms]).sum(0))
