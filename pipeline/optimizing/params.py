@@ -24,11 +24,11 @@ MixAlpha = Annotated[float, Field(ge=0, le=10), AfterValidator(_drawable)]
 class OptimizeParams(ScheduleParams):
     """Training of the discrete network to the end."""
 
-    learning_rate: HighestRate = 0.1
+    learning_rate: HighestRate = 0.15
     learning_rate_end: LastRate = 0.0
     rising_epochs: RisingEpochs = 1.0
     epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=40, description="epochs of training"
+        default=30, description="epochs of training"
     )
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=5e-4, description="weight decay of SGD; BatchNorm, biases and gates do not decay"

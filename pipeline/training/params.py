@@ -13,7 +13,7 @@ class WeightParams(Section):
     """Keys that all training of weights uses."""
 
     batch_size: Annotated[int, Field(ge=2, le=65536)] = Field(
-        default=32, description="images per step"
+        default=64, description="images per step"
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.9, description="momentum of SGD"
@@ -34,7 +34,7 @@ class StatisticsParams(WeightParams):
         default=128, description="images per evaluation step"
     )
     statistics_batches: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default=8,
+        default=4,
         description="batches of training images from which BatchNorm statistics are re-estimated",
     )
 
@@ -57,6 +57,6 @@ class TrainingParams(StatisticsParams):
         " out of the search on that edge",
     )
     sampled_paths: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=4,
+        default=2,
         description="paths drawn per batch of validation images when a supernet is evaluated",
     )
