@@ -48,6 +48,7 @@ from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build, constant
 from pipeline.space.operations import untracked_statistics
 from pipeline.space.params import NetworkParams
+from pipeline.space.pointwise import Pointwise
 from pipeline.space.relaxation import (
     EdgeWeights,
     from_choices,
@@ -191,7 +192,7 @@ def as_published(bench: Bench) -> Bench:
     """Return the same bench with torch's own convolutions, in torch's default memory format."""
     supernet = deepcopy(bench.supernet).to(memory_format=torch.contiguous_format)
     for module in supernet.modules():
-        if isinstance(module, Depthwise):
+        if isinstance(module, Depthwise | Pointwise):
             module.__class__ = nn.Conv2d
     return replace(
         bench,
