@@ -1,6 +1,6 @@
 """Cost of a step of our search against a fixed network and the schedules of DARTS and GDAS.
 
-    python benchmarks/step.py [--rounds 6] [--channels 16] [--cells 8] [--nodes 4] [--batch 64]
+    python benchmarks/step.py [--rounds 5] [--channels 16] [--cells 8] [--nodes 4] [--batch 64]
     [--size 32] [--device cpu]
 
 All sides are interleaved in one run, on the same images and, if they sample, along the same path:
@@ -245,7 +245,7 @@ def bench_of(arguments: argparse.Namespace) -> Bench:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    sizes = {"rounds": 6, "channels": 16, "cells": 8, "nodes": 4, "batch": 64, "size": 32}
+    sizes = {"rounds": 5, "channels": 16, "cells": 8, "nodes": 4, "batch": 64, "size": 32}
     for name, value in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--device", default="cpu")
