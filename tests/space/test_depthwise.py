@@ -8,12 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.batches.randomness import generator
-from pipeline.space.depthwise import Depthwise, split
-
-
-def images(*shape: int) -> Tensor:
-    drawn = torch.randn(shape, generator=generator(0, "images"))
-    return drawn.contiguous(memory_format=torch.channels_last).requires_grad_()
+from pipeline.space.depthwise import PRODUCTS, Depthwise, split
+from tests.space.convolving import images, require_equal
 
 
 def layer(channels: int, kernel: int, stride: int, dilation: int) -> Depthwise:
@@ -40,15 +36,16 @@ def test_outputs_and_gradients_are_those_of_torch(
 ) -> None:
     made = layer(channels, kernel, *strides)
     x = images(count, channels, *size)
-    found, expected = made(x), by_torch(made, x)
-    assert found.shape == expected.shape
-    gradient = torch.randn(found.shape, generator=generator(0, "gradient"))
-    for one, other in zip(
-        (found, *torch.autograd.grad(found, (x, made.weight), gradient)),
-        (expected, *torch.autograd.grad(expected, (x, made.weight), gradient)),
-        strict=True,
-    ):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    require_equal(made(x), by_torch(made, x), x, made.weight)
+
+
+@pytest.mark.parametrize(("size", "stride", "dilation"), [(4, 1, 1), (4, 2, 1), (8, 1, 2)])
+def test_products_of_many_images_are_added_up_part_by_part(
+    size: int, stride: int, dilation: int
+) -> None:
+    made, x = layer(64, 5, stride, dilation), images(128, 64, size, size)
+    assert 2 * PRODUCTS < 128 * 64 * 2**2 * 4**2  # the fewest, at stride 2
+    require_equal(made(x), by_torch(made, x), x, made.weight, tolerance=1e-4)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(5, 1, 1), (5, 2, 1), (5, 1, 2)])

@@ -5,16 +5,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.batches.randomness import generator
 from pipeline.space.operations import convolution
 from pipeline.space.pointwise import FEW_PIXELS, Pointwise
-
-
-def images(*shape: int) -> Tensor:
-    drawn = torch.randn(shape, generator=generator(0, "images"))
-    return drawn.contiguous(memory_format=torch.channels_last).requires_grad_()
+from tests.space.convolving import images, require_equal
 
 
 def layer(inputs: int, outputs: int) -> nn.Conv2d:
@@ -32,15 +28,7 @@ def test_outputs_and_gradients_are_those_of_torch(
     count: int, channels: tuple[int, int], size: tuple[int, int]
 ) -> None:
     made, x = layer(*channels), images(count, channels[0], *size)
-    found, expected = made(x), F.conv2d(x, made.weight)
-    assert found.shape == expected.shape
-    gradient = torch.randn(found.shape, generator=generator(0, "gradient"))
-    for one, other in zip(
-        (found, *torch.autograd.grad(found, (x, made.weight), gradient)),
-        (expected, *torch.autograd.grad(expected, (x, made.weight), gradient)),
-        strict=True,
-    ):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    require_equal(made(x), F.conv2d(x, made.weight), x, made.weight)
 
 
 @pytest.mark.parametrize("count", [1, FEW_PIXELS // 64 + 1])
