@@ -2,7 +2,8 @@
 
     python benchmarks/accelerator.py [--images 25000] [--batches 256,1024] [--out accelerator.json]
 
-Needs neither DVC nor Prefect. `ASO_SE_DEVICE` names the device. Five parts, each of them written to
+Needs neither DVC nor Prefect. `ASO_SE_DEVICE` names the device; `ASO_SE_COMPILE=1` with
+`--parts speed` says what compiling optimize gains. Five parts, each of them written to
 `--out` as soon as it is known; what fails in one is its result, and the others follow:
 
 - `stages`: each profile, shrunk, through all stages that compute on the device.
@@ -34,7 +35,7 @@ from rich.table import Table
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from pipeline.devices.device import choose_device, precision_of
+from pipeline.devices.device import choose_device, compiles, precision_of
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
 from stages.here import run
@@ -237,6 +238,7 @@ def main() -> None:
     machine = {
         "device": properties,
         "precision": precision_of(device),
+        "compiling": compiles(),
         "torch": torch.__version__,
         "python": sys.version.split()[0],
     }

@@ -49,6 +49,8 @@ WIDTH = 32
 class Plain(nn.Module):
     """Four 3x3 convolutions, the resolution halved once, and a linear head."""
 
+    paths = 0
+
     def __init__(self, image_channels: int, classes: int) -> None:
         super().__init__()
         widths = (image_channels, WIDTH, WIDTH, 2 * WIDTH, 2 * WIDTH)
@@ -60,7 +62,7 @@ class Plain(nn.Module):
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(2 * WIDTH, classes)
 
-    def forward(self, images: Tensor, drop_path: object = None) -> Tensor:  # noqa: ARG002 - no paths
+    def forward(self, images: Tensor, kept_paths: object = None) -> Tensor:  # noqa: ARG002 - none
         """(N, C, H, W) -> (N, classes) logits."""
         logits: Tensor = self.head(self.features(images).mean((2, 3)))
         return logits

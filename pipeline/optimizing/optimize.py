@@ -17,12 +17,12 @@ from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness import ranks
 from pipeline.harness.records import Row
 from pipeline.margins.margins import margins
-from pipeline.optimizing.auxiliary import auxiliary_cell
+from pipeline.optimizing.dropping import kept_paths
 from pipeline.optimizing.loss import Loss
 from pipeline.optimizing.mixing import mix
+from pipeline.optimizing.outputs import outputs_of
 from pipeline.optimizing.params import OptimizeParams
 from pipeline.optimizing.state import N, OptimizeState, begin
-from pipeline.space.cell import DropPath
 from pipeline.space.checkpoint import read_checkpoint
 from pipeline.space.network import Network, build, discretize
 from pipeline.space.params import GenotypeParams
@@ -167,21 +167,19 @@ class Optimize(Generic[N]):
                 images, own = mix(
                     images, mixup=params.mixup, cutmix=params.cutmix, generator=mixing
                 )
+            kept = None
+            if dropping is not None:
+                kept = kept_paths(state.network.paths, len(images), probability, dropping)
             with autocast(images.device), one_batch():
-                if state.auxiliary is None:
-                    logits = state.network(images, drop_path=drop)
-                else:
-                    outputs = list(state.network.trunk(images, drop_path=drop))
-                    logits = state.network.classify(outputs[-1])
+                logits, second = outputs(state.network, state.auxiliary, images, kept)
                 loss = loss_of(logits, labels, own, taught)
-                if state.auxiliary is not None:
-                    second = state.auxiliary(outputs[auxiliary_cell(state.network)])
+                if second is not None:
                     loss = loss + params.auxiliary_weight * loss_of(second, labels, own, taught)
             return logits, loss
 
-        drop = None
-        if probability:
-            drop = DropPath(probability=probability, generator=source("drop_path"))
+        divided = state.micro_batch < self.context.training.batch_size
+        outputs = outputs_of(self.context.images.device, divided=divided)
+        dropping = source("drop_path") if params.drop_path else None
         mixing = source("mix") if params.mixup or params.cutmix else None
         return forward
 

@@ -11,7 +11,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.space.blueprint import inner_widths
-from pipeline.space.cell import DropPath
 from pipeline.space.network import initialize
 from pipeline.space.operations import BatchNorm, conv_norm, convolution, stem_layers
 from pipeline.space.ordering import mean_of_pixels
@@ -37,11 +36,14 @@ class Block(nn.Module):
         if stride > 1 or inputs != outputs:
             self.shortcut = conv_norm(inputs, outputs, stride)
 
-    def forward(self, x: Tensor, drop_path: DropPath | None) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride))."""
+    def forward(self, x: Tensor, kept: Tensor | None) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, ceil(H / stride), ceil(W / stride)).
+
+        kept: (N, 1, 1, 1) factors of drop path, or None.
+        """
         residual = self.residual(x)
-        if drop_path is not None:
-            residual = drop_path(residual)
+        if kept is not None:
+            residual = residual * kept.to(residual.dtype)
         added: Tensor = (self.shortcut(x) + residual).relu()
         return added
 
@@ -69,11 +71,16 @@ class ResNet(nn.Module):
                 inputs = outputs
         self.head = nn.Linear(inputs, classes)
 
-    def forward(self, images: Tensor, drop_path: DropPath | None = None) -> Tensor:
-        """Return logits."""
+    @property
+    def paths(self) -> int:
+        """Number of paths that drop path may drop: one in each block."""
+        return len(self.blocks)
+
+    def forward(self, images: Tensor, kept_paths: Tensor | None = None) -> Tensor:
+        """Return logits. kept_paths: (P, N, 1, 1, 1) factors of drop path, or None."""
         features = self.stem(images)
-        for block in self.blocks:
-            features = block(features, drop_path)
+        for number, block in enumerate(self.blocks):
+            features = block(features, None if kept_paths is None else kept_paths[number])
         logits: Tensor = self.head(mean_of_pixels(features))
         return logits
 

@@ -3,12 +3,9 @@
 N images, C channels, H x W pixels, E edges of a cell, O candidate operations.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from pipeline.space.architecture import Architecture
 from pipeline.space.blueprint import CellPlan
@@ -27,39 +24,21 @@ EdgeActivity = tuple[tuple[int, ...], ...]
 """Indices of the operations that run, for each of the E edges."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DropPath:
-    """Drop an edge's output for some images and scale the rest (Larsson et al. 2017).
-
-    probability: probability of dropping, in [0, 1). generator: random source on the images' device.
-    """
-
-    probability: float
-    generator: Generator
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return x with random images zeroed; its expected value stays the same."""
-        keep = 1 - self.probability
-        mask = torch.rand((len(x), 1, 1, 1), generator=self.generator, device=x.device) < keep
-        return x * (mask.to(x.dtype) / keep)
-
-
 class State:
     """What the edges of a cell read; its ReLU is computed once for all operations on it."""
 
     def __init__(self, x: Tensor) -> None:
         self.plain = x
-
-    @cached_property
-    def rectified(self) -> Tensor:
-        """(N, C, H, W), 0 where the plain one is negative."""
-        return F.relu(self.plain)
+        self._rectified: Tensor | None = None
 
     def through(self, operation: nn.Module) -> Tensor:
         """Return what an operation makes of it: (N, C, H / stride, W / stride)."""
-        output: Tensor = operation(
-            self.rectified if isinstance(operation, Rectified) else self.plain
-        )
+        if not isinstance(operation, Rectified):
+            plain: Tensor = operation(self.plain)
+            return plain
+        if self._rectified is None:
+            self._rectified = F.relu(self.plain)
+        output: Tensor = operation(self._rectified)
         return output
 
 
@@ -91,17 +70,19 @@ class Edge(nn.Module):
         state: State,
         active: tuple[int, ...],
         gates: Tensor | None,
-        drop_path: DropPath | None,
+        kept: Tensor | None,
+        total: Tensor | None = None,
         *,
         auxiliary: float = 0.0,
     ) -> Tensor | None:
-        """Return the sum of the active operations, each times its gate; None if nothing runs.
+        """Return `total` and the active operations, each times its gate; None if there is nothing.
 
         active: indices into the names this edge was built from. gates: (O,), or None if all are 1.
-        auxiliary: weight of an extra skip connection on the edge (Chu et al. 2021).
+        kept: (N, 1, 1, 1) factors of drop path, which spares skip connections, or None. auxiliary:
+        weight of an extra skip connection on the edge (Chu et al. 2021).
         """
-        skips = auxiliary and SKIP in self.operations
-        total = auxiliary * state.through(self.operations[SKIP]) if skips else None
+        if auxiliary and SKIP in self.operations:
+            total = _sum(total, auxiliary * state.through(self.operations[SKIP]))
         for index in active:
             operation = self.by_index[index]
             if operation is None:
@@ -109,10 +90,16 @@ class Edge(nn.Module):
             output = state.through(operation)
             if gates is not None:
                 output = output * gates[index]
-            if drop_path is not None and not isinstance(operation, nn.Identity):
-                output = drop_path(output)
-            total = output if total is None else total + output
+            spared = kept is None or isinstance(operation, nn.Identity)
+            total = _sum(total, output, None if spared else kept)
         return total
+
+
+def _sum(total: Tensor | None, output: Tensor, factors: Tensor | None = None) -> Tensor:
+    """Return the total and an output, which is scaled in the same launch; None counts as 0 or 1."""
+    if factors is None:
+        return output if total is None else total + output
+    return output * factors if total is None else torch.addcmul(total, output, factors)
 
 
 class Edges(nn.ModuleList):
@@ -156,7 +143,7 @@ class Edges(nn.ModuleList):
         states: list[Tensor],
         activity: EdgeActivity | None,
         gates: Tensor | None,
-        drop_path: DropPath | None,
+        kept: Tensor | None,
         *,
         auxiliary: float = 0.0,
     ) -> list[Tensor]:
@@ -168,15 +155,14 @@ class Edges(nn.ModuleList):
             total: Tensor | None = None
             for source in range(node + self.inputs):
                 index = first + source
-                output = self[index](
+                total = self[index](
                     read[source],
                     activity[index],
                     None if gates is None else gates[index],
-                    drop_path,
+                    None if kept is None else kept[index],
+                    total,
                     auxiliary=auxiliary,
                 )
-                if output is not None:
-                    total = output if total is None else total + output
             first += node + self.inputs
             read.append(State(self._silent(states[-1]) if total is None else total))
         return [state.plain for state in read[self.inputs :]]
@@ -251,7 +237,7 @@ class Cell(nn.Module):
         s1: Tensor,
         activity: EdgeActivity | None,
         gates: Tensor | None,
-        drop_path: DropPath | None,
+        kept: Tensor | None,
         *,
         auxiliary: float = 0.0,
     ) -> Tensor:
@@ -262,6 +248,7 @@ class Cell(nn.Module):
         If the space adds the input, a grown cell leaves that to its gate.
         activity: operations that run on each edge; None runs all that a discrete cell has.
         gates: (E, O) factors through which gradients reach the logits, or None.
+        kept: (E, N, 1, 1, 1) factors of drop path, or None.
         auxiliary: weight of an extra skip connection on each edge.
         """
         inputs = [s0, s1][-len(self.space.inputs) :]
@@ -272,7 +259,7 @@ class Cell(nn.Module):
         adds = self.space.adds_input and self.gate is None
         if adds and not self.edges.run(activity):
             return inputs[-1]
-        nodes = self.edges(inputs, activity, gates, drop_path, auxiliary=auxiliary)
+        nodes = self.edges(inputs, activity, gates, kept, auxiliary=auxiliary)
         output = concatenate(nodes) if self.space.concatenates else nodes[-1]
         return inputs[-1] + output if adds else output
 

@@ -37,7 +37,7 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve each channel with its own kernel."""
-        if not self.training or x.device.type != "cpu" or x.dtype != torch.float32:
+        if not trains_on_cpu(self, x):
             return super().forward(x)
         stride, dilation = self.stride[0], self.dilation[0]
         if stride == dilation > 1:  # every tap reads one of these pixels
@@ -45,6 +45,13 @@ class Depthwise(nn.Conv2d):
         x = x.contiguous(memory_format=torch.channels_last)
         convolved: Tensor = _Convolution.apply(x, self.weight, stride, dilation)
         return convolved
+
+
+def trains_on_cpu(layer: nn.Module, x: Tensor) -> bool:
+    """Whether a layer is in training and reads what a CPU computes, as it stands, not compiled."""
+    if not layer.training or torch.compiler.is_compiling():
+        return False
+    return x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def split(x: Tensor, step: int) -> Tensor:

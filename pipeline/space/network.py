@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.harness.errors import GenotypeError
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.cell import Cell, DropPath
+from pipeline.space.cell import Cell
 from pipeline.space.genotype import Genotype
 from pipeline.space.operations import BatchNorm, stem_layers
 from pipeline.space.ordering import mean_of_pixels
@@ -57,13 +57,20 @@ class Network(nn.Module):
         self.norm = BatchNorm(inputs[1]) if blueprint.rules.normalises else None
         self.head = nn.Linear(inputs[1], blueprint.classes)
 
+    @property
+    def paths(self) -> int:
+        """Number of paths that drop path may drop: the edges of all cells."""
+        return len(self.cells) * len(self.blueprint.edges)
+
     def trunk(
         self,
         images: Tensor,
         edge_weights: EdgeWeights | None = None,
-        drop_path: DropPath | None = None,
+        kept_paths: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """Yield the output of each cell in turn.
+
+        kept_paths: see `forward`.
 
         Raises:
             ValueError: the network is a supernet, and there are no edge weights.
@@ -71,8 +78,11 @@ class Network(nn.Module):
         if edge_weights is None and self.genotype is None:
             raise ValueError("a supernet needs edge weights")
         output = self.stem(images)
+        if kept_paths is not None:
+            kept_paths = kept_paths.to(output.dtype).view(len(self.cells), -1, len(images), 1, 1, 1)
         s0 = None
-        for plan, cell in zip(self.blueprint.cells, self.cells, strict=True):
+        for number, (plan, cell) in enumerate(zip(self.blueprint.cells, self.cells, strict=True)):
+            kept = None if kept_paths is None else kept_paths[number]
             activity, gates, auxiliary = None, None, 0.0
             if edge_weights is not None:
                 activity = edge_weights.active[plan.architecture]
@@ -82,7 +92,7 @@ class Network(nn.Module):
                 auxiliary = edge_weights.auxiliary
             s1 = F.relu(output) if self.blueprint.rules.rectifies else output
             s0 = s1 if s0 is None else s0
-            computed = cell(s0, s1, activity, gates, drop_path, auxiliary=auxiliary)
+            computed = cell(s0, s1, activity, gates, kept, auxiliary=auxiliary)
             # A grown cell refines its input in place: the next cell reads the same s0.
             if cell.gate is not None:
                 output = output + cell.gate * computed
@@ -101,13 +111,14 @@ class Network(nn.Module):
         self,
         images: Tensor,
         edge_weights: EdgeWeights | None = None,
-        drop_path: DropPath | None = None,
+        kept_paths: Tensor | None = None,
     ) -> Tensor:
         """Return logits.
 
-        edge_weights: what a supernet runs; None for a discrete network.
+        edge_weights: what a supernet runs; None for a discrete network. kept_paths: (P, N, 1, 1, 1)
+        factors of drop path for its P paths, or None.
         """
-        for output in self.trunk(images, edge_weights, drop_path):
+        for output in self.trunk(images, edge_weights, kept_paths):
             features = output
         return self.classify(features)
 

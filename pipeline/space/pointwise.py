@@ -6,9 +6,10 @@ The results differ from torch's only by rounding.
 N images, C input channels, O output channels, H x W pixels, all channels_last.
 """
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pipeline.space.depthwise import trains_on_cpu
 
 FEW_PIXELS = 4096
 """Most pixels of a batch for which a matrix product is faster, forwards and backwards."""
@@ -22,7 +23,7 @@ class Pointwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply each pixel's channels by the weights."""
-        if not self.training or x.device.type != "cpu" or x.dtype != torch.float32:
+        if not trains_on_cpu(self, x):
             return super().forward(x)
         if len(x) * x.shape[2] * x.shape[3] > FEW_PIXELS:
             return super().forward(x)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pipeline.console.progress import say
 from pipeline.console.stage import code_in_use
+from pipeline.devices.device import compiles
 from pipeline.harness import ranks
 from pipeline.harness.errors import CheckpointError
 from pipeline.harness.files import write_atomically
@@ -149,8 +150,9 @@ def machine() -> str:
     kind = accelerator or "cpu" if device in {"", "auto"} else device
     processes = f", {ranks.count()} processes" if ranks.count() > 1 else ""
     precision = f", {named}" if (named := os.environ.get("ASO_SE_PRECISION")) else ""
+    compiled = ", compiled" if compiles() else ""
     threads = f"{torch.get_num_threads()} threads"
-    return f"torch {torch.__version__}, {kind}, {threads}{processes}{precision}"
+    return f"torch {torch.__version__}, {kind}, {threads}{processes}{precision}{compiled}"
 
 
 def _root() -> Path:

@@ -48,7 +48,7 @@ def run_stages(profile: str, free_bytes: int) -> None:
 
 
 def run_whole(profile: str) -> None:
-    """Run warmup and search of a network that is not shrunk, for an epoch or two."""
+    """Run the phases with a network that is not shrunk, for an epoch or two each."""
     changes = {
         "augmentation.cutout": 0,
         "training.batch_size": 8,
@@ -56,10 +56,12 @@ def run_whole(profile: str) -> None:
         "warmup.epochs": 2,
         "warmup.skip_epochs": 0,
         "search.epochs": 1,
+        "growth.epochs": 1,
+        "optimize.epochs": 2,
     }
     with TemporaryDirectory() as folder, contextlib.chdir(folder), pretended():
         write_noise(Path("prepare"), training=80, validation=16)
-        for name in ("warmup", "search"):
+        for name in ("warmup", "search", "growth", "optimize"):
             LOG.clear()
             here.run(changes, Path(), profile=profile, stages=[name])
             tell(name)

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from pipeline.devices import device
-from pipeline.devices.device import autocast, choose_device, free_elsewhere, precision_of
+from pipeline.devices.device import (
+    autocast,
+    choose_device,
+    compiles,
+    free_elsewhere,
+    precision_of,
+)
 from pipeline.harness.errors import AsoSeError, DeviceBusyError, DeviceError
 from pipeline.training.resume import machine
 
@@ -182,6 +188,25 @@ def test_the_precision_is_a_setting(
     assert precision_of(chosen) == "bf16"
 
 
+def test_compiling_is_a_setting_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accelerators(monkeypatch, [10])
+    for value, told in (("", ""), ("0", ""), ("1", ", compiling")):
+        monkeypatch.setenv("ASO_SE_COMPILE", value)
+        choose_device()
+        assert capsys.readouterr().out == f"on cuda:0{told}\n"
+        assert machine().endswith(", compiled") == bool(told)
+
+
+def test_processes_that_train_together_do_not_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASO_SE_COMPILE", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(DeviceError, match=r"^ASO_SE_COMPILE=1: not by 2 processes together$"):
+        compiles()
+
+
 @pytest.mark.parametrize(
     ("setting", "line"),
     [
@@ -189,6 +214,7 @@ def test_the_precision_is_a_setting(
         ("PRECISION=bf16", "only of accelerators; a CPU trains in fp32"),
         ("MEMORY_SHARE=half", "expected a number above 0, at most 1"),
         ("MEMORY_SHARE=1.5", "expected a number above 0, at most 1"),
+        ("COMPILE=yes", "expected 0 or 1"),
         ("MEMORY_SHARE=0.5", "only of an accelerator; 'ulimit -v' limits a process"),
     ],
 )

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.batches.randomness import generator
+from pipeline.optimizing.dropping import kept_paths
 from pipeline.referencing.random_architecture import of_size, parameters_of, random_genotype
 from pipeline.referencing.resnet import ResNet, build_resnet, width_of_size
 from pipeline.space.blueprint import STEM_FACTORS, plan
-from pipeline.space.cell import DropPath
 from pipeline.space.network import build
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
@@ -61,7 +61,7 @@ def test_a_resnet_takes_any_size_and_drops_paths_only_when_it_is_told(side: int,
     whole = network(images)
     assert whole.shape == (6, 5)
     torch.testing.assert_close(network(images[:2]), whole[:2], rtol=1e-4, atol=1e-5)
-    dropped = network(images, DropPath(probability=0.9, generator=generator(1, "drop")))
+    dropped = network(images, kept_paths(network.paths, 6, 0.9, generator(1, "drop")))
     assert not torch.allclose(dropped, whole)
 
 
