@@ -175,7 +175,7 @@ def control(folder: Path, grown: Path, name: str, parameters: int, seed: int) ->
     network = build(blueprint, generator=generator(seed, "benchmark", name))
     write_checkpoint(
         out / "checkpoint.safetensors",
-        Checkpoint(network=network, logits=logits, facts=checkpoint.facts),
+        Checkpoint.of(network, logits=logits, facts=checkpoint.facts),
     )
     return out
 

@@ -35,8 +35,9 @@ from pipeline.harness.records import Row
 from pipeline.optimizing.optimize import Optimize
 from pipeline.params import Params
 from pipeline.running.overrides import compose
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.network import initialize
-from pipeline.space.operations import BatchNorm, convolution
+from pipeline.space.operations import convolution
 from pipeline.training.context import Context
 from pipeline.training.evaluation import evaluate
 

@@ -42,11 +42,11 @@ from torch import Tensor, nn
 from pipeline.alternating.gradients import score
 from pipeline.devices.device import autocast
 from pipeline.space.architecture import Architecture, Gene
+from pipeline.space.batch_norm import untracked_statistics
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.depthwise import Depthwise
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build, constant
-from pipeline.space.operations import untracked_statistics
 from pipeline.space.params import NetworkParams
 from pipeline.space.pointwise import Pointwise
 from pipeline.space.relaxation import (

@@ -50,7 +50,7 @@ def main(_params: Params, prepare: Path, optimize: Path, out: Path) -> None:
     suspects = find_suspects(trained, prepare, optimize / "margins.safetensors", held_out)
 
     # The model's checksum covers the metrics, which export writes into the model card.
-    model = Checkpoint(network=network, facts={"stage": "derive", "metrics": metrics})
+    model = Checkpoint.of(network, facts={"stage": "derive", "metrics": metrics})
     write_checkpoint(out / "model.safetensors", model)
     write_atomically(out / "genotype.json", genotype.to_json().encode())
     write_json(out / "metrics.json", metrics)

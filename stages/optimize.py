@@ -77,7 +77,7 @@ def main(params: Params, prepare: Path, growth: Path, out: Path) -> Finish:
     trained_on: list[Split] = ["train", "validation"] if all_of_them else ["train"]
     row = phase.delivered_row(history)
     facts = {"stage": "optimize", "epoch": row["epoch"], "trained_on": trained_on}
-    trained = Checkpoint(network=state.delivered, facts=facts)
+    trained = Checkpoint.of(state.delivered, facts=facts)
     write_checkpoint(out / "checkpoint.safetensors", trained)
     sizes = [dataset.images(split) for split in trained_on]
     margins = torch.split(state.margins / len(history), sizes)

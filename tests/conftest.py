@@ -22,11 +22,11 @@ from pipeline.optimizing.params import OptimizeParams
 from pipeline.prepared.labelled import Labelled, Splits
 from pipeline.prepared.packing import write_dataset
 from pipeline.space.architecture import Architecture, Gene
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.checkpoint import Checkpoint, write_checkpoint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, build
-from pipeline.space.operations import BatchNorm
 from pipeline.space.params import NetworkParams
 from pipeline.space.registry import SPACES
 from pipeline.space.space import NONE
@@ -242,8 +242,8 @@ def random_logits(blueprint: Blueprint) -> Tensor:
 def write_supernet(path: Path, network: Network | None = None, **facts: object) -> Path:
     """Write a supernet with random logits, as a phase leaves it to the next."""
     network = network or tiny_network()
-    made = Checkpoint(
-        network=network,
+    made = Checkpoint.of(
+        network,
         logits=random_logits(network.blueprint),
         facts={"stage": "growth", "epoch": 5, "temperature": 0.5, **facts},
     )

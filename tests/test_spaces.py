@@ -34,7 +34,7 @@ FACTS: dict[str, Any] = {
 
 def written(path: Path, stage: str, state: Any) -> Path:
     facts = {"stage": stage, "epoch": state.epoch, "temperature": state.temperature}
-    write_checkpoint(path, Checkpoint(network=state.network, logits=state.logits, facts=facts))
+    write_checkpoint(path, Checkpoint.of(state.network, logits=state.logits, facts=facts))
     return path
 
 
@@ -76,7 +76,7 @@ def test_every_phase_runs_and_resumes_and_the_model_is_exported(
     optimized, _ = whole(optimizing(path, network=network, **everything), "optimize")
 
     path = tmp_path / "model.safetensors"
-    write_checkpoint(path, Checkpoint(network=optimized.result))
+    write_checkpoint(path, Checkpoint.of(optimized.result))
     model = read_checkpoint(path)
     found, genotype = model.network.eval(), model.decided()
     parameters = sum(parameter.numel() for parameter in found.parameters())

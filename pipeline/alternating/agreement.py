@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
+from pipeline.space.batch_norm import untracked_statistics
 from pipeline.space.cell import Edge
 from pipeline.space.network import Network
-from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.context import Batch
 

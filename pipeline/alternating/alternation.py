@@ -25,8 +25,8 @@ from pipeline.devices.memory import parts, within_memory
 from pipeline.devices.together import add_up, one_batch, share
 from pipeline.harness.errors import TrainingFailedError
 from pipeline.harness.records import Row
+from pipeline.space.batch_norm import untracked_statistics
 from pipeline.space.network import constant
-from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import (
     EdgeWeights,
     explore,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, distributed
 
 from pipeline.harness import ranks
-from pipeline.space.operations import parts_of_a_batch
+from pipeline.space.batch_norm import parts_of_a_batch
 
 
 def meet() -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from pipeline.harness.errors import CheckpointError
 from pipeline.harness.files import write_atomically
-from pipeline.space.checkpoint import AGAIN, decode, encode
+from pipeline.space.checkpoint import decode, encode
+from pipeline.space.description import AGAIN
 
 
 def margins(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

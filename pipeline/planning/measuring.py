@@ -73,7 +73,7 @@ def measure(
     genotype = decide(supernet.logits, blueprint, params.network)
     write_checkpoint(
         folder / "checkpoint.safetensors",
-        Checkpoint(network=supernet.network, logits=supernet.logits, facts={"epoch": 0}),
+        Checkpoint.of(supernet.network, logits=supernet.logits, facts={"epoch": 0}),
     )
     del supernet  # frees its memory
     largest = largest_blueprint(blueprint, genotype, budget, params.growth)

@@ -10,9 +10,10 @@ from bisect import bisect_left
 import torch
 from torch import Generator, Tensor, nn
 
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.blueprint import inner_widths
 from pipeline.space.network import initialize
-from pipeline.space.operations import BatchNorm, conv_norm, convolution, stem_layers
+from pipeline.space.operations import conv_norm, convolution, stem_layers
 from pipeline.space.ordering import mean_of_pixels
 
 BLOCKS = 3

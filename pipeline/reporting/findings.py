@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.comparison.references import References, read_references
+from pipeline.costing.cost import cost
 from pipeline.events.event import Event, read_events
-from pipeline.harness.errors import ReportError
+from pipeline.harness.errors import CheckpointError, ReportError
 from pipeline.harness.metrics import required
 from pipeline.harness.records import Row
 from pipeline.prepared.facts import DatasetFacts, read_facts
@@ -33,7 +34,7 @@ from pipeline.reporting.predictions import (
 )
 from pipeline.reporting.preferences import Preference, read_preferences
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.checkpoint import read_checkpoint
+from pipeline.space.description import read_description
 from pipeline.space.genotype import Genotype
 
 SEARCHING_PHASES = ("search", "growth")
@@ -105,9 +106,16 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
     shown: list[Place] = [("test", one) for pair in pairs for one in pair if one is not None]
     shown += [(one.split, one.index) for one in suspects[:MOST_SHOWN]]
     model = artifacts / "derive" / "model.safetensors"
-    derived = read_checkpoint(model)
+    derived = read_description(model)
     derived.require_fit("derive", channels=dataset.channels, classes=len(dataset.classes))
-    blueprint = derived.network.blueprint
+    blueprint, genotype = derived.blueprint, derived.decided()
+    metrics = derived.measured(dataset.classes)
+    parameters = cost(blueprint, genotype, (dataset.height, dataset.width)).parameters
+    if parameters != metrics["parameters"]:  # its tensors, which would tell, are not read
+        raise CheckpointError(
+            f"{model}: of a network of {parameters:,} parameters, measured were"
+            f" {metrics['parameters']:,}; {AGAIN}"
+        )
     shares = [SHARE + name for name in blueprint.operations]
     columns = {
         "warmup": [*required("supernet"), *shares],
@@ -124,7 +132,7 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
         suspects=suspects,
         photos=read_photos(artifacts / "prepare", originals, shown, {"test": test}),
         blueprint=blueprint,
-        genotype=derived.decided(),
+        genotype=genotype,
         histories=histories,
         preferences=[
             one
@@ -137,7 +145,7 @@ def read_findings(artifacts: Path, originals: Path) -> Findings:
         failed=finals.get("failed", []),
         winner=finals["winner"],
         growths=read_events(read_json(artifacts / "growth" / "growth.json", Growths)["events"]),
-        metrics=derived.measured(dataset.classes),
+        metrics=metrics,
         search=read_json(artifacts / "search" / "metrics.json", SearchMetrics),
         parity=read_json(artifacts / "export" / "metrics.json", ExportMetrics),
         references=read_references(artifacts / "reference" / "references.json"),

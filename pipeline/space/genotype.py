@@ -7,7 +7,9 @@ from typing import Any
 
 from pipeline.harness.errors import GenotypeError
 from pipeline.space.architecture import Architecture, Gene
+from pipeline.space.blueprint import Blueprint
 from pipeline.space.registry import SPACES
+from pipeline.space.space import NONE
 
 SCHEMA = 1
 UNNAMED = "darts"
@@ -83,3 +85,26 @@ def from_dict(document: Any) -> Genotype:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise GenotypeError(f"genotype: malformed: {error!r}") from None
+
+
+def check_fit(genotype: Genotype, blueprint: Blueprint) -> None:
+    """Raise GenotypeError, naming what differs, unless the genotype fits the blueprint."""
+    if genotype.space != blueprint.space:
+        raise GenotypeError(f"genotype: of {genotype.space}, the blueprint is of {blueprint.space}")
+    if len(genotype.architectures) != blueprint.architectures:
+        raise GenotypeError(
+            f"genotype: {len(genotype.architectures)} architectures,"
+            f" the blueprint has {blueprint.architectures}"
+        )
+    for architecture in genotype.architectures:
+        if len(architecture.nodes) != blueprint.nodes:
+            raise GenotypeError(
+                f"genotype: {architecture.name} has {len(architecture.nodes)} nodes,"
+                f" the blueprint {blueprint.nodes}"
+            )
+        for genes in architecture.nodes:
+            for gene in genes:
+                if gene.operation not in blueprint.operations or gene.operation == NONE:
+                    raise GenotypeError(
+                        f"genotype: {architecture.name} has {gene.operation}, no candidate here"
+                    )

@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from pipeline.harness.errors import GenotypeError
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.cell import Cell
-from pipeline.space.genotype import Genotype
-from pipeline.space.operations import BatchNorm, stem_layers
+from pipeline.space.genotype import Genotype, check_fit
+from pipeline.space.operations import stem_layers
 from pipeline.space.ordering import mean_of_pixels
 from pipeline.space.relaxation import EdgeWeights
-from pipeline.space.space import NONE
 
 
 class Network(nn.Module):
@@ -196,29 +195,6 @@ def initialize(network: nn.Module, generator: Generator) -> None:
             module.running_var.fill_(1)
         elif isinstance(module, Cell) and module.gate is not None:
             nn.init.zeros_(module.gate)
-
-
-def check_fit(genotype: Genotype, blueprint: Blueprint) -> None:
-    """Raise GenotypeError, naming what differs, unless the genotype fits the blueprint."""
-    if genotype.space != blueprint.space:
-        raise GenotypeError(f"genotype: of {genotype.space}, the blueprint is of {blueprint.space}")
-    if len(genotype.architectures) != blueprint.architectures:
-        raise GenotypeError(
-            f"genotype: {len(genotype.architectures)} architectures,"
-            f" the blueprint has {blueprint.architectures}"
-        )
-    for architecture in genotype.architectures:
-        if len(architecture.nodes) != blueprint.nodes:
-            raise GenotypeError(
-                f"genotype: {architecture.name} has {len(architecture.nodes)} nodes,"
-                f" the blueprint {blueprint.nodes}"
-            )
-        for genes in architecture.nodes:
-            for gene in genes:
-                if gene.operation not in blueprint.operations or gene.operation == NONE:
-                    raise GenotypeError(
-                        f"genotype: {architecture.name} has {gene.operation}, no candidate here"
-                    )
 
 
 @contextmanager

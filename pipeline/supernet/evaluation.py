@@ -13,9 +13,9 @@ from pipeline.batches.images import Images
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import within_memory
 from pipeline.devices.together import is_mine
+from pipeline.space.batch_norm import untracked_statistics
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import Network, discretize
-from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import EdgeWeights
 from pipeline.training.evaluation import estimate_statistics, evaluate
 from pipeline.training.params import TrainingParams

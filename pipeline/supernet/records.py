@@ -76,8 +76,8 @@ def write_supernet(
 
     facts: what the next stage needs besides the epoch. metrics: those besides the last epoch's.
     """
-    checkpoint = Checkpoint(
-        network=supernet.network,
+    checkpoint = Checkpoint.of(
+        supernet.network,
         logits=supernet.logits,
         facts={"stage": stage, "epoch": supernet.epoch, **facts},
     )

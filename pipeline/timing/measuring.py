@@ -13,9 +13,9 @@ from pipeline.costing.parts import ADAPT, GATE, HALVE, HEAD, NORM, REDUCTION, ST
 from pipeline.exporting.exporter import OPSET, export
 from pipeline.exporting.onnx_file import IR_VERSION
 from pipeline.exporting.speed import milliseconds
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.network import initialize
 from pipeline.space.operations import (
-    BatchNorm,
     FactorizedReduce,
     ResidualReduction,
     build_operation,

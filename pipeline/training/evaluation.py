@@ -10,8 +10,8 @@ from pipeline.batches.images import Images
 from pipeline.devices.device import autocast
 from pipeline.devices.memory import within_memory
 from pipeline.devices.together import average, is_mine
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.network import Network
-from pipeline.space.operations import BatchNorm
 from pipeline.training.params import StatisticsParams
 from pipeline.training.steps import Tally
 

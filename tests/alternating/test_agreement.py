@@ -11,8 +11,8 @@ from torch import Tensor
 from pipeline.alternating import agreement
 from pipeline.alternating.agreement import COMPARISONS, Agreement, begin, compare, operations
 from pipeline.batches.randomness import generator
+from pipeline.space.batch_norm import untracked_statistics
 from pipeline.space.network import Network
-from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import EdgeWeights, explore
 from tests.conftest import identical, random_images, snapshot, tiny_network
 from tests.phases import architecture_step, searching, train

@@ -31,7 +31,7 @@ def derive(folder: Path, facts: dict[str, Any], **seeds: int) -> dict[str, bytes
     write_noise(folder / "prepare", training=8, validation=40, **seeds)
     supernet = scramble(tiny_network())
     network = discretize(supernet, decide(torch.zeros(2, 5, 4), supernet.blueprint))
-    trained = Checkpoint(network=network, facts={"stage": "optimize", "epoch": 3, **facts})
+    trained = Checkpoint.of(network, facts={"stage": "optimize", "epoch": 3, **facts})
     write_checkpoint(folder / "optimize" / "checkpoint.safetensors", trained)
     learnt = {"train": torch.linspace(2, -1, 8), "validation": torch.linspace(2, -1, 40)}
     trained_on = {split: learnt[split] for split in facts.get("trained_on", ())}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.devices.memory import at_a_time, parts, within_memory
 from pipeline.harness.lacks import is_lack_of_memory
-from pipeline.space.operations import BatchNorm
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.relaxation import skip_only
 from pipeline.supernet.supernet import along
 from pipeline.training.context import Step

@@ -117,7 +117,7 @@ def test_the_file_says_how_it_was_calibrated(
 def test_another_process_in_another_folder_writes_the_same_bytes_and_no_line(
     exported: bytes, network: Network, facts: ModelFacts, tmp_path: Path
 ) -> None:
-    write_checkpoint(tmp_path / "model.safetensors", Checkpoint(network=network))
+    write_checkpoint(tmp_path / "model.safetensors", Checkpoint.of(network))
     root = Path(*pipeline.__path__).parent
     result = subprocess.run(
         [sys.executable, "-W", "always", "-c", EXPORT.format(facts=facts)],

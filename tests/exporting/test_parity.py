@@ -11,8 +11,8 @@ from pipeline.exporting.onnx_file import ModelFacts
 from pipeline.exporting.params import ExportParams
 from pipeline.exporting.parity import Parity, measure_parity, require_parity
 from pipeline.harness.errors import ParityError
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.network import Network
-from pipeline.space.operations import BatchNorm
 
 pytestmark = pytest.mark.xdist_group("exporting")
 

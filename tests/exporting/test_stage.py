@@ -47,7 +47,7 @@ def artifacts(network: Network, facts: ModelFacts, pixels: Tensor, tmp_path: Pat
         std=STD,
     )
     derived = {"stage": "derive", "metrics": measures(facts.classes)}
-    model = Checkpoint(network=network, facts=derived)
+    model = Checkpoint.of(network, facts=derived)
     write_checkpoint(tmp_path / "derive" / "model.safetensors", model)
     write_references(tmp_path / "reference" / "references.json", References())
     return tmp_path
@@ -60,7 +60,7 @@ def calibrate(artifacts: Path) -> dict[str, float]:
     derived = read_checkpoint(path)
     measured = {**derived.fact("metrics"), **fitted, "test_calibration_error_before": 0.2}
     facts = {"stage": "derive", "metrics": measured}
-    write_checkpoint(path, Checkpoint(network=derived.network, facts=facts))
+    write_checkpoint(path, Checkpoint.of(derived.network, facts=facts))
     return fitted
 
 

@@ -12,8 +12,7 @@ from pipeline.growing.blueprints import deepen, widen
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import Size, choose, extend, hurts, size, stagnates
 from pipeline.space.blueprint import Blueprint
-from pipeline.space.genotype import Genotype
-from pipeline.space.network import check_fit
+from pipeline.space.genotype import Genotype, check_fit
 from pipeline.targeting.budget import Budget
 from pipeline.targeting.params import TargetParams
 from tests.conftest import blueprints_with_genotypes, costly, tiny, tiny_blueprint

@@ -45,7 +45,7 @@ def test_growth_that_loses_what_search_had_learnt_is_seen_in_its_first_epoch(
     monkeypatch.setenv("ASO_SE_DEVICE", "cpu")
     write_noise(tmp_path / "prepare", training=16, validation=60)
     facts = {"stage": "search", "epoch": 3, "temperature": 0.5, "validation_accuracy": searched}
-    checkpoint = Checkpoint(network=tiny_network(), logits=torch.zeros(2, 5, 4), facts=facts)
+    checkpoint = Checkpoint.of(tiny_network(), logits=torch.zeros(2, 5, 4), facts=facts)
     write_checkpoint(tmp_path / "search" / "checkpoint.safetensors", checkpoint)
     arguments = params(epochs=1), tmp_path / "prepare", tmp_path / "search", tmp_path / "growth"
     if searched < 0.5:

@@ -28,8 +28,8 @@ def optimize(
 ) -> tuple[bytes, Path]:
     """Run the stage; return its checkpoint and its metrics."""
     write_noise(folder / "prepare", training=16, validation=8, validation_seed=validation_seed)
-    grown = Checkpoint(
-        network=tiny_network(),
+    grown = Checkpoint.of(
+        tiny_network(),
         logits=torch.zeros(2, 5, 4),
         facts={"stage": "growth", "epoch": 3},
     )

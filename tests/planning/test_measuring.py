@@ -6,7 +6,7 @@ from pipeline.deciding.decision import decide
 from pipeline.growing.params import GrowthParams
 from pipeline.growing.policy import choose, extend, size
 from pipeline.planning.measuring import largest_blueprint
-from pipeline.space.network import check_fit
+from pipeline.space.genotype import check_fit
 from pipeline.targeting.budget import Budget
 from pipeline.targeting.params import TargetParams
 from tests.conftest import random_logits, tiny, tiny_blueprint

@@ -21,6 +21,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_noise(tmp_path / "prepare", training=16, validation=8)
     supernet = tiny_network()
     network = discretize(supernet, decide(torch.zeros(2, 5, 4), supernet.blueprint))
-    derived = Checkpoint(network=network, facts={"stage": "derive", "metrics": measures("abc")})
+    derived = Checkpoint.of(network, facts={"stage": "derive", "metrics": measures("abc")})
     write_checkpoint(tmp_path / "derive" / "model.safetensors", derived)
     return tmp_path

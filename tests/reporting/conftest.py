@@ -16,6 +16,7 @@ from matplotlib.transforms import Bbox, BboxBase
 
 from pipeline.alternating import edges
 from pipeline.comparison.references import Reference, References, Skipped, write_references
+from pipeline.costing.cost import cost
 from pipeline.deriving.suspects import Suspect, write_suspects
 from pipeline.growing.blueprints import deepen
 from pipeline.harness.records import Row, write_history, write_json
@@ -205,12 +206,12 @@ def write_model(
         "test_calibration_error": 0.084,
         **calibration,
         "test_images": 2 * len(classes),
-        "parameters": 1234,
+        "parameters": cost(plan, GENOTYPE, (8, 8)).parameters,
         "mflops": 0.5,
     }
     network = build(plan, GENOTYPE, generator=torch.Generator())
     facts = {"stage": "derive", "metrics": metrics}
-    write_checkpoint(folder / "model.safetensors", Checkpoint(network=network, facts=facts))
+    write_checkpoint(folder / "model.safetensors", Checkpoint.of(network, facts=facts))
 
 
 FINALS: list[Row] = [

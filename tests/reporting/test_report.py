@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -19,6 +20,7 @@ from pipeline.harness.errors import AsoSeError
 from pipeline.harness.params_file import read_params
 from pipeline.harness.showing import shown
 from pipeline.reporting.pictures import PICTURES
+from pipeline.space.checkpoint import decode, encode
 from stages import report
 from tests.reporting.conftest import DEEPENED, write_artifacts
 
@@ -121,7 +123,7 @@ def test_the_pictures_load_nothing_either(reported: Path) -> None:
 
 def test_the_page_tells_what_the_stages_measured(page: Page) -> None:
     wrong = "3 of 6 images misclassified"
-    for told in ("50.0%", "1,234", wrong, "2 → 3", "3.1", "5e-06", "deepen"):
+    for told in ("50.0%", "688", wrong, "2 → 3", "3.1", "5e-06", "deepen"):
         assert told in page.words
     assert "0e+00" not in page.words  # of the growth that changed nothing
     for section in report.Params.model_fields:
@@ -197,6 +199,18 @@ def test_equal_artifacts_give_equal_bytes_in_any_process_and_surroundings(
     command = [sys.executable, "-m", "stages.report", str(artifacts), "again"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert files(tmp_path / "again") == files(reported)
+
+
+def test_the_report_needs_no_torch(artifacts: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError\n")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    subprocess.run(
+        [sys.executable, "-m", "stages.report", str(artifacts), "drawn"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    assert (tmp_path / "drawn" / "report.html").exists()
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(artifacts: Path, tmp_path: Path) -> None:
@@ -340,6 +354,16 @@ def test_what_cannot_be_read_is_one_line_that_names_it_and_nothing_is_written(
     with pytest.raises(AsoSeError, match="cannot be read: No such file"):
         run(tmp_path / "artifacts", tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_a_network_of_another_size_than_was_measured_is_refused(tmp_path: Path) -> None:
+    path = write_artifacts(tmp_path / "artifacts") / "derive" / "model.safetensors"
+    tensors, document = decode(path)
+    document["facts"]["metrics"]["parameters"] += 1
+    path.write_bytes(encode(tensors, document))
+    told = "a network of 688 parameters, measured were 689; 'dvc repro' writes it again"
+    with pytest.raises(AsoSeError, match=f"^{re.escape(f'{path}: of {told}')}$"):
+        run(tmp_path / "artifacts", tmp_path / "report")
 
 
 def test_predictions_of_other_images_are_refused(tmp_path: Path) -> None:

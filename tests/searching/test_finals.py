@@ -116,7 +116,7 @@ def test_a_resnet_that_would_run_what_failed_is_not_among_them(tmp_path: Path) -
     logits = random_logits(blueprint)
     logits[0, 0, blueprint.operations.index("basic_3x3")] = -torch.inf
     path, facts = tmp_path / "checkpoint.safetensors", {"epoch": 5}
-    made = Checkpoint(network=tiny_network(blueprint), logits=logits, facts=facts)
+    made = Checkpoint.of(tiny_network(blueprint), logits=logits, facts=facts)
     write_checkpoint(path, made)
     found = [normal_form(one) for one in finals(path, finalists=3).entrants]
     assert normal_form(known) not in found

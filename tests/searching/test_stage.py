@@ -52,8 +52,8 @@ def test_search_says_how_many_edges_it_left_undecided(
 ) -> None:
     logits = torch.zeros(10, 4)
     logits[:decided, 2] = 20
-    warmed = Checkpoint(
-        network=tiny_network(),
+    warmed = Checkpoint.of(
+        tiny_network(),
         logits=logits.view(2, 5, 4),
         facts={"stage": "warmup", "epoch": 3, "validation_accuracy": 0.3},
     )

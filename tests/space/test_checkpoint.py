@@ -85,7 +85,7 @@ def test_a_supernet_and_its_discrete_network_are_read_back_bit_for_bit(
     supernet = scramble(tiny_network(blueprint), seed)
     shape = (blueprint.architectures, len(blueprint.edges), len(blueprint.operations))
     logits = torch.randn(shape, generator=generator(seed, "logits"))
-    found = round_trip(path, Checkpoint(network=supernet, logits=logits, facts=FACTS))
+    found = round_trip(path, Checkpoint.of(supernet, logits=logits, facts=FACTS))
     assert found.network.blueprint == blueprint
     assert found.network.genotype is None
     assert identical(snapshot(found.network), snapshot(supernet))
@@ -93,7 +93,7 @@ def test_a_supernet_and_its_discrete_network_are_read_back_bit_for_bit(
     assert torch.equal(found.logits, logits)
     assert found.facts == FACTS
     discrete = discretize(supernet, genotype)
-    found = round_trip(path, Checkpoint(network=discrete))
+    found = round_trip(path, Checkpoint.of(discrete))
     assert (found.network.genotype, found.logits, found.facts) == (genotype, None, {})
     assert identical(snapshot(found.network), snapshot(discrete))
 
@@ -105,7 +105,7 @@ def test_a_grown_network_rebuilds_itself(tmp_path: Path) -> None:
     network = grow(network, deepen(blueprint), added=position(blueprint), generator=source)
     network = grow(network, widen(network.blueprint, 1.5), added=None, generator=source)
     scramble(network)
-    found = round_trip(tmp_path / "grown", Checkpoint(network=network)).network
+    found = round_trip(tmp_path / "grown", Checkpoint.of(network)).network
     assert found.blueprint == network.blueprint
     images, path = torch.randn(2, 3, 8, 8), skip_only(network.blueprint)
     assert torch.equal(found.eval()(images, path), network.eval()(images, path))
@@ -113,7 +113,7 @@ def test_a_grown_network_rebuilds_itself(tmp_path: Path) -> None:
 
 def test_equal_checkpoints_give_equal_bytes_whatever_the_name_of_the_file(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        checkpoint = Checkpoint(network=tiny_network(), logits=torch.ones(2, 5, 4), facts=FACTS)
+        checkpoint = Checkpoint.of(tiny_network(), logits=torch.ones(2, 5, 4), facts=FACTS)
         write_checkpoint(tmp_path / name, checkpoint)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
     write_checkpoint(tmp_path / "again", read_checkpoint(tmp_path / "one"))
@@ -122,7 +122,7 @@ def test_equal_checkpoints_give_equal_bytes_whatever_the_name_of_the_file(tmp_pa
 
 def test_reading_and_writing_do_not_touch_the_global_generator(tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    round_trip(tmp_path / "file", Checkpoint(network=tiny_network()))
+    round_trip(tmp_path / "file", Checkpoint.of(tiny_network()))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -279,7 +279,7 @@ def test_a_network_on_any_layout_writes_the_same_bytes(tmp_path: Path) -> None:
     networks: list[Network] = [tiny_network(), tiny_network()]
     networks[1].to(memory_format=torch.contiguous_format)
     for number, network in enumerate(networks):
-        write_checkpoint(tmp_path / str(number), replace(Checkpoint(network=network)))
+        write_checkpoint(tmp_path / str(number), replace(Checkpoint.of(network)))
     assert (tmp_path / "0").read_bytes() == (tmp_path / "1").read_bytes()
 
 

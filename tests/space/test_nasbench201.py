@@ -25,8 +25,8 @@ from pipeline.space import genotype as genotypes
 from pipeline.space.blueprint import Blueprint, plan
 from pipeline.space.cell import State
 from pipeline.space.checkpoint import Checkpoint, encode, read_checkpoint, write_checkpoint
-from pipeline.space.genotype import Genotype
-from pipeline.space.network import build, check_fit, discretize
+from pipeline.space.genotype import Genotype, check_fit
+from pipeline.space.network import build, discretize
 from pipeline.space.operations import ResidualReduction, build_operation
 from pipeline.space.params import NetworkParams
 from pipeline.space.relaxation import explore, genotype_weights, hard_weights, sample
@@ -288,8 +288,8 @@ def test_checkpoints_rebuild_supernet_and_discrete_network(
     supernet = scramble(tiny_network(blueprint), seed)
     logits = torch.randn(blueprint.architectures, 6, 5)
     for checkpoint in (
-        Checkpoint(network=supernet, logits=logits),
-        Checkpoint(network=discretize(supernet, found)),
+        Checkpoint.of(supernet, logits=logits),
+        Checkpoint.of(discretize(supernet, found)),
     ):
         write_checkpoint(path, checkpoint)
         again = read_checkpoint(path).network

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pipeline.batches.randomness import generator
 from pipeline.deciding.decision import decide
 from pipeline.harness.errors import GenotypeError
+from pipeline.space.batch_norm import untracked_statistics
 from pipeline.space.blueprint import Blueprint
 from pipeline.space.genotype import Genotype
 from pipeline.space.network import build, constant, discretize, initialize
-from pipeline.space.operations import untracked_statistics
 from pipeline.space.relaxation import (
     EdgeWeights,
     explore,

@@ -9,16 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pipeline.batches.randomness import generator
+from pipeline.space.batch_norm import BatchNorm, parts_of_a_batch
 from pipeline.space.layers import Layer
 from pipeline.space.network import initialize
-from pipeline.space.operations import (
-    BatchNorm,
-    FactorizedReduce,
-    MeanOfFour,
-    build_operation,
-    parts_of_a_batch,
-    relu_conv_norm,
-)
+from pipeline.space.operations import FactorizedReduce, MeanOfFour, build_operation, relu_conv_norm
 from pipeline.space.registry import SPACES
 
 SIZES = [(8, 8), (7, 7), (9, 6), (5, 1), (1, 1)]

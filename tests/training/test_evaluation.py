@@ -10,8 +10,8 @@ from pipeline.batches.batches import evaluation_batches
 from pipeline.batches.images import Images
 from pipeline.batches.randomness import generator
 from pipeline.deciding.decision import decide
+from pipeline.space.batch_norm import BatchNorm
 from pipeline.space.network import Network, discretize
-from pipeline.space.operations import BatchNorm
 from pipeline.space.relaxation import EdgeWeights, explore, skip_only
 from pipeline.supernet.evaluation import evaluate_genotype, evaluate_paths
 from pipeline.training.evaluation import estimate_statistics, evaluate

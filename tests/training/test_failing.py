@@ -67,7 +67,7 @@ def open_supernet(folder: Path, **network: Any) -> Path:
     logits = torch.zeros_like(random_logits(made.blueprint))
     facts = {"stage": "growth", "epoch": 5, "temperature": 0.5}
     path = folder / "checkpoint.safetensors"
-    write_checkpoint(path, Checkpoint(network=made, logits=logits, facts=facts))
+    write_checkpoint(path, Checkpoint.of(made, logits=logits, facts=facts))
     return path
 
 
