@@ -71,18 +71,17 @@ class Edge(nn.Module):
         active: tuple[int, ...],
         gates: Tensor | None,
         kept: Tensor | None,
-        total: Tensor | None = None,
         *,
         auxiliary: float = 0.0,
     ) -> Tensor | None:
-        """Return `total` and the active operations, each times its gate; None if there is nothing.
+        """Return the sum of the active operations, each times its gate; None if nothing runs.
 
         active: indices into the names this edge was built from. gates: (O,), or None if all are 1.
         kept: (N, 1, 1, 1) factors of drop path, which spares skip connections, or None. auxiliary:
         weight of an extra skip connection on the edge (Chu et al. 2021).
         """
-        if auxiliary and SKIP in self.operations:
-            total = _sum(total, auxiliary * state.through(self.operations[SKIP]))
+        skips = auxiliary and SKIP in self.operations
+        total = auxiliary * state.through(self.operations[SKIP]) if skips else None
         for index in active:
             operation = self.by_index[index]
             if operation is None:
@@ -90,16 +89,10 @@ class Edge(nn.Module):
             output = state.through(operation)
             if gates is not None:
                 output = output * gates[index]
-            spared = kept is None or isinstance(operation, nn.Identity)
-            total = _sum(total, output, None if spared else kept)
+            if kept is not None and not isinstance(operation, nn.Identity):
+                output = output * kept
+            total = output if total is None else total + output
         return total
-
-
-def _sum(total: Tensor | None, output: Tensor, factors: Tensor | None = None) -> Tensor:
-    """Return the total and an output, which is scaled in the same launch; None counts as 0 or 1."""
-    if factors is None:
-        return output if total is None else total + output
-    return output * factors if total is None else torch.addcmul(total, output, factors)
 
 
 class Edges(nn.ModuleList):
@@ -155,14 +148,15 @@ class Edges(nn.ModuleList):
             total: Tensor | None = None
             for source in range(node + self.inputs):
                 index = first + source
-                total = self[index](
+                output = self[index](
                     read[source],
                     activity[index],
                     None if gates is None else gates[index],
                     None if kept is None else kept[index],
-                    total,
                     auxiliary=auxiliary,
                 )
+                if output is not None:
+                    total = output if total is None else total + output
             first += node + self.inputs
             read.append(State(self._silent(states[-1]) if total is None else total))
         return [state.plain for state in read[self.inputs :]]

@@ -17,8 +17,10 @@ pytestmark = pytest.mark.xdist_group("accelerator")
 ROOT = Path(__file__).parents[2]
 WAITS = {"weight_step": 0, "training_batches": 0, "architecture_step": 1, "compare": 1}
 """Most waits for the device in one call: the gradient of the logits, and agreements, leave it."""
-LAUNCHES = {"weight_step": 700, "training_batches": 150, "architecture_step": 850, "compare": 450}
+LAUNCHES = {"weight_step": 300, "training_batches": 150, "architecture_step": 850, "compare": 450}
 """Most launches on the device in one call, for the tiny networks."""
+LARGER = {"search of mixtures": 700, "growth of all kinds": 550, "optimize with everything": 475}
+"""Most launches of a weight step in phases that run more than one path, or more beside it."""
 SUMS = 2
 """Sums of an evaluation that the host reads at its end."""
 KINDS = 2
@@ -61,7 +63,8 @@ def test_no_step_waits_for_the_device(name: str, phases: dict[str, Done]) -> Non
 
 @pytest.mark.parametrize("name", PHASES)
 def test_a_step_launches_no_more_than_is_known(name: str, phases: dict[str, Done]) -> None:
-    for function, most in LAUNCHES.items():
+    limits = LAUNCHES | ({"weight_step": LARGER[name]} if name in LARGER else {})
+    for function, most in limits.items():
         if function in phases[name]:
             assert most / 20 < phases[name][function]["launches"] <= most
 

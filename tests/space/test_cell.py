@@ -107,14 +107,13 @@ def test_a_gate_scales_the_output_of_its_operation() -> None:
 
 
 def test_drop_path_spares_skip_connections() -> None:
-    state, total = State(torch.randn(64, 4, 3, 3)), torch.randn(64, 4, 3, 3)
+    state = State(torch.randn(64, 4, 3, 3))
     kept = (torch.arange(64) % 2 * 2.0).view(64, 1, 1, 1)
     edge = Edge(("skip_connect", "avg_pool_3x3"), DARTS, 4, 1)
     assert torch.equal(edge(state, (0,), None, kept), state.plain)
     pooled = edge(state, (1,), None, None)
     assert pooled is not None
     assert torch.equal(edge(state, (1,), None, kept), pooled * kept)
-    torch.testing.assert_close(edge(state, (1,), None, kept, total), total + pooled * kept)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
