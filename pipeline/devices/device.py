@@ -181,7 +181,7 @@ def _usual(device: torch.device) -> str:
 def compiles() -> bool:
     """Whether optimize and the references train a compiled network, as `ASO_SE_COMPILE` says.
 
-    Not by default: on a CPU a step was measured 5 % faster, after a minute of compiling.
+    Not by default: on a CPU it was measured to gain less than the compiling takes.
 
     Raises:
         DeviceError: it is neither 0 nor 1, or several processes train together.
