@@ -2,9 +2,9 @@
 
     python benchmarks/accelerator.py [--images 25000] [--batches 256,1024] [--out accelerator.json]
 
-Needs neither DVC nor Prefect. `ASO_SE_DEVICE` names the device; `ASO_SE_COMPILE=1` with
-`--parts speed` says what compiling optimize gains. Five parts, each of them written to
-`--out` as soon as it is known; what fails in one is its result, and the others follow:
+Needs neither DVC nor Prefect. `ASO_SE_DEVICE` names the device; `ASO_SE_COMPILE=1` with `--parts
+speed` says what compiling optimize gains. Five parts, each of them written to `--out` as soon as it
+is known; what fails in one is its result, and the others follow:
 
 - `stages`: each profile, shrunk, through all stages that compute on the device.
 - `speed`: images/s of the second epoch of warmup, search and optimize, by batch size, and peak

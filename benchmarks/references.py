@@ -51,6 +51,7 @@ class Plain(nn.Module):
     """Four 3x3 convolutions, the resolution halved once, and a linear head."""
 
     paths = 0
+    """Paths that drop path may drop."""
 
     def __init__(self, image_channels: int, classes: int) -> None:
         super().__init__()

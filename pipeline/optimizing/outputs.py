@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.devices.device import COMPILE, compiles
-from pipeline.harness.errors import DeviceError, reason
+from pipeline.harness.errors import DeviceError
 from pipeline.optimizing.auxiliary import AuxiliaryHead, auxiliary_cell
 
 Outputs = Callable[[Any, AuxiliaryHead | None, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
@@ -52,5 +52,6 @@ def _compiled(device: torch.device) -> Outputs:
     try:
         torch.compile(torch.neg)(torch.ones(2, device=device))
     except RuntimeError as error:
-        raise DeviceError(f"{COMPILE}=1: torch cannot compile here: {reason(error)}") from None
+        why = str(error).splitlines()[0]
+        raise DeviceError(f"{COMPILE}=1: torch cannot compile here; unset it: {why}") from None
     return torch.compile(outputs, fullgraph=True, dynamic=False, mode="reduce-overhead")

@@ -48,11 +48,9 @@ def test_where_torch_cannot_compile_it_is_said_in_a_line(monkeypatch: pytest.Mon
     monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
     outputs._compiled.cache_clear()
     torch.compiler.reset()
-    with pytest.raises(
-        DeviceError, match=r"^ASO_SE_COMPILE=1: torch cannot compile here: "
-    ) as told:
+    told = "^ASO_SE_COMPILE=1: torch cannot compile here; unset it: .*No working C.* compiler.*$"
+    with pytest.raises(DeviceError, match=told):
         outputs.outputs_of(torch.device("cpu"), divided=False)
-    assert "\n" not in str(told.value)
     outputs._compiled.cache_clear()
 
 
